@@ -1,1 +1,20 @@
-//! placeholder
+//! The wire contract of Chatting-room: what crosses a process boundary, and nothing else.
+//!
+//! Ids, parsed names, every chat event, NATS subjects, tokens and limits. No I/O here: this crate
+//! must never depend on axum, sqlx or async-nats, so that functions and gateway can only meet in it.
+
+pub mod code;
+pub mod event;
+pub mod id;
+pub mod json;
+pub mod limits;
+pub mod name;
+pub mod stored;
+pub mod subject;
+pub mod time;
+pub mod token;
+
+pub use code::Code;
+pub use id::{FileId, MessageId, RoomId, SessionId, UserId};
+pub use name::{DisplayName, Emoji, MessageText, ParseNameError, RoomName, RoomTitle, UserName};
+pub use time::Timestamp;

@@ -1,0 +1,332 @@
+//! Every event of the chat, as it stands on the wire. Reading this file is reading the protocol.
+//!
+//! Stored events, which have a place in their room's order, are in [`crate::stored`]; in a client's
+//! hands they look like the others: `["<name>",{"roomId":…,…}]`.
+
+use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use serde_json::value::RawValue;
+
+use crate::{
+    Code, DisplayName, Emoji, FileId, MessageId, MessageText, RoomId, Timestamp, UserId,
+    code::Refusal, json, stored::Person,
+};
+
+/// The largest number that every JSON reader keeps exact (RFC 8259, section 6).
+pub const MAX_SEQ: u64 = (1 << 53) - 1;
+
+macro_rules! client_events {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal { $($(#[$attr:meta])* $field:ident: $type:ty,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug, Clone, Deserialize)]
+            #[serde(rename_all = "camelCase", deny_unknown_fields)]
+            pub struct $variant { $($(#[$attr])* pub $field: $type,)* }
+        )*
+
+        /// What a client may send.
+        #[derive(Debug, Clone)]
+        pub enum ClientEvent { $($(#[$doc])* $variant($variant),)* }
+
+        impl ClientEvent {
+            /// The names of all events, for documents, metrics and tests.
+            pub const NAMES: &'static [&'static str] = &[$($name,)*];
+
+            /// The event's name on the wire.
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $name,)* }
+            }
+
+            /// Parses an event from its name and its one argument.
+            pub fn parse(name: &str, data: &[u8]) -> Result<Self, Refusal> {
+                match name {
+                    $($name => json::parse(data).map(Self::$variant).map_err(refusal),)*
+                    _ => Err(Refusal::new(Code::UnknownEvent, "there is no such event")),
+                }
+            }
+        }
+    };
+}
+
+client_events! {
+    /// Starts receiving a room's events. With `after`, first those missed since that seq.
+    JoinRoom = "join-room" {
+        room_id: RoomId,
+        user_id: UserId,
+        /// From `GET /room/{name}`.
+        ticket: String,
+        #[serde(default, deserialize_with = "optional_seq")]
+        after: Option<u64>,
+    }
+    /// Stops receiving a room's events.
+    LeaveRoom = "leave-room" {
+        room_id: RoomId,
+    }
+    /// Sets the caller's display name in the room.
+    New = "new" {
+        room_id: RoomId,
+        /// The name.
+        msg: DisplayName,
+    }
+    /// Stores a message. Sent again with the same `id`, it is stored once.
+    SendMsg = "send-msg" {
+        room_id: RoomId,
+        /// Shown with this message instead of the name in the room.
+        #[serde(default)]
+        name: Option<DisplayName>,
+        msg: MessageText,
+        /// Without one, a retry would be a new message.
+        #[serde(default)]
+        id: Option<MessageId>,
+        #[serde(default)]
+        file_id: Option<FileId>,
+        #[serde(default, deserialize_with = "optional_seq")]
+        reply_to: Option<u64>,
+    }
+    /// Changes a message's text; its author only.
+    EditMsg = "edit-msg" {
+        room_id: RoomId,
+        #[serde(deserialize_with = "seq")]
+        seq: u64,
+        msg: MessageText,
+    }
+    /// Deletes a message; its author or a moderator.
+    DeleteMsg = "delete-msg" {
+        room_id: RoomId,
+        #[serde(deserialize_with = "seq")]
+        seq: u64,
+    }
+    /// Adds or takes back a reaction.
+    React = "react" {
+        room_id: RoomId,
+        #[serde(deserialize_with = "seq")]
+        seq: u64,
+        emoji: Emoji,
+        on: bool,
+    }
+    /// Shows that the caller is typing; not stored.
+    Typing = "typing" {
+        room_id: RoomId,
+        on: bool,
+    }
+    /// Marks the room as read up to `seq`; it moves forward only.
+    Read = "read" {
+        room_id: RoomId,
+        #[serde(deserialize_with = "seq")]
+        seq: u64,
+    }
+    /// A notice to the whole room; owner or moderator.
+    RoomBroadcast = "room-broadcast" {
+        room_id: RoomId,
+        msg: MessageText,
+    }
+    /// Relayed to one user's sockets in the room, for WebRTC.
+    Signal = "signal" {
+        room_id: RoomId,
+        to: UserId,
+        data: Box<RawValue>,
+    }
+    /// A new access token for this socket, before the old one expires.
+    Refresh = "refresh" {
+        token: String,
+    }
+}
+
+fn refusal(bad: json::BadJson) -> Refusal {
+    let is_room = bad.field.as_deref() == Some("roomId");
+    let code = match bad.code {
+        Code::InvalidValue | Code::WrongType if is_room => Code::BadRoomId,
+        code => code,
+    };
+    Refusal::new(code, bad.to_string())
+}
+
+fn seq<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let seq = u64::deserialize(deserializer)?;
+    if seq > MAX_SEQ {
+        return Err(D::Error::custom("a seq is below 2^53"));
+    }
+    Ok(seq)
+}
+
+fn optional_seq<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    struct Seq(u64);
+    impl<'de> Deserialize<'de> for Seq {
+        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+            seq(deserializer).map(Self)
+        }
+    }
+    Option::<Seq>::deserialize(deserializer).map(|seq| seq.map(|Seq(seq)| seq))
+}
+
+/// What the server sends that no stream holds.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum ServerEvent {
+    /// Who came and went since the last such event, and how many are there now.
+    Presence {
+        room_id: RoomId,
+        count: usize,
+        joined: Vec<Person>,
+        left: Vec<Person>,
+    },
+    Typing {
+        room_id: RoomId,
+        user: Person,
+        on: bool,
+    },
+    Read {
+        room_id: RoomId,
+        user: UserId,
+        seq: u64,
+    },
+    Signal {
+        room_id: RoomId,
+        from: Person,
+        data: Box<RawValue>,
+    },
+    /// This socket was too slow and left the room; join again with `after: last`.
+    Lag {
+        room_id: RoomId,
+        last: u64,
+    },
+    /// This gateway is draining: open a second socket before the deadline, then close this one.
+    Migrate {
+        deadline: Timestamp,
+    },
+    /// The socket is closed next.
+    SessionExpired {
+        code: Code,
+    },
+}
+
+impl ServerEvent {
+    /// The event as the array of a Socket.IO packet: `["<name>",{…}]`.
+    pub fn encode(&self) -> String {
+        // Externally tagged: {"<name>":{…}}. No type here can fail to serialize.
+        let object = serde_json::to_string(self).unwrap_or_default();
+        match object.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
+            Some(entry) => format!("[{}]", entry.replacen("\":", "\",", 1)),
+            None => String::new(),
+        }
+    }
+}
+
+/// Who is in a room at this moment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Online {
+    /// Users, each counted once however many sockets they have.
+    pub count: usize,
+    /// At most [`crate::limits::ONLINE_USERS_LISTED`] of them.
+    pub users: Vec<Person>,
+}
+
+/// What an acknowledgement says when all went well; `{ok: true}` and these.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Done {
+    Joined {
+        /// The seq of the room's newest event.
+        head: u64,
+        online: Online,
+        /// False when what was missed since `after` must be paged by HTTP.
+        recovered: bool,
+    },
+    Stored {
+        seq: u64,
+        at: Timestamp,
+        /// It was stored by an earlier try with the same id.
+        duplicate: bool,
+    },
+    Nothing {},
+}
+
+/// The one argument of an acknowledgement.
+pub fn encode_ack(outcome: &Result<Done, Refusal>) -> String {
+    #[derive(Serialize)]
+    #[serde(untagged)]
+    enum Ack<'a> {
+        Ok {
+            ok: bool,
+            #[serde(flatten)]
+            done: &'a Done,
+        },
+        Refused {
+            ok: bool,
+            error: &'a Refusal,
+        },
+    }
+    let ack = match outcome {
+        Ok(done) => Ack::Ok { ok: true, done },
+        Err(error) => Ack::Refused { ok: false, error },
+    };
+    serde_json::to_string(&ack).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ROOM: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
+
+    #[test]
+    fn bad_events_have_their_codes() {
+        let cases = [
+            ("shout", "{}".to_owned(), Code::UnknownEvent),
+            ("leave-room", r#"{"roomId":"a.b"}"#.into(), Code::BadRoomId),
+            ("leave-room", r#"{"roomId":"chat.>"}"#.into(), Code::BadRoomId),
+            ("leave-room", r#"{"roomId":"a b"}"#.into(), Code::BadRoomId),
+            ("leave-room", r#"{"roomId":7}"#.into(), Code::BadRoomId),
+            ("leave-room", "{}".into(), Code::MissingField),
+            ("leave-room", "null".into(), Code::WrongType),
+            ("leave-room", r#"{"roomId":"#.into(), Code::MalformedJson),
+            ("leave-room", format!(r#"{{"roomId":"{ROOM}","x":1}}"#), Code::UnknownField),
+            ("send-msg", format!(r#"{{"roomId":"{ROOM}","msg":1}}"#), Code::WrongType),
+            ("send-msg", format!(r#"{{"roomId":"{ROOM}","msg":"","id":"x"}}"#), Code::InvalidValue),
+            ("new", format!(r#"{{"roomId":"{ROOM}","msg":" "}}"#), Code::InvalidValue),
+            (
+                "read",
+                format!(r#"{{"roomId":"{ROOM}","seq":9007199254740992}}"#),
+                Code::InvalidValue,
+            ),
+            ("read", format!(r#"{{"roomId":"{ROOM}","seq":1,"seq":2}}"#), Code::DuplicateField),
+        ];
+        for (name, data, code) in cases {
+            let refusal = ClientEvent::parse(name, data.as_bytes()).unwrap_err();
+            assert_eq!(refusal.code, code, "{name} {data}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn server_events_and_acks_look_as_the_contract_says() {
+        let room_id = ROOM.parse().unwrap();
+        assert_eq!(
+            ServerEvent::Lag { room_id, last: 7 }.encode(),
+            format!(r#"["lag",{{"roomId":"{ROOM}","last":7}}]"#)
+        );
+        let online = Online { count: 0, users: vec![] };
+        let joined = Done::Joined { head: 3, online, recovered: true };
+        assert_eq!(
+            encode_ack(&Ok(joined)),
+            r#"{"ok":true,"head":3,"online":{"count":0,"users":[]},"recovered":true}"#
+        );
+        assert_eq!(encode_ack(&Ok(Done::Nothing {})), r#"{"ok":true}"#);
+        assert_eq!(
+            encode_ack(&Err(Refusal::new(Code::NotJoined, "join first"))),
+            r#"{"ok":false,"error":{"code":"not-joined","detail":"join first"}}"#
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_events_are_refused_without_panic(
+            name in prop::sample::select(ClientEvent::NAMES),
+            data: Vec<u8>,
+            json in "\\{\"(roomId|msg|seq|on)\":[\\[{\"0-9a-z,:}\\]]{0,20}\\}?",
+        ) {
+            let _ = ClientEvent::parse(name, &data);
+            let _ = ClientEvent::parse(name, json.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! JSON from outside: parsed strictly, with errors that name the field and have a stable code.
+
+use serde::de::DeserializeOwned;
+
+use crate::code::Code;
+
+/// A body or event that is not of the contract's shape.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{}{}{detail}", .field.as_deref().unwrap_or(""), if .field.is_some() { ": " } else { "" })]
+pub struct BadJson {
+    /// One of the codes for shapes.
+    pub code: Code,
+    /// The path of the value, such as `parts[0].number`; none when it is the document as a whole.
+    pub field: Option<String>,
+    /// What is wrong with it.
+    pub detail: String,
+}
+
+/// Parses the whole of `json`, which must be an object: serde would take an array for a struct too.
+/// Nesting deeper than 128 is refused as malformed.
+pub fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, BadJson> {
+    if json.trim_ascii_start().first() != Some(&b'{') {
+        let syntax = serde_json::from_slice::<serde::de::IgnoredAny>(json);
+        return Err(match syntax {
+            Ok(_) => BadJson {
+                code: Code::WrongType,
+                field: None,
+                detail: "must be a JSON object".into(),
+            },
+            Err(error) => describe(".".into(), &error),
+        });
+    }
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        describe(path, error.inner())
+    })?;
+    deserializer.end().map_err(|error| describe(".".into(), &error))?;
+    Ok(value)
+}
+
+fn describe(path: String, error: &serde_json::Error) -> BadJson {
+    let text = error.to_string();
+    // serde_json appends its position to every message; the field says more.
+    let detail = text.split(" at line ").next().unwrap_or(&text).to_owned();
+    let code = match error.classify() {
+        serde_json::error::Category::Data => data_code(&detail),
+        _ => Code::MalformedJson,
+    };
+    // For these serde's path is the parent's; the name stands in the message.
+    let named = match code {
+        Code::UnknownField | Code::MissingField | Code::DuplicateField => {
+            detail.split('`').nth(1).map(str::to_owned)
+        }
+        _ => None,
+    };
+    let parent = Some(path).filter(|path| path != "." && code != Code::MalformedJson);
+    let field = match (parent, named) {
+        (Some(parent), Some(name)) if parent != name && !parent.ends_with(&format!(".{name}")) => {
+            Some(format!("{parent}.{name}"))
+        }
+        (Some(parent), _) => Some(parent),
+        (None, named) => named,
+    };
+    BadJson { code, field, detail }
+}
+
+/// The code for what serde says: its messages are the only place where it says so.
+fn data_code(detail: &str) -> Code {
+    const BY_PREFIX: [(&str, Code); 4] = [
+        ("unknown field", Code::UnknownField),
+        ("missing field", Code::MissingField),
+        ("duplicate field", Code::DuplicateField),
+        ("invalid type", Code::WrongType),
+    ];
+    BY_PREFIX
+        .into_iter()
+        .find_map(|(prefix, code)| detail.starts_with(prefix).then_some(code))
+        .unwrap_or(Code::InvalidValue)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::RoomName;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body {
+        #[expect(dead_code, reason = "only parsed")]
+        name: RoomName,
+        #[expect(dead_code, reason = "only parsed")]
+        private: Option<bool>,
+    }
+
+    #[test]
+    fn every_kind_of_bad_json_has_its_code_and_field() {
+        let deep = format!("{}1{}", "[".repeat(10_000), "]".repeat(10_000));
+        for (json, code, field) in [
+            (r#"{"name":"a""#, Code::MalformedJson, None),
+            (r#"{"name":"a"} x"#, Code::MalformedJson, None),
+            (deep.as_str(), Code::WrongType, None),
+            (r#"["a",true]"#, Code::WrongType, None),
+            ("", Code::MalformedJson, None),
+            (r#"{"name":"a","x":1}"#, Code::UnknownField, Some("x")),
+            (r#"{"private":true}"#, Code::MissingField, Some("name")),
+            (r#"{"name":"a","name":"b"}"#, Code::DuplicateField, Some("name")),
+            (r#"{"name":"a","private":"yes"}"#, Code::WrongType, Some("private")),
+            (r#"{"name":"a b"}"#, Code::InvalidValue, Some("name")),
+        ] {
+            let bad = parse::<Body>(json.as_bytes()).unwrap_err();
+            assert_eq!((bad.code, bad.field.as_deref()), (code, field), "{json:.40}: {bad}");
+        }
+    }
+}

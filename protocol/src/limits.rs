@@ -1,0 +1,37 @@
+//! Sizes that both sides of the contract must agree on. What an operator may change is an
+//! environment variable of the process that enforces it; these are its defaults and the hard bounds.
+
+/// Characters of a user name.
+pub const USER_NAME_CHARS: std::ops::RangeInclusive<usize> = 3..=32;
+/// Characters of a password. The upper bound keeps argon2's input small.
+pub const PASSWORD_CHARS: std::ops::RangeInclusive<usize> = 8..=128;
+/// Characters of a display name.
+pub const DISPLAY_NAME_CHARS: std::ops::RangeInclusive<usize> = 1..=40;
+/// Characters of a room name.
+pub const ROOM_NAME_CHARS: std::ops::RangeInclusive<usize> = 1..=64;
+/// Characters of a room title.
+pub const ROOM_TITLE_CHARS: std::ops::RangeInclusive<usize> = 1..=120;
+/// Characters of a reaction: a flag or a family is one emoji of several characters.
+pub const EMOJI_CHARS: std::ops::RangeInclusive<usize> = 1..=16;
+/// Characters of a message, unless `LIMIT_MESSAGE_CHARS` says otherwise.
+pub const MESSAGE_CHARS: usize = 4_000;
+/// Bytes of one WebSocket message from a client, unless `LIMIT_FRAME_BYTES` says otherwise.
+pub const FRAME_BYTES: usize = 64 * 1024;
+/// Events that a rejoin replays before it says `recovered: false`.
+pub const REPLAY_EVENTS: usize = 1_000;
+/// Users named in the acknowledgement of `join-room`; `count` counts the others too.
+pub const ONLINE_USERS_LISTED: usize = 100;
+/// Bytes of a file that is uploaded by one PUT; larger ones go in parts.
+pub const SINGLE_PUT_BYTES: u64 = 8 * 1024 * 1024;
+/// Seconds of an access token's life.
+pub const ACCESS_TOKEN_SECONDS: i64 = 15 * 60;
+/// Seconds of a room ticket's life.
+pub const TICKET_SECONDS: i64 = 2 * 60;
+/// Items of a page when the caller names no `limit`, and the most it may name.
+pub const PAGE_DEFAULT: u32 = 50;
+/// See [`PAGE_DEFAULT`].
+pub const PAGE_MAX: u32 = 200;
+/// Seconds during which JetStream knows a `Nats-Msg-Id` again. A client's retry after a lost
+/// connection comes within seconds; ten minutes cover a laptop's short sleep, and at 1,000
+/// messages/s cost the server some 100 MB.
+pub const DEDUPE_SECONDS: u64 = 10 * 60;

@@ -1,0 +1,238 @@
+//! Stored events: what the stream holds, and how it becomes what a client receives.
+//!
+//! A stored event is the JSON text `["<name>",{…}]`, its fields without `roomId`, `seq` and `prev`:
+//! those the stream gives. To deliver it, [`StoredEvent::with_position`] puts them in front of the
+//! fields without reading those again.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    DisplayName, Emoji, FileId, MessageId, MessageText, RoomId, RoomTitle, Timestamp, UserId,
+};
+
+/// Who did it, as others see them. `id` is proven by a token; `name` is chosen by its owner.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct Person {
+    pub id: UserId,
+    pub name: DisplayName,
+}
+
+/// A complete file, as a message shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+pub struct FileRef {
+    pub id: FileId,
+    /// The original name, for display and download only.
+    pub name: String,
+    /// Bytes.
+    pub size: u64,
+    /// The media type that its content was found to have.
+    #[serde(rename = "type")]
+    pub media_type: String,
+}
+
+/// A message as it was sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Message {
+    pub id: MessageId,
+    pub from: Person,
+    pub msg: MessageText,
+    pub at: Timestamp,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<FileRef>,
+    /// The seq of the message it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<u64>,
+}
+
+/// Every event that a room's stream holds. `at` is when the server took it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "0", content = "1", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+pub enum StoredEvent {
+    ReceiveMsg(Message),
+    /// `target` is the message's seq; `seq` is this event's own, as everywhere.
+    MsgEdited {
+        target: u64,
+        msg: MessageText,
+        by: UserId,
+        at: Timestamp,
+    },
+    MsgDeleted {
+        target: u64,
+        by: UserId,
+        at: Timestamp,
+    },
+    Reaction {
+        target: u64,
+        emoji: Emoji,
+        on: bool,
+        by: Person,
+        at: Timestamp,
+    },
+    RoomBroadcast {
+        from: Person,
+        msg: MessageText,
+        at: Timestamp,
+    },
+    MemberJoined {
+        user: Person,
+        at: Timestamp,
+    },
+    MemberLeft {
+        user: Person,
+        at: Timestamp,
+    },
+    MemberRemoved {
+        user: Person,
+        by: UserId,
+        banned: bool,
+        at: Timestamp,
+    },
+    RoomUpdated {
+        title: Option<RoomTitle>,
+        private: bool,
+        by: UserId,
+        at: Timestamp,
+    },
+    RoomDeleted {
+        by: UserId,
+        at: Timestamp,
+    },
+}
+
+/// Where in its room an event stands: the stream's sequence, and that of the room's event before it
+/// (0 for none). Both from the stream alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Position {
+    pub seq: u64,
+    pub prev: u64,
+}
+
+/// A payload that no version of this code wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a stored event")]
+pub struct NotAnEvent;
+
+/// The two halves of a stored event's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RawEvent<'a> {
+    /// The event's name on the wire.
+    pub name: &'a str,
+    /// Its object's text after the opening brace, up to and with the closing one.
+    fields: &'a str,
+}
+
+impl StoredEvent {
+    /// The stream's payload.
+    pub fn encode(&self) -> Vec<u8> {
+        // An adjacently tagged enum writes {"0":name,"1":fields}; the array is Socket.IO's own form.
+        let object = serde_json::to_value(self).unwrap_or_default();
+        format!("[{},{}]", object["0"], object["1"]).into_bytes()
+    }
+
+    /// Reads a payload in full.
+    pub fn decode(payload: &[u8]) -> Result<Self, NotAnEvent> {
+        let raw = RawEvent::parse(payload)?;
+        let object = format!(r#"{{"0":"{}","1":{{{}}}"#, raw.name, raw.fields);
+        serde_json::from_str(&object).map_err(|_| NotAnEvent)
+    }
+
+    /// When it happened.
+    pub fn at(&self) -> Timestamp {
+        match self {
+            Self::ReceiveMsg(message) => message.at,
+            Self::MsgEdited { at, .. }
+            | Self::MsgDeleted { at, .. }
+            | Self::Reaction { at, .. }
+            | Self::RoomBroadcast { at, .. }
+            | Self::MemberJoined { at, .. }
+            | Self::MemberLeft { at, .. }
+            | Self::MemberRemoved { at, .. }
+            | Self::RoomUpdated { at, .. }
+            | Self::RoomDeleted { at, .. } => *at,
+        }
+    }
+}
+
+impl<'a> RawEvent<'a> {
+    /// Splits a payload without reading its fields.
+    pub fn parse(payload: &'a [u8]) -> Result<Self, NotAnEvent> {
+        let text = std::str::from_utf8(payload).map_err(|_| NotAnEvent)?;
+        let rest = text.strip_prefix("[\"").ok_or(NotAnEvent)?;
+        let (name, rest) = rest.split_once("\",{").ok_or(NotAnEvent)?;
+        let is_name = name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+        let fields = rest.strip_suffix(']').filter(|rest| rest.ends_with('}')).ok_or(NotAnEvent)?;
+        if !is_name || fields.len() < 2 {
+            return Err(NotAnEvent);
+        }
+        Ok(Self { name, fields })
+    }
+
+    /// The event as a client receives it: `["<name>",{"roomId":…,"seq":…,"prev":…,…}]`.
+    pub fn with_position(&self, room: RoomId, position: Position) -> String {
+        let Position { seq, prev } = position;
+        let Self { name, fields } = self;
+        format!(r#"["{name}",{{"roomId":"{room}","seq":{seq},"prev":{prev},{fields}]"#)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn person() -> Person {
+        Person { id: UserId::generate(), name: DisplayName::parse("에이다 \"A\"").unwrap() }
+    }
+
+    #[test]
+    fn every_stored_event_is_the_same_after_the_stream() {
+        let (at, by) = (Timestamp::now(), UserId::generate());
+        let msg = MessageText::parse("안녕 \"],[{ \u{1F44D}\n").unwrap();
+        let emoji = Emoji::parse("👍").unwrap();
+        let file = FileRef {
+            id: FileId::generate(),
+            name: "a\"b.png".into(),
+            size: 1 << 40,
+            media_type: "image/png".into(),
+        };
+        let events = [
+            StoredEvent::ReceiveMsg(Message {
+                id: MessageId::generate(),
+                from: person(),
+                msg: msg.clone(),
+                at,
+                file: Some(file),
+                reply_to: Some(7),
+            }),
+            StoredEvent::MsgEdited { target: 1, msg: msg.clone(), by, at },
+            StoredEvent::MsgDeleted { target: 1, by, at },
+            StoredEvent::Reaction { target: 1, emoji, on: true, by: person(), at },
+            StoredEvent::RoomBroadcast { from: person(), msg, at },
+            StoredEvent::MemberJoined { user: person(), at },
+            StoredEvent::MemberLeft { user: person(), at },
+            StoredEvent::MemberRemoved { user: person(), by, banned: true, at },
+            StoredEvent::RoomUpdated { title: None, private: true, by, at },
+            StoredEvent::RoomDeleted { by, at },
+        ];
+        let room = RoomId::generate();
+        for event in events {
+            let payload = event.encode();
+            assert_eq!(StoredEvent::decode(&payload).as_ref(), Ok(&event));
+            let raw = RawEvent::parse(&payload).unwrap();
+            let wire = raw.with_position(room, Position { seq: 9, prev: 8 });
+            let (name, data): (String, serde_json::Value) = serde_json::from_str(&wire).unwrap();
+            assert_eq!(name, raw.name);
+            assert_eq!((&data["seq"], &data["prev"]), (&9.into(), &8.into()), "{wire}");
+            assert_eq!(data["roomId"], room.to_string());
+            assert_eq!(data["at"], at.to_string());
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn hostile_payloads_are_refused_without_panic(payload: Vec<u8>, text in "\\[\"[a-z-]{0,9}\",\\{.{0,9}\\}?\\]?") {
+            let _ = StoredEvent::decode(&payload);
+            let _ = StoredEvent::decode(text.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! NATS subjects, streams, buckets and message ids. Only parsed ids and numbers enter a subject, so
+//! nothing from outside can widen one.
+
+use crate::{FileId, MessageId, RoomId, SessionId, UserId};
+
+/// The key-value bucket of what is no longer valid before its token expires.
+pub const REVOKED_BUCKET: &str = "revoked";
+/// The key-value bucket of complete files that a message may name.
+pub const FILES_BUCKET: &str = "files";
+/// Gateways announce themselves here.
+pub const GATEWAY_ALIVE: &str = "chat.gateway.alive";
+/// The durable consumer with which `archive` reads a stream.
+pub const ARCHIVE_CONSUMER: &str = "archive";
+/// Answers in a message's headers which trace it belongs to (W3C Trace Context).
+pub const TRACEPARENT: &str = "traceparent";
+
+/// How many streams the rooms are spread over: one Raft leader is not the ceiling of the system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shards(u16);
+
+impl Shards {
+    /// At least one.
+    pub fn new(count: u16) -> Option<Self> {
+        (count > 0).then_some(Self(count))
+    }
+
+    /// Every shard.
+    pub fn all(self) -> impl Iterator<Item = Shard> {
+        (0..self.0).map(Shard)
+    }
+
+    /// The shard of a room: the same on every machine and in every version. FNV-1a over the id.
+    pub fn of(self, room: RoomId) -> Shard {
+        let hash =
+            room.as_uuid().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+            });
+        Shard((hash % u64::from(self.0)) as u16)
+    }
+}
+
+/// One stream's share of the rooms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shard(u16);
+
+impl Shard {
+    /// `CHAT_<shard>`: the stream that holds the stored events of its rooms.
+    pub fn stream(self) -> String {
+        format!("CHAT_{}", self.0)
+    }
+
+    /// All that the stream stores.
+    pub fn stored_by_all_rooms(self) -> String {
+        format!("chat.{}.in.*", self.0)
+    }
+
+    /// Where the stream republishes what it stored, in NATS's mapping notation.
+    pub fn republished(self) -> String {
+        format!("chat.{}.out.{{{{wildcard(1)}}}}", self.0)
+    }
+}
+
+/// Where a room's events are published to be stored.
+pub fn stored(shards: Shards, room: RoomId) -> String {
+    format!("chat.{}.in.{room}", shards.of(room).0)
+}
+
+/// Where the stream republishes a room's events once they are stored.
+pub fn republished(shards: Shards, room: RoomId) -> String {
+    format!("chat.{}.out.{room}", shards.of(room).0)
+}
+
+/// Where a room's events go that are not stored: presence, typing, read, signal.
+pub fn live(room: RoomId) -> String {
+    format!("chat.live.{room}")
+}
+
+/// The room of a subject that [`stored`] or [`republished`] made.
+pub fn room_of(subject: &str) -> Option<RoomId> {
+    subject.rsplit_once('.')?.1.parse().ok()
+}
+
+/// `Nats-Msg-Id` of a message. NATS dedupes per stream, not per subject: without user and room in
+/// it, one user's id could block another's message.
+pub fn message_id(user: UserId, room: RoomId, id: MessageId) -> String {
+    format!("{user}:{room}:{id}")
+}
+
+/// Where a file's description is put once it is complete, as a subject of the bucket's stream.
+pub fn file_key(room: RoomId, file: FileId) -> String {
+    format!("{room}.{file}")
+}
+
+/// What a key of [`REVOKED_BUCKET`] revokes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Revoked {
+    /// A room was deleted.
+    Room(RoomId),
+    /// A session was logged out or revoked.
+    Session(SessionId),
+    /// An account was deleted.
+    User(UserId),
+    /// A user was removed from a room or banned.
+    Member(RoomId, UserId),
+}
+
+impl Revoked {
+    /// The key in the bucket.
+    pub fn key(self) -> String {
+        match self {
+            Self::Room(room) => format!("room.{room}"),
+            Self::Session(session) => format!("session.{session}"),
+            Self::User(user) => format!("user.{user}"),
+            Self::Member(room, user) => format!("member.{room}.{user}"),
+        }
+    }
+
+    /// Reads a key; none for one that a newer version wrote.
+    pub fn parse(key: &str) -> Option<Self> {
+        let mut parts = key.split('.');
+        let parsed = match (parts.next()?, parts.next()?, parts.next()) {
+            ("room", room, None) => Self::Room(room.parse().ok()?),
+            ("session", session, None) => Self::Session(session.parse().ok()?),
+            ("user", user, None) => Self::User(user.parse().ok()?),
+            ("member", room, Some(user)) => Self::Member(room.parse().ok()?, user.parse().ok()?),
+            _ => return None,
+        };
+        parts.next().is_none().then_some(parsed)
+    }
+}
+
+/// The subject that puts `key` into a key-value `bucket` (ADR-8 of NATS), so that a put is a
+/// publish like any other and can wait in the outbox.
+pub fn bucket_put(bucket: &str, key: &str) -> String {
+    format!("$KV.{bucket}.{key}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_revocation_is_the_same_after_its_key() {
+        let (room, user, session) = (RoomId::generate(), UserId::generate(), SessionId::generate());
+        for revoked in [
+            Revoked::Room(room),
+            Revoked::Session(session),
+            Revoked::User(user),
+            Revoked::Member(room, user),
+        ] {
+            assert_eq!(Revoked::parse(&revoked.key()), Some(revoked));
+        }
+        assert_eq!(Revoked::parse("room.x"), None);
+        assert_eq!(Revoked::parse(&format!("room.{room}.{user}")), None);
+    }
+
+    #[test]
+    fn a_room_stays_on_its_shard() {
+        let shards = Shards::new(16).unwrap();
+        let room = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
+        assert_eq!(stored(shards, room), format!("chat.3.in.{room}"));
+        assert_eq!(room_of(&republished(shards, room)), Some(room));
+    }
+}

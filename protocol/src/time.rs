@@ -1,0 +1,63 @@
+//! Time on the wire: RFC 3339, UTC, with milliseconds.
+
+use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A moment, kept to the millisecond so that it is the same value before and after the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, utoipa::ToSchema)]
+#[schema(value_type = String, format = DateTime, example = "2026-01-31T12:00:00.000Z")]
+pub struct Timestamp(DateTime<Utc>);
+
+impl Timestamp {
+    /// Now.
+    pub fn now() -> Self {
+        Self::from(Utc::now())
+    }
+
+    /// The moment as databases bind it.
+    pub const fn utc(self) -> DateTime<Utc> {
+        self.0
+    }
+
+    /// Seconds since the Unix epoch, as JWTs count.
+    pub const fn unix(self) -> i64 {
+        self.0.timestamp()
+    }
+}
+
+impl From<DateTime<Utc>> for Timestamp {
+    fn from(moment: DateTime<Utc>) -> Self {
+        Self(moment.trunc_subsecs(3))
+    }
+}
+
+impl std::fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0.to_rfc3339_opts(SecondsFormat::Millis, true))
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        DateTime::<Utc>::deserialize(deserializer).map(Self::from)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_the_same_after_the_wire() {
+        let now = Timestamp::now();
+        let json = serde_json::to_string(&now).unwrap();
+        assert_eq!(json.len(), "\"2026-01-31T12:00:00.000Z\"".len(), "{json}");
+        assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), now);
+    }
+}

@@ -1,0 +1,284 @@
+//! The two kinds of token: access tokens say who calls, room tickets who may join which room.
+//!
+//! Both are JWTs (RFC 7519) signed with Ed25519 (RFC 8037); `typ` among the claims tells them apart,
+//! so neither is ever taken for the other. Functions hold the private key and mint; everyone else
+//! holds the public keys (RFC 7517) and can only verify.
+
+use std::collections::HashMap;
+
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header, Validation,
+    errors::ErrorKind,
+    jwk::{Jwk, JwkSet, PublicKeyUse, ThumbprintHash},
+};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use crate::{DisplayName, RoomId, SessionId, Timestamp, UserId, limits};
+
+/// `iss` and `aud` of every token: one system, one issuer; the key tells deployments apart.
+const ISSUER: &str = "chatting-room";
+
+/// What a member may do in a room, from least to most.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    Member,
+    Moderator,
+    Owner,
+}
+
+/// Who calls.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    #[serde(rename = "sub")]
+    pub user: UserId,
+    #[serde(rename = "sid")]
+    pub session: SessionId,
+    /// Seconds since the Unix epoch.
+    pub exp: i64,
+}
+
+/// Who may join which room, as what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticket {
+    #[serde(rename = "sub")]
+    pub user: UserId,
+    #[serde(rename = "sid")]
+    pub session: SessionId,
+    pub room: RoomId,
+    pub role: Role,
+    /// The user's display name, so that the gateway needs no database.
+    pub name: DisplayName,
+    /// Seconds since the Unix epoch.
+    pub exp: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "typ", rename_all = "lowercase")]
+enum Claims {
+    Access(Access),
+    Ticket(Ticket),
+}
+
+#[derive(Serialize)]
+struct Signed<'a> {
+    iss: &'a str,
+    aud: &'a str,
+    iat: i64,
+    #[serde(flatten)]
+    claims: Claims,
+}
+
+/// Why a token is refused. Nothing of the token is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    #[error("the token has expired")]
+    Expired,
+    #[error("not a token of this system")]
+    Invalid,
+    /// Signed by a key that is not among the public keys; they may have changed since.
+    #[error("the token is signed by an unknown key")]
+    UnknownKey,
+    #[error("a token of another kind is needed here")]
+    WrongKind,
+}
+
+/// A signing key that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "not an Ed25519 private key in PKCS#8 PEM (`openssl genpkey -algorithm ed25519` makes one)"
+)]
+pub struct BadKey;
+
+/// Holds the private key and mints tokens.
+pub struct Minter {
+    header: Header,
+    key: EncodingKey,
+    public: JwkSet,
+}
+
+impl Minter {
+    /// Reads an Ed25519 private key in PKCS#8 PEM. Its id is its thumbprint (RFC 7638).
+    pub fn from_pem(pem: &SecretString) -> Result<Self, BadKey> {
+        let key = EncodingKey::from_ed_pem(pem.expose_secret().as_bytes()).map_err(|_| BadKey)?;
+        let mut jwk = Jwk::from_encoding_key(&key, Algorithm::EdDSA).map_err(|_| BadKey)?;
+        let kid = jwk.thumbprint(ThumbprintHash::SHA256).map_err(|_| BadKey)?;
+        jwk.common.key_id = Some(kid.clone());
+        jwk.common.public_key_use = Some(PublicKeyUse::Signature);
+        let header = Header { kid: Some(kid), ..Header::new(Algorithm::EdDSA) };
+        Ok(Self { header, key, public: JwkSet { keys: vec![jwk] } })
+    }
+
+    /// The public keys, as `/.well-known/jwks.json` serves them.
+    pub fn jwks(&self) -> &JwkSet {
+        &self.public
+    }
+
+    /// An access token of [`limits::ACCESS_TOKEN_SECONDS`].
+    pub fn access(&self, user: UserId, session: SessionId) -> Result<String, TokenError> {
+        let exp = Timestamp::now().unix() + limits::ACCESS_TOKEN_SECONDS;
+        self.sign(Claims::Access(Access { user, session, exp }))
+    }
+
+    /// A ticket of [`limits::TICKET_SECONDS`].
+    pub fn ticket(
+        &self,
+        by: &Access,
+        name: DisplayName,
+        room: RoomId,
+        role: Role,
+    ) -> Result<String, TokenError> {
+        let exp = Timestamp::now().unix() + limits::TICKET_SECONDS;
+        let Access { user, session, .. } = *by;
+        self.sign(Claims::Ticket(Ticket { user, session, room, role, name, exp }))
+    }
+
+    /// A token with any expiry, so that tests need not wait for a real one to pass.
+    #[doc(hidden)]
+    pub fn access_until(
+        &self,
+        user: UserId,
+        session: SessionId,
+        exp: i64,
+    ) -> Result<String, TokenError> {
+        self.sign(Claims::Access(Access { user, session, exp }))
+    }
+
+    /// See [`Self::access_until`].
+    #[doc(hidden)]
+    pub fn sign_ticket(&self, ticket: Ticket) -> Result<String, TokenError> {
+        self.sign(Claims::Ticket(ticket))
+    }
+
+    fn sign(&self, claims: Claims) -> Result<String, TokenError> {
+        let iat = Timestamp::now().unix();
+        let signed = Signed { iss: ISSUER, aud: ISSUER, iat, claims };
+        jsonwebtoken::encode(&self.header, &signed, &self.key).map_err(|_| TokenError::Invalid)
+    }
+}
+
+/// Holds the public keys and verifies.
+#[derive(Clone)]
+pub struct Verifier {
+    keys: HashMap<String, DecodingKey>,
+    validation: Validation,
+}
+
+impl Verifier {
+    /// Takes the Ed25519 keys of a set and passes over all others: the algorithm is never the
+    /// token's choice.
+    pub fn new(jwks: &JwkSet) -> Self {
+        let is_ours =
+            |jwk: &&Jwk| jwk.common.key_algorithm == Some(jsonwebtoken::jwk::KeyAlgorithm::EdDSA);
+        let keys =
+            jwks.keys.iter().filter(is_ours).filter_map(|jwk| {
+                Some((jwk.common.key_id.clone()?, DecodingKey::from_jwk(jwk).ok()?))
+            });
+        let mut validation = Validation::new(Algorithm::EdDSA);
+        validation.set_issuer(&[ISSUER]);
+        validation.set_audience(&[ISSUER]);
+        validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        // Clocks of machines that serve one system differ by less; a longer leeway lengthens lives.
+        validation.leeway = 2;
+        Self { keys: keys.collect(), validation }
+    }
+
+    /// Verifies an access token.
+    pub fn access(&self, token: &str) -> Result<Access, TokenError> {
+        match self.claims(token)? {
+            Claims::Access(access) => Ok(access),
+            Claims::Ticket(_) => Err(TokenError::WrongKind),
+        }
+    }
+
+    /// Verifies a room ticket.
+    pub fn ticket(&self, token: &str) -> Result<Ticket, TokenError> {
+        match self.claims(token)? {
+            Claims::Ticket(ticket) => Ok(ticket),
+            Claims::Access(_) => Err(TokenError::WrongKind),
+        }
+    }
+
+    fn claims(&self, token: &str) -> Result<Claims, TokenError> {
+        let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid)?;
+        let kid = header.kid.ok_or(TokenError::Invalid)?;
+        let key = self.keys.get(&kid).ok_or(TokenError::UnknownKey)?;
+        jsonwebtoken::decode(token, key, &self.validation).map(|data| data.claims).map_err(
+            |error| match error.kind() {
+                ErrorKind::ExpiredSignature => TokenError::Expired,
+                _ => TokenError::Invalid,
+            },
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A key of RFC 8410's example, known to the world and used for nothing.
+    const PEM: &str = "-----BEGIN PRIVATE KEY-----\n\
+        MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n\
+        -----END PRIVATE KEY-----\n";
+
+    fn minter() -> Minter {
+        Minter::from_pem(&PEM.into()).unwrap()
+    }
+
+    #[test]
+    fn each_kind_is_taken_for_itself_alone() {
+        let minter = minter();
+        let verifier = Verifier::new(minter.jwks());
+        let (user, session) = (UserId::generate(), SessionId::generate());
+        let token = minter.access(user, session).unwrap();
+        let access = verifier.access(&token).unwrap();
+        assert_eq!((access.user, access.session), (user, session));
+        assert_eq!(verifier.ticket(&token), Err(TokenError::WrongKind));
+
+        let name = DisplayName::parse("Ada").unwrap();
+        let room = RoomId::generate();
+        let ticket = minter.ticket(&access, name, room, Role::Owner).unwrap();
+        let claims = verifier.ticket(&ticket).unwrap();
+        assert_eq!((claims.room, claims.role), (room, Role::Owner));
+        assert_eq!(verifier.access(&ticket), Err(TokenError::WrongKind));
+    }
+
+    #[test]
+    fn expired_forged_and_foreign_tokens_are_refused() {
+        let minter = minter();
+        let verifier = Verifier::new(minter.jwks());
+        let (user, session) = (UserId::generate(), SessionId::generate());
+        let past = Timestamp::now().unix() - 60;
+        let expired = minter.access_until(user, session, past).unwrap();
+        assert_eq!(verifier.access(&expired), Err(TokenError::Expired));
+
+        let token = minter.access(user, session).unwrap();
+        let (head, signature) = token.rsplit_once('.').unwrap();
+        let flipped = if signature.starts_with('A') { "B" } else { "A" };
+        let forged = format!("{head}.{flipped}{}", &signature[1..]);
+        assert_eq!(verifier.access(&forged), Err(TokenError::Invalid));
+
+        let no_keys = Verifier::new(&JwkSet { keys: vec![] });
+        assert_eq!(no_keys.access(&token), Err(TokenError::UnknownKey));
+        for text in ["", "a.b.c", "eyJhbGciOiJub25lIn0.e30."] {
+            assert_eq!(verifier.access(text), Err(TokenError::Invalid), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_public_key_cannot_be_used_as_a_shared_secret() {
+        let minter = minter();
+        let verifier = Verifier::new(minter.jwks());
+        let public = serde_json::to_string(&minter.jwks().keys[0]).unwrap();
+        let header = Header { kid: minter.header.kid.clone(), ..Header::new(Algorithm::HS256) };
+        let exp = Timestamp::now().unix() + 60;
+        let access = Access { user: UserId::generate(), session: SessionId::generate(), exp };
+        let signed = Signed { iss: ISSUER, aud: ISSUER, iat: 0, claims: Claims::Access(access) };
+        let key = EncodingKey::from_secret(public.as_bytes());
+        let confused = jsonwebtoken::encode(&header, &signed, &key).unwrap();
+        assert_eq!(verifier.access(&confused), Err(TokenError::Invalid));
+    }
+}

@@ -1,0 +1,164 @@
+//! Configuration from environment variables: read once at start, every fault listed in one message.
+
+use std::{fmt::Display, str::FromStr};
+
+use secrecy::SecretString;
+
+/// All that is wrong with the environment, one line each.
+#[derive(Debug, thiserror::Error)]
+#[error("the environment is not complete:\n  - {}", .0.join("\n  - "))]
+pub struct Faults(Vec<String>);
+
+/// Reads variables and remembers what was wrong with them.
+pub struct Env<'a> {
+    lookup: Box<dyn Fn(&str) -> Option<String> + 'a>,
+    faults: Vec<String>,
+}
+
+impl Env<'_> {
+    /// Reads a configuration from the process's environment. `read` returns `None` where a variable
+    /// it needs was faulty; it goes on after the first fault so that all are found.
+    pub fn of_process<T>(read: impl FnOnce(&mut Env<'_>) -> Option<T>) -> Result<T, Faults> {
+        Self::read(|name| std::env::var(name).ok(), read)
+    }
+
+    /// The same from any source of variables.
+    pub fn read<T>(
+        lookup: impl Fn(&str) -> Option<String>,
+        read: impl FnOnce(&mut Env<'_>) -> Option<T>,
+    ) -> Result<T, Faults> {
+        let mut env = Env { lookup: Box::new(lookup), faults: Vec::new() };
+        let value = read(&mut env);
+        match value {
+            Some(value) if env.faults.is_empty() => Ok(value),
+            _ => Err(Faults(env.faults)),
+        }
+    }
+
+    fn get(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).filter(|value| !value.trim().is_empty())
+    }
+
+    /// Records a fault found by the caller, such as two variables that exclude each other.
+    pub fn fault(&mut self, fault: impl Into<String>) {
+        self.faults.push(fault.into());
+    }
+
+    /// A variable that must be there. `hint` says what it is, for the operator who forgot it.
+    pub fn required<T: FromStr<Err: Display>>(&mut self, name: &str, hint: &str) -> Option<T> {
+        let Some(text) = self.get(name) else {
+            self.fault(format!("{name} is not set: {hint}"));
+            return None;
+        };
+        self.parse(name, &text)
+    }
+
+    /// A variable that may be absent. `None` both when it is and when it is faulty.
+    pub fn optional<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
+        let text = self.get(name)?;
+        self.parse(name, &text)
+    }
+
+    /// A variable with a default.
+    pub fn or<T: FromStr<Err: Display>>(&mut self, name: &str, default: T) -> T {
+        self.optional(name).unwrap_or(default)
+    }
+
+    /// A secret, from `NAME` or from the file that `NAME_FILE` names.
+    pub fn secret(&mut self, name: &str) -> Option<SecretString> {
+        let file_variable = format!("{name}_FILE");
+        let text = match (self.get(name), self.get(&file_variable)) {
+            (Some(_), Some(_)) => {
+                self.fault(format!("{name} and {file_variable} are both set: set one of them"));
+                None
+            }
+            (None, Some(path)) => match std::fs::read_to_string(&path) {
+                Ok(text) => Some(text.trim_end_matches(['\r', '\n']).to_owned()),
+                Err(error) => {
+                    self.fault(format!("{file_variable}: cannot read {path}: {error}"));
+                    None
+                }
+            },
+            (text, None) => text,
+        };
+        text.map(SecretString::from)
+    }
+
+    /// A secret that must be there.
+    pub fn required_secret(&mut self, name: &str, hint: &str) -> Option<SecretString> {
+        let faults = self.faults.len();
+        let secret = self.secret(name);
+        if secret.is_none() && faults == self.faults.len() {
+            self.fault(format!("{name} (or {name}_FILE) is not set: {hint}"));
+        }
+        secret
+    }
+
+    fn parse<T: FromStr<Err: Display>>(&mut self, name: &str, text: &str) -> Option<T> {
+        match text.trim().parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                // The value stays out of the message: it may be a secret set by mistake.
+                self.fault(format!("{name} is not valid: {error}"));
+                None
+            }
+        }
+    }
+}
+
+/// A list of words separated by commas, such as `ALLOWED_ORIGINS`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct List(pub Vec<String>);
+
+impl FromStr for List {
+    type Err = std::convert::Infallible;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
+        Ok(Self(words.map(|word| word.trim_end_matches('/').to_owned()).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+
+    fn variables(name: &str) -> Option<String> {
+        match name {
+            "PORT" => Some("eighty".into()),
+            "EMPTY" => Some(" ".into()),
+            "KEY" => Some("hunter2".into()),
+            "KEY_FILE" => Some("/nowhere".into()),
+            "ORIGINS" => Some("https://a.example/, https://b.example".into()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn every_fault_is_listed_and_no_value_shown() {
+        let faults = Env::read(variables, |env| {
+            let port: Option<u16> = env.required("PORT", "the port");
+            let empty: Option<String> = env.required("EMPTY", "something");
+            let key = env.required_secret("KEY", "the key");
+            port.zip(empty).zip(key)
+        })
+        .unwrap_err()
+        .to_string();
+        for name in ["PORT is not valid", "EMPTY is not set: something", "KEY and KEY_FILE"] {
+            assert!(faults.contains(name), "{name}: {faults}");
+        }
+        assert!(!faults.contains("eighty") && !faults.contains("hunter2"), "{faults}");
+    }
+
+    #[test]
+    fn a_complete_environment_is_read() {
+        let (list, limit, key) = Env::read(variables, |env| {
+            let key = env.secret("OTHER").or_else(|| Some("none".to_owned().into()))?;
+            Some((env.or("ORIGINS", List::default()), env.or("LIMIT", 7_u32), key))
+        })
+        .unwrap();
+        assert_eq!(list.0, ["https://a.example", "https://b.example"]);
+        assert_eq!((limit, key.expose_secret()), (7, "none"));
+    }
+}

@@ -1,0 +1,116 @@
+//! The connection to NATS, one per process.
+
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions, Event};
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::env::Env;
+
+/// How long JetStream may take to answer before the outcome counts as unknown.
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Longest pause between two tries to reconnect: short, as every client waits for it.
+const RECONNECT_AT_MOST: Duration = Duration::from_secs(2);
+
+/// How a process signs in to NATS.
+#[derive(Debug, Clone)]
+pub struct NatsConfig {
+    /// `NATS_URL`: one or more `nats://host:port`, separated by commas.
+    pub url: String,
+    /// How it proves who it is.
+    pub credentials: Credentials,
+}
+
+/// `NATS_CREDS` (a credentials file), or `NATS_USER` and `NATS_PASSWORD`, or none.
+#[derive(Debug, Clone)]
+pub enum Credentials {
+    None,
+    File(std::path::PathBuf),
+    Password { user: String, password: SecretString },
+}
+
+impl NatsConfig {
+    /// Reads `NATS_URL` and the credentials.
+    pub fn from_env(env: &mut Env<'_>) -> Option<Self> {
+        let url = env.required("NATS_URL", "where NATS is, such as nats://nats:4222");
+        let file: Option<std::path::PathBuf> = env.optional("NATS_CREDS");
+        let user: Option<String> = env.optional("NATS_USER");
+        let password = env.secret("NATS_PASSWORD");
+        let credentials = match (file, user, password) {
+            (None, None, None) => Some(Credentials::None),
+            (Some(file), None, None) => Some(Credentials::File(file)),
+            (None, Some(user), Some(password)) => Some(Credentials::Password { user, password }),
+            _ => {
+                env.fault("set NATS_CREDS, or both NATS_USER and NATS_PASSWORD, or none of them");
+                None
+            }
+        };
+        Some(Self { url: url?, credentials: credentials? })
+    }
+}
+
+/// NATS could not be reached or refused the credentials.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("NATS_CREDS: {0}")]
+    Credentials(#[source] std::io::Error),
+    #[error("cannot connect to NATS at {url}: {source}")]
+    Connect { url: String, source: async_nats::ConnectError },
+}
+
+/// Connects as `role`, whose inboxes are its own: no other role may listen to its answers.
+/// `on_event` is called for every change of the connection after it was logged.
+pub async fn connect(
+    config: &NatsConfig,
+    role: &str,
+    on_event: impl Fn(&Event) + Clone + Send + Sync + 'static,
+) -> Result<Client, ConnectError> {
+    let options = match &config.credentials {
+        Credentials::None => ConnectOptions::new(),
+        Credentials::File(path) => {
+            ConnectOptions::with_credentials_file(path).await.map_err(ConnectError::Credentials)?
+        }
+        Credentials::Password { user, password } => ConnectOptions::with_user_and_password(
+            user.clone(),
+            password.expose_secret().to_owned(),
+        ),
+    };
+    let servers: Vec<&str> = config.url.split(',').map(str::trim).collect();
+    options
+        .name(format!("chatting-room {role}"))
+        .custom_inbox_prefix(format!("_INBOX_{role}"))
+        .request_timeout(Some(ANSWER_WITHIN))
+        .connection_timeout(ANSWER_WITHIN)
+        .ping_interval(Duration::from_secs(10))
+        .reconnect_delay_callback(|attempts| {
+            let doubled = Duration::from_millis(50 << attempts.min(6));
+            if attempts <= 1 { Duration::ZERO } else { doubled.min(RECONNECT_AT_MOST) }
+        })
+        .event_callback(move |event| {
+            log(&event);
+            on_event(&event);
+            async {}
+        })
+        .connect(servers)
+        .await
+        .map_err(|source| ConnectError::Connect { url: config.url.clone(), source })
+}
+
+fn log(event: &Event) {
+    match event {
+        Event::Connected => tracing::info!("connected to NATS"),
+        Event::Disconnected => {
+            metrics::counter!("nats_disconnects_total").increment(1);
+            tracing::warn!("lost the connection to NATS; reconnecting");
+        }
+        Event::SlowConsumer(subscription) => {
+            metrics::counter!("nats_slow_consumer_total").increment(1);
+            tracing::warn!(subscription, "NATS messages were dropped for a slow subscription");
+        }
+        Event::ServerError(error) => tracing::error!(%error, "NATS reports an error"),
+        Event::ClientError(error) => tracing::error!(%error, "the NATS client reports an error"),
+        Event::LameDuckMode | Event::Draining | Event::Closed => {
+            tracing::info!(%event, "the NATS connection changes");
+        }
+    }
+}

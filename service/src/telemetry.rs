@@ -1,0 +1,80 @@
+//! Structured logs to standard error and Prometheus metrics on an address of their own.
+
+use std::{net::SocketAddr, sync::OnceLock, time::Duration};
+
+use anyhow::Context as _;
+use axum::{Router, extract::State, routing::get};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+
+/// Seconds: from a cached answer to a client that is about to give up.
+const LATENCY_BUCKETS: [f64; 12] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
+/// How often the recorder folds samples into histograms, so that an unscraped process stays small.
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
+
+/// Starts logs (`RUST_LOG` filters, `LOG_FORMAT=text` is for people) and the metrics recorder.
+/// `METRICS_LISTEN`, when set, is where `GET /metrics` answers.
+pub async fn start(shutdown: CancellationToken) -> anyhow::Result<()> {
+    start_logs();
+    if let Ok(listen) = std::env::var("METRICS_LISTEN") {
+        let address: SocketAddr = listen.parse().context("METRICS_LISTEN is not host:port")?;
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("METRICS_LISTEN: cannot listen on {address}"))?;
+        serve_metrics(listener, shutdown)?;
+    }
+    Ok(())
+}
+
+fn start_logs() {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,async_nats=warn"));
+    let registry = tracing_subscriber::registry().with(filter);
+    let as_text = std::env::var("LOG_FORMAT").is_ok_and(|format| format == "text");
+    // A second start in one process (tests do that) keeps the first subscriber.
+    let _ = if as_text {
+        registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr)).try_init()
+    } else {
+        registry
+            .with(tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr))
+            .try_init()
+    };
+}
+
+fn serve_metrics(listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let handle = recorder()?;
+    let upkeep = handle.clone();
+    let stop = shutdown.clone();
+    tokio::spawn(async move {
+        let mut tick = tokio::time::interval(UPKEEP_EVERY);
+        while stop.run_until_cancelled(tick.tick()).await.is_some() {
+            upkeep.run_upkeep();
+        }
+    });
+    let router = Router::new().route("/metrics", get(render)).with_state(handle);
+    tokio::spawn(async move {
+        let served = axum::serve(listener, router)
+            .with_graceful_shutdown(async move { shutdown.cancelled().await });
+        if let Err(error) = served.await {
+            tracing::error!(%error, "metrics are no longer served");
+        }
+    });
+    Ok(())
+}
+
+async fn render(State(handle): State<PrometheusHandle>) -> String {
+    handle.render()
+}
+
+fn recorder() -> anyhow::Result<PrometheusHandle> {
+    if let Some(handle) = METRICS.get() {
+        return Ok(handle.clone());
+    }
+    let handle = PrometheusBuilder::new().set_buckets(&LATENCY_BUCKETS)?.install_recorder()?;
+    Ok(METRICS.get_or_init(|| handle).clone())
+}
