@@ -9,9 +9,11 @@ use secrecy::SecretString;
 #[error("the environment is not complete:\n  - {}", .0.join("\n  - "))]
 pub struct Faults(Vec<String>);
 
+type Lookup<'a> = Box<dyn Fn(&str) -> Option<String> + 'a>;
+
 /// Reads variables and remembers what was wrong with them.
 pub struct Env<'a> {
-    lookup: Box<dyn Fn(&str) -> Option<String> + 'a>,
+    lookup: Lookup<'a>,
     faults: Vec<String>,
 }
 

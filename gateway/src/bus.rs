@@ -1,0 +1,196 @@
+//! NATS as the gateway sees it: the only module here that knows async-nats.
+
+use std::{sync::Arc, time::Duration};
+
+use async_nats::{Client, Event, Subscriber, jetstream};
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use protocol::{
+    FileId, RoomId, Timestamp,
+    stored::{FileRef, Position, StoredEvent},
+    subject::{self, Revoked},
+};
+use service::{
+    nats,
+    roomlog::{Appended, LogError, RoomLog},
+    trace::TraceParent,
+};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{config::Config, revoked::RevokedSet};
+
+/// The watch of the revocations is tried again after this.
+const WATCH_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// The connection, shared by all threads.
+#[derive(Clone)]
+pub struct Bus {
+    client: Client,
+    log: RoomLog,
+    /// Counts the moments at which messages may have been missed.
+    disturbed: watch::Receiver<u64>,
+}
+
+/// A stored event as the stream republished it.
+pub struct Republished {
+    pub position: Position,
+    pub payload: Bytes,
+    pub trace: Option<TraceParent>,
+}
+
+impl Bus {
+    /// Connects; fails when NATS cannot be reached at start.
+    pub async fn connect(config: &Config) -> anyhow::Result<Self> {
+        let (disturb, disturbed) = watch::channel(0);
+        let disturb = Arc::new(disturb);
+        let on_event = move |event: &Event| {
+            if matches!(event, Event::Connected | Event::SlowConsumer(_)) {
+                disturb.send_modify(|count| *count += 1);
+            }
+        };
+        let client = nats::connect(&config.nats, "gateway", on_event).await?;
+        let log = RoomLog::new(client.clone(), config.shards);
+        Ok(Self { client, log, disturbed })
+    }
+
+    /// The rooms' log.
+    pub fn log(&self) -> &RoomLog {
+        &self.log
+    }
+
+    /// Changes whenever messages may have been missed: after a reconnect, or a slow subscription.
+    pub fn disturbed(&self) -> watch::Receiver<u64> {
+        self.disturbed.clone()
+    }
+
+    /// NATS answers.
+    pub async fn ready(&self) -> bool {
+        self.client.connection_state() == async_nats::connection::State::Connected
+            && self.client.flush().await.is_ok()
+    }
+
+    /// A room's events as they are stored.
+    pub async fn stored_events(
+        &self,
+        room: RoomId,
+    ) -> Result<impl Stream<Item = Republished> + Send + Unpin + use<>, LogError> {
+        let subject = subject::republished(self.log.shards(), room);
+        let messages = self.subscribe(subject).await?;
+        Ok(messages.filter_map(|message| std::future::ready(republished(message))))
+    }
+
+    /// A room's events that are not stored.
+    pub async fn live_events(
+        &self,
+        room: RoomId,
+    ) -> Result<impl Stream<Item = Bytes> + Send + Unpin + use<>, LogError> {
+        Ok(self.subscribe(subject::live(room)).await?.map(|message| message.payload))
+    }
+
+    /// Other gateways' signs of life.
+    pub async fn gateways_alive(
+        &self,
+    ) -> Result<impl Stream<Item = Bytes> + Send + Unpin + use<>, LogError> {
+        Ok(self.subscribe(subject::GATEWAY_ALIVE.to_owned()).await?.map(|message| message.payload))
+    }
+
+    async fn subscribe(&self, subject: String) -> Result<Subscriber, LogError> {
+        let subscribed = self.client.subscribe(subject).await;
+        subscribed.map_err(|error| LogError::Unavailable(error.to_string().into()))
+    }
+
+    /// Sends what is not stored; lost when nobody listens or NATS is away.
+    pub async fn publish_live(&self, subject: String, payload: Bytes) {
+        if let Err(error) = self.client.publish(subject, payload).await {
+            tracing::warn!(%error, "a live event could not be sent");
+        }
+    }
+
+    /// A complete file of a room.
+    pub async fn file(&self, room: RoomId, file: FileId) -> Result<Option<FileRef>, LogError> {
+        let unavailable = |error: &dyn std::fmt::Display| {
+            LogError::Unavailable(format!("the file cannot be looked up: {error}").into())
+        };
+        let context = jetstream::new(self.client.clone());
+        let bucket = context.get_key_value(subject::FILES_BUCKET).await;
+        let bucket = bucket.map_err(|error| unavailable(&error))?;
+        let entry = bucket.get(subject::file_key(room, file)).await;
+        match entry.map_err(|error| unavailable(&error))? {
+            Some(json) => {
+                serde_json::from_slice(&json).map(Some).map_err(|error| unavailable(&error))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// When the event at `seq` happened, for the answer to a repeated send.
+    pub async fn stored_at(&self, room: RoomId, seq: u64) -> Result<Option<Timestamp>, LogError> {
+        let entries = self.log.after(room, seq.saturating_sub(1), 1).await?;
+        let first = entries.into_iter().find(|entry| entry.seq == seq);
+        Ok(first.and_then(|entry| StoredEvent::decode(&entry.payload).ok()).map(|event| event.at()))
+    }
+
+    /// Keeps `set` as the bucket is and sends every new entry to `tell`. The whole bucket is
+    /// read again after a failure, so no revocation is missed, only repeated.
+    pub async fn watch_revoked(
+        self,
+        set: RevokedSet,
+        tell: mpsc::Sender<Revoked>,
+        shutdown: CancellationToken,
+    ) {
+        let watching = async {
+            loop {
+                if let Err(error) = self.watch_revoked_once(&set, &tell).await {
+                    tracing::warn!(%error, "the revocations cannot be watched");
+                }
+                tokio::time::sleep(WATCH_AGAIN_AFTER).await;
+            }
+        };
+        shutdown.run_until_cancelled(watching).await;
+    }
+
+    async fn watch_revoked_once(
+        &self,
+        set: &RevokedSet,
+        tell: &mpsc::Sender<Revoked>,
+    ) -> anyhow::Result<()> {
+        let context = jetstream::new(self.client.clone());
+        let bucket = context.get_key_value(subject::REVOKED_BUCKET).await?;
+        let mut watch = bucket.watch_with_history(">").await?;
+        while let Some(entry) = watch.next().await {
+            let entry = entry?;
+            let Some(revoked) = Revoked::parse(&entry.key) else { continue };
+            if entry.operation == jetstream::kv::Operation::Put {
+                set.insert(revoked);
+                tell.send(revoked).await?;
+            } else {
+                set.remove(revoked);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What an append came to, with the moment that its sender is told.
+pub async fn settle(
+    bus: &Bus,
+    room: RoomId,
+    appended: Appended,
+    at: Timestamp,
+) -> Result<protocol::event::Done, LogError> {
+    let Appended { seq, duplicate } = appended;
+    let at = if duplicate { bus.stored_at(room, seq).await?.unwrap_or(at) } else { at };
+    Ok(protocol::event::Done::Stored { seq, at, duplicate })
+}
+
+fn republished(message: async_nats::Message) -> Option<Republished> {
+    let headers = message.headers.as_ref()?;
+    let number = |name: &str| headers.get(name)?.as_str().parse().ok();
+    let Some((seq, prev)) = number("Nats-Sequence").zip(number("Nats-Last-Sequence")) else {
+        tracing::error!(subject = %message.subject, "a republished event has no sequence");
+        return None;
+    };
+    let trace = headers.get(subject::TRACEPARENT).and_then(|trace| trace.as_str().parse().ok());
+    Some(Republished { position: Position { seq, prev }, payload: message.payload, trace })
+}

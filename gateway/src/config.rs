@@ -1,0 +1,144 @@
+//! The gateway's configuration: environment variables only.
+
+use std::time::Duration;
+
+use protocol::{limits, subject::Shards};
+use secrecy::{ExposeSecret as _, SecretString};
+use service::{
+    env::{Env, List},
+    nats::NatsConfig,
+};
+
+/// Everything a gateway needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub nats: NatsConfig,
+    /// `CHAT_SHARDS`: how many streams the rooms are spread over; the same for all processes.
+    pub shards: Shards,
+    pub keys: KeySource,
+    /// `ALLOWED_ORIGINS`: pages of these origins may connect; `*` lets all. Programs send no Origin.
+    pub origins: Vec<String>,
+    /// `GATEWAY_THREADS`: threads that hold sockets; by default one per core.
+    pub threads: usize,
+    /// `DRAIN_SECONDS`: how long clients have to move to another gateway when this one stops.
+    pub drain: Duration,
+    pub limits: Limits,
+}
+
+/// Where the public keys come from.
+#[derive(Debug, Clone)]
+pub enum KeySource {
+    /// `JWKS_URL`: fetched, and fetched again while the gateway runs.
+    Url(String),
+    /// `JWKS` or `JWKS_FILE`: the document itself.
+    Inline(String),
+}
+
+/// What one client may do to us. 0 in the environment switches a limit off.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// `LIMIT_MESSAGE_CHARS`
+    pub message_chars: usize,
+    /// `LIMIT_FRAME_BYTES`: bytes of one received WebSocket message.
+    pub frame_bytes: usize,
+    /// `LIMIT_EVENT_RATE`: events a second and socket, sustained.
+    pub event_rate: f64,
+    /// `LIMIT_EVENT_BURST`: events at once.
+    pub event_burst: f64,
+    /// `LIMIT_ROOMS_PER_SOCKET`
+    pub rooms_per_socket: usize,
+    /// `LIMIT_HANDSHAKE_SECONDS`: an unauthenticated socket is closed after this.
+    pub handshake: Duration,
+    /// `PING_INTERVAL_SECONDS` and `PING_TIMEOUT_SECONDS`: Engine.IO's heartbeat.
+    pub ping_interval: Duration,
+    pub ping_timeout: Duration,
+}
+
+/// A frame limit that is switched off still has this one: a length is no reason to run out of memory.
+const FRAME_BYTES_AT_MOST: usize = 16 * 1024 * 1024;
+/// A day: switched off, but still a number that time can be added to.
+const NO_HANDSHAKE_LIMIT: Duration = Duration::from_secs(24 * 3600);
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_chars: limits::MESSAGE_CHARS,
+            frame_bytes: limits::FRAME_BYTES,
+            event_rate: 20.0,
+            event_burst: 40.0,
+            rooms_per_socket: 50,
+            handshake: Duration::from_secs(10),
+            ping_interval: Duration::from_secs(25),
+            ping_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+impl Limits {
+    fn from_env(env: &mut Env<'_>) -> Self {
+        let default = Self::default();
+        let count = |env: &mut Env<'_>, name, default| match env.or(name, default) {
+            0 => usize::MAX,
+            limit => limit,
+        };
+        let rate = |env: &mut Env<'_>, name, default| match env.or(name, default) {
+            0_u32 => f64::INFINITY,
+            limit => f64::from(limit),
+        };
+        let seconds =
+            |env: &mut Env<'_>, name, default: Duration| env.or(name, default.as_secs().max(1));
+        let handshake = seconds(env, "LIMIT_HANDSHAKE_SECONDS", default.handshake);
+        Self {
+            message_chars: count(env, "LIMIT_MESSAGE_CHARS", default.message_chars),
+            frame_bytes: count(env, "LIMIT_FRAME_BYTES", default.frame_bytes)
+                .min(FRAME_BYTES_AT_MOST),
+            event_rate: rate(env, "LIMIT_EVENT_RATE", default.event_rate as u32),
+            event_burst: rate(env, "LIMIT_EVENT_BURST", default.event_burst as u32),
+            rooms_per_socket: count(env, "LIMIT_ROOMS_PER_SOCKET", default.rooms_per_socket),
+            handshake: match handshake {
+                0 => NO_HANDSHAKE_LIMIT,
+                seconds => Duration::from_secs(seconds),
+            },
+            ping_interval: Duration::from_secs(
+                seconds(env, "PING_INTERVAL_SECONDS", default.ping_interval).max(1),
+            ),
+            ping_timeout: Duration::from_secs(
+                seconds(env, "PING_TIMEOUT_SECONDS", default.ping_timeout).max(1),
+            ),
+        }
+    }
+}
+
+impl Config {
+    /// Reads everything; faults are in `env`.
+    pub fn from_env(env: &mut Env<'_>) -> Option<Self> {
+        let nats = NatsConfig::from_env(env);
+        let url: Option<String> = env.optional("JWKS_URL");
+        let inline: Option<SecretString> = env.secret("JWKS");
+        let keys = match (url, inline) {
+            (Some(url), None) => Some(KeySource::Url(url)),
+            (None, Some(jwks)) => Some(KeySource::Inline(jwks.expose_secret().to_owned())),
+            _ => {
+                env.fault(
+                    "set JWKS_URL, such as http://functions:8080/.well-known/jwks.json, \
+                     or JWKS (or JWKS_FILE), not both",
+                );
+                None
+            }
+        };
+        let shards = Shards::new(env.or("CHAT_SHARDS", 1));
+        if shards.is_none() {
+            env.fault("CHAT_SHARDS is at least 1");
+        }
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Some(Self {
+            origins: env.or("ALLOWED_ORIGINS", List::default()).0,
+            threads: env.or("GATEWAY_THREADS", cores).max(1),
+            drain: Duration::from_secs(env.or("DRAIN_SECONDS", 10)),
+            limits: Limits::from_env(env),
+            nats: nats?,
+            shards: shards?,
+            keys: keys?,
+        })
+    }
+}

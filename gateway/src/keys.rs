@@ -1,0 +1,127 @@
+//! The public keys that tokens are verified with, kept fresh.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, RwLock},
+    time::{Duration, Instant},
+};
+
+use jsonwebtoken::jwk::{Jwk, JwkSet};
+use protocol::token::{Access, TokenError, Verifier};
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::KeySource;
+
+/// A rotated key is found this soon even if no token signed by it was seen.
+const REFRESH_EVERY: Duration = Duration::from_secs(60);
+/// Tokens with made-up key ids must not become requests to the functions.
+const REFRESH_AT_MOST_EVERY: Duration = Duration::from_secs(5);
+const FETCH_WITHIN: Duration = Duration::from_secs(5);
+/// Until the first keys are there, which they may not be while everything is starting.
+const RETRY_FIRST_EVERY: Duration = Duration::from_millis(250);
+/// During a deploy, functions with the old key and with the new one answer in turn; a key counts
+/// until it has not been seen for longer than any token lives.
+const KEEP_UNSEEN: Duration = Duration::from_secs(3600);
+
+/// The keys, shared by all threads.
+#[derive(Clone)]
+pub struct Keys(Arc<Inner>);
+
+struct Inner {
+    source: KeySource,
+    http: reqwest::Client,
+    verifier: RwLock<Option<Arc<Verifier>>>,
+    seen: Mutex<Seen>,
+}
+
+#[derive(Default)]
+struct Seen {
+    keys: HashMap<String, (Jwk, Instant)>,
+    fetched: Option<Instant>,
+}
+
+impl Keys {
+    /// Starts fetching; keys given inline are there at once.
+    pub async fn start(source: KeySource, shutdown: CancellationToken) -> anyhow::Result<Self> {
+        let http = reqwest::Client::builder().timeout(FETCH_WITHIN).build()?;
+        let keys = Self(Arc::new(Inner {
+            source,
+            http,
+            verifier: RwLock::default(),
+            seen: Mutex::default(),
+        }));
+        match &keys.0.source {
+            KeySource::Inline(_) => keys.fetch(&mut *keys.0.seen.lock().await).await?,
+            KeySource::Url(_) => {
+                tokio::spawn(keys.clone().keep_fresh(shutdown));
+            }
+        }
+        Ok(keys)
+    }
+
+    async fn keep_fresh(self, shutdown: CancellationToken) {
+        loop {
+            let fetched = self.fetch(&mut *self.0.seen.lock().await).await;
+            if let Err(error) = &fetched {
+                tracing::warn!(%error, "the public keys cannot be fetched");
+            }
+            let pause = if self.ready() { REFRESH_EVERY } else { RETRY_FIRST_EVERY };
+            if shutdown.run_until_cancelled(tokio::time::sleep(pause)).await.is_none() {
+                return;
+            }
+        }
+    }
+
+    /// There are keys.
+    pub fn ready(&self) -> bool {
+        self.verifier().is_some()
+    }
+
+    /// The verifier with the keys known now; none before the first fetch.
+    pub fn verifier(&self) -> Option<Arc<Verifier>> {
+        self.0.verifier.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// Verifies an access token; an unknown key is looked for once before it is refused.
+    pub async fn access(&self, token: &str) -> Result<Access, TokenError> {
+        match self.verify(token) {
+            Err(TokenError::UnknownKey) => {
+                let mut seen = self.0.seen.lock().await;
+                let due = seen.fetched.is_none_or(|at| at.elapsed() >= REFRESH_AT_MOST_EVERY);
+                if due && let Err(error) = self.fetch(&mut seen).await {
+                    tracing::warn!(%error, "the public keys cannot be fetched");
+                }
+                self.verify(token)
+            }
+            result => result,
+        }
+    }
+
+    /// Verifies with the keys that are there.
+    pub fn verify(&self, token: &str) -> Result<Access, TokenError> {
+        self.verifier().ok_or(TokenError::UnknownKey)?.access(token)
+    }
+
+    async fn fetch(&self, seen: &mut Seen) -> anyhow::Result<()> {
+        seen.fetched = Some(Instant::now());
+        let set: JwkSet = match &self.0.source {
+            KeySource::Inline(text) => serde_json::from_str(text)?,
+            KeySource::Url(url) => {
+                self.0.http.get(url).send().await?.error_for_status()?.json().await?
+            }
+        };
+        let now = Instant::now();
+        for jwk in set.keys {
+            if let Some(id) = jwk.common.key_id.clone() {
+                seen.keys.insert(id, (jwk, now));
+            }
+        }
+        seen.keys.retain(|_, (_, at)| now.duration_since(*at) < KEEP_UNSEEN);
+        let keys = seen.keys.values().map(|(jwk, _)| jwk.clone()).collect();
+        let verifier = Arc::new(Verifier::new(&JwkSet { keys }));
+        *self.0.verifier.write().unwrap_or_else(std::sync::PoisonError::into_inner) =
+            Some(verifier);
+        Ok(())
+    }
+}

@@ -1,0 +1,39 @@
+//! `gateway [--listen 0.0.0.0:8081]`: the WebSocket gateway as a process.
+
+use std::{net::SocketAddr, process::ExitCode};
+
+use clap::Parser;
+use gateway::{Config, Gateway};
+use service::{env::Env, serve, telemetry};
+use tokio_util::sync::CancellationToken;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// The WebSocket gateway. Configured by environment variables; infra/README.md lists them.
+#[derive(Parser)]
+struct Arguments {
+    /// Where to listen.
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8081")]
+    listen: SocketAddr,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    serve::run(run(arguments))
+}
+
+async fn run(Arguments { listen }: Arguments) -> anyhow::Result<()> {
+    let config = Env::of_process(Config::from_env)?;
+    let shutdown = serve::shutdown_on_signal()?;
+    let ended = CancellationToken::new();
+    telemetry::start(ended.clone()).await?;
+    let listener = serve::listen(listen).await?;
+    let gateway = Gateway::start(config, shutdown).await?;
+    tracing::info!(%listen, "serving");
+    // The listener stays open while sockets drain, so that /readyz can say so.
+    let served = tokio::spawn(serve::serve(listener, gateway.router(), ended.clone()));
+    gateway.drained().await;
+    ended.cancel();
+    served.await?
+}

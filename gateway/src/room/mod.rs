@@ -1,0 +1,370 @@
+//! One room on this gateway: a task that puts the room's events in order without a gap, encodes
+//! each once, and hands them to the shards whose sockets are in the room.
+
+pub mod presence;
+pub mod registry;
+mod replay;
+mod ring;
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt as _};
+use protocol::{
+    Code, RoomId, UserId,
+    code::Refusal,
+    event::ServerEvent,
+    stored::{Person, Position, RawEvent},
+    subject,
+};
+use service::roomlog::{Entry, LogError};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+use self::{
+    presence::{GatewayId, Gossip, Presence},
+    ring::{Place, Ring},
+};
+use crate::{
+    bus::{Bus, Republished},
+    peers::Peers,
+    shard::{Command as ShardCommand, Frame, Shards, SocketRef},
+    ws,
+};
+
+/// A room without sockets keeps its ring this long, so that a reconnect storm finds it warm.
+const LINGER: Duration = Duration::from_secs(30);
+/// A batch of republished events that goes to the shards as one.
+const BATCH: usize = 64;
+/// Events fetched from the stream by one request.
+const FETCH: usize = 256;
+/// After a failed fetch.
+const FETCH_AGAIN_AFTER: Duration = Duration::from_millis(500);
+/// In a NATS cluster a new subscription takes a moment to be known everywhere; what was stored in
+/// that moment is found by one look at the stream after it.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// In a room of more users than this, presence is told at most once a second.
+const BIG_ROOM: usize = 50;
+const PRESENCE_EVERY: Duration = Duration::from_secs(1);
+/// How long the first join waits for other gateways to say who is there; later ones are told by
+/// `presence`.
+const ANSWERS_WITHIN: Duration = Duration::from_millis(50);
+
+/// What a room is asked.
+#[derive(Debug)]
+pub enum Command {
+    Join {
+        socket: SocketRef,
+        person: Person,
+        after: Option<u64>,
+        ack: Option<u64>,
+    },
+    Leave {
+        shard: usize,
+        user: UserId,
+    },
+    Rename {
+        person: Person,
+    },
+    /// A gateway is gone, and its users with it.
+    Lost {
+        gateway: GatewayId,
+    },
+}
+
+/// What all rooms of a gateway share.
+pub struct Context {
+    pub bus: Bus,
+    pub shards: Shards,
+    pub peers: Peers,
+    pub gateway: GatewayId,
+}
+
+struct Room {
+    id: RoomId,
+    context: Arc<Context>,
+    ring: Ring,
+    presence: Presence,
+    /// Sockets in the room by shard, to know which shards to tell.
+    sockets: Vec<usize>,
+    tell_presence_at: Option<Instant>,
+    presence_told: Option<Instant>,
+    look_at: Option<Instant>,
+    /// When the room ends if nobody joins.
+    end_at: Option<Instant>,
+}
+
+/// Runs a room until it has been empty for a while or is deleted.
+async fn run(id: RoomId, context: Arc<Context>, mut commands: mpsc::Receiver<Command>) {
+    let opened = Room::open(id, context.clone()).await;
+    let (mut room, stored, live) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            tracing::warn!(room = %id, %error, "a room could not be opened");
+            let refusal = Refusal::new(Code::Unavailable, "the room cannot be reached; try again");
+            return refuse_all(&context, id, commands, refusal).await;
+        }
+    };
+    let mut stored = stored.ready_chunks(BATCH);
+    let mut live = std::pin::pin!(live);
+    let mut disturbed: watch::Receiver<u64> = context.bus.disturbed();
+    disturbed.mark_unchanged();
+    loop {
+        let goes_on = tokio::select! {
+            Some(command) = commands.recv() => { room.on_command(command).await; true }
+            Some(events) = stored.next() => room.on_stored(events).await,
+            Some(payload) = live.next() => { room.on_live(&payload).await; true }
+            Ok(()) = disturbed.changed() => { room.on_disturbed().await; true }
+            () = at(room.look_at) => { room.look_at = None; room.catch_up().await; true }
+            () = at(room.tell_presence_at) => { room.tell_presence().await; true }
+            // A join that came in this moment keeps the room open.
+            () = at(room.end_at) => { room.end_at = None; !commands.is_empty() }
+        };
+        if !goes_on {
+            let refusal = Refusal::new(Code::Unavailable, "the room just closed here; try again");
+            return refuse_all(&context, id, commands, refusal).await;
+        }
+    }
+}
+
+/// Waits for a moment, or for ever.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The room ends: everyone who asks in this moment is told, and the next one starts it anew.
+async fn refuse_all(
+    context: &Context,
+    id: RoomId,
+    mut commands: mpsc::Receiver<Command>,
+    refusal: Refusal,
+) {
+    commands.close();
+    while let Some(command) = commands.recv().await {
+        if let Command::Join { socket, ack, .. } = command {
+            let refusal = refusal.clone();
+            let command = ShardCommand::NotJoined { socket: socket.id, room: id, ack, refusal };
+            context.shards.send(socket.shard, command).await;
+        }
+    }
+}
+
+impl Room {
+    /// Subscribes first and reads the head after, so that no event falls between.
+    async fn open(
+        id: RoomId,
+        context: Arc<Context>,
+    ) -> Result<
+        (Self, impl Stream<Item = Republished> + Unpin, impl Stream<Item = Bytes> + Unpin),
+        LogError,
+    > {
+        let stored = context.bus.stored_events(id).await?;
+        let mut live = context.bus.live_events(id).await?;
+        let head = context.bus.log().last(id).await?.map_or(0, |entry| entry.seq);
+        let mut room = Self {
+            id,
+            ring: Ring::new(head),
+            presence: Presence::new(context.gateway),
+            sockets: vec![0; context.shards.count()],
+            tell_presence_at: None,
+            presence_told: None,
+            look_at: Some(Instant::now() + LOOK_AGAIN_AFTER),
+            end_at: Some(Instant::now() + LINGER),
+            context,
+        };
+        room.ask_others(&mut live).await;
+        Ok((room, stored, live))
+    }
+
+    async fn ask_others(&mut self, live: &mut (impl Stream<Item = Bytes> + Unpin)) {
+        if self.context.peers.is_alone() {
+            return;
+        }
+        self.gossip(Gossip::Ask { gateway: self.context.gateway }).await;
+        let answers = async {
+            while let Some(payload) = live.next().await {
+                self.on_live(&payload).await;
+            }
+        };
+        // The time running out is how this ends.
+        let _ = tokio::time::timeout(ANSWERS_WITHIN, answers).await;
+    }
+
+    async fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Join { socket, person, after, ack } => {
+                self.join(socket, person, after, ack).await;
+            }
+            Command::Leave { shard, user } => {
+                self.sockets[shard] -= 1;
+                self.presence.leave(user);
+                if self.sockets.iter().all(|count| *count == 0) {
+                    self.end_at = Some(Instant::now() + LINGER);
+                }
+            }
+            Command::Rename { person } => self.presence.rename(person),
+            Command::Lost { gateway } => self.presence.lose(gateway),
+        }
+        self.presence_changed();
+    }
+
+    /// Delivers what follows, repairs holes. False once the room is deleted.
+    async fn on_stored(&mut self, events: Vec<Republished>) -> bool {
+        let mut frames = Vec::with_capacity(events.len());
+        for event in events {
+            if self.ring.place(event.position) == Place::AfterHole {
+                metrics::counter!("gateway_holes_total").increment(1);
+                self.deliver(std::mem::take(&mut frames)).await;
+                self.catch_up().await;
+            }
+            match self.ring.place(event.position) {
+                Place::Next => {
+                    tracing::debug!(
+                        room = %self.id,
+                        seq = event.position.seq,
+                        trace = event.trace.map(|trace| trace.trace_id()),
+                        "delivering an event"
+                    );
+                    frames.extend(self.take(event.position.seq, &event.payload));
+                    if is_room_deleted(&event.payload) {
+                        self.deliver(frames).await;
+                        self.close().await;
+                        return false;
+                    }
+                }
+                Place::Known => {}
+                // A replica that lags behind did not have it yet.
+                Place::AfterHole => self.look_soon(),
+            }
+        }
+        self.deliver(frames).await;
+        true
+    }
+
+    /// Puts the next event into the ring and encodes it, once for all sockets.
+    fn take(&mut self, seq: u64, payload: &Bytes) -> Option<Frame> {
+        let position = Position { seq, prev: self.ring.last() };
+        let frame = encode(self.id, position, payload)?;
+        self.ring.push(seq, frame.clone());
+        Some(Frame { seq: Some(seq), bytes: frame })
+    }
+
+    /// Reads everything after the last delivered event from the stream and delivers it.
+    async fn catch_up(&mut self) {
+        loop {
+            match self.context.bus.log().after(self.id, self.ring.last(), FETCH).await {
+                Ok(entries) => {
+                    let is_all = entries.len() < FETCH;
+                    metrics::counter!("gateway_hole_events_total").increment(entries.len() as u64);
+                    let frames = entries
+                        .iter()
+                        .filter_map(|Entry { seq, payload }| self.take(*seq, payload));
+                    let frames = frames.collect();
+                    self.deliver(frames).await;
+                    if is_all {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(room = %self.id, %error, "missing events cannot be read yet");
+                    return self.look_soon();
+                }
+            }
+        }
+    }
+
+    fn look_soon(&mut self) {
+        self.look_at = Some(Instant::now() + FETCH_AGAIN_AFTER);
+    }
+
+    async fn deliver(&self, frames: Vec<Frame>) {
+        if frames.is_empty() {
+            return;
+        }
+        let frames: Arc<[Frame]> = frames.into();
+        for (shard, _) in self.sockets.iter().enumerate().filter(|(_, sockets)| **sockets > 0) {
+            let command = ShardCommand::Deliver { room: self.id, frames: frames.clone() };
+            self.context.shards.send(shard, command).await;
+        }
+    }
+
+    async fn close(&self) {
+        for (shard, _) in self.sockets.iter().enumerate().filter(|(_, sockets)| **sockets > 0) {
+            self.context.shards.send(shard, ShardCommand::RoomClosed { room: self.id }).await;
+        }
+    }
+
+    async fn on_live(&mut self, payload: &[u8]) {
+        let Ok(gossip) = serde_json::from_slice::<Gossip>(payload) else {
+            tracing::warn!(room = %self.id, "a live event of an unknown kind; a newer gateway's?");
+            return;
+        };
+        if self.presence.hear(gossip) {
+            for answer in self.presence.all() {
+                self.gossip(answer).await;
+            }
+        }
+        self.presence_changed();
+    }
+
+    /// Messages may have been missed: look for stored ones, and ask again who is there.
+    async fn on_disturbed(&mut self) {
+        self.catch_up().await;
+        self.gossip(Gossip::Ask { gateway: self.context.gateway }).await;
+        for answer in self.presence.all() {
+            self.gossip(answer).await;
+        }
+    }
+
+    fn presence_changed(&mut self) {
+        if self.presence.is_changed() && self.tell_presence_at.is_none() {
+            let pause = if self.presence.online().count > BIG_ROOM {
+                PRESENCE_EVERY
+            } else {
+                Duration::ZERO
+            };
+            let earliest = self.presence_told.map_or_else(Instant::now, |told| told + pause);
+            self.tell_presence_at = Some(earliest);
+        }
+    }
+
+    async fn tell_presence(&mut self) {
+        self.tell_presence_at = None;
+        self.presence_told = Some(Instant::now());
+        for gossip in self.presence.take_gossip() {
+            self.gossip(gossip).await;
+        }
+        if let Some(change) = self.presence.take_change() {
+            let presence::Change { count, joined, left } = change;
+            let event = ServerEvent::Presence { room_id: self.id, count, joined, left };
+            let frame = Frame { seq: None, bytes: ws::text(&["42", &event.encode()]) };
+            self.deliver(vec![frame]).await;
+        }
+    }
+
+    async fn gossip(&self, gossip: Gossip) {
+        if let Ok(payload) = serde_json::to_vec(&gossip) {
+            self.context.bus.publish_live(subject::live(self.id), payload.into()).await;
+        }
+    }
+}
+
+fn is_room_deleted(payload: &[u8]) -> bool {
+    RawEvent::parse(payload).is_ok_and(|event| event.name == "room-deleted")
+}
+
+/// A stored event as a frame; none for a payload that is no event, which only a fault of ours makes.
+fn encode(room: RoomId, position: Position, payload: &[u8]) -> Option<Bytes> {
+    match RawEvent::parse(payload) {
+        Ok(event) => Some(ws::text(&["42", &event.with_position(room, position)])),
+        Err(error) => {
+            tracing::error!(%room, seq = position.seq, %error, "an event cannot be delivered");
+            None
+        }
+    }
+}

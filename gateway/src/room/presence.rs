@@ -1,0 +1,291 @@
+//! Who is in a room, over all gateways. Pure: changes go in, what to tell comes out, in batches.
+
+use std::collections::{HashMap, HashSet};
+
+use protocol::{UserId, event::Online, limits, stored::Person};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Users in one message between gateways, which NATS limits to 1 MiB.
+const USERS_PER_MESSAGE: usize = 2_000;
+
+/// A gateway process, by an id of its own choice for this run.
+pub type GatewayId = Uuid;
+
+/// What gateways tell each other about a room's users.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "presence", rename_all = "kebab-case")]
+pub enum Gossip {
+    /// Asks all others for their users of the room.
+    Ask { gateway: GatewayId },
+    /// All users of a gateway; `first` starts the list anew, for it may take several messages.
+    All { gateway: GatewayId, first: bool, users: Vec<Person> },
+    /// Who came to and left a gateway.
+    Change { gateway: GatewayId, joined: Vec<Person>, left: Vec<UserId> },
+}
+
+/// What the room's sockets are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    pub count: usize,
+    /// New, or known under another name before.
+    pub joined: Vec<Person>,
+    pub left: Vec<Person>,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Presence {
+    gateway: GatewayId,
+    /// How many sockets each user has here.
+    local: HashMap<UserId, usize>,
+    remote: HashMap<GatewayId, HashSet<UserId>>,
+    /// Everybody, with the number of gateways they are on.
+    online: HashMap<UserId, (Person, usize)>,
+    /// Users that changed since the last [`Self::take_change`], as they were before.
+    touched: HashMap<UserId, Option<Person>>,
+    /// Users that came to or left this gateway since the last [`Self::take_gossip`].
+    announce: HashSet<UserId>,
+}
+
+impl Presence {
+    /// Nobody, seen by `gateway`.
+    pub fn new(gateway: GatewayId) -> Self {
+        Self {
+            gateway,
+            local: HashMap::new(),
+            remote: HashMap::new(),
+            online: HashMap::new(),
+            touched: HashMap::new(),
+            announce: HashSet::new(),
+        }
+    }
+
+    /// A socket of this gateway joined.
+    pub fn enter(&mut self, person: Person) {
+        let id = person.id;
+        let sockets = self.local.entry(id).or_default();
+        *sockets += 1;
+        if *sockets == 1 {
+            self.announce.insert(id);
+            self.appear(person);
+        }
+    }
+
+    /// A socket of this gateway left.
+    pub fn leave(&mut self, user: UserId) {
+        let Some(sockets) = self.local.get_mut(&user) else { return };
+        *sockets -= 1;
+        if *sockets == 0 {
+            self.local.remove(&user);
+            self.announce.insert(user);
+            self.disappear(user);
+        }
+    }
+
+    /// A user of this gateway has another name now.
+    pub fn rename(&mut self, person: Person) {
+        if self.local.contains_key(&person.id) {
+            self.announce.insert(person.id);
+            self.name(person);
+        }
+    }
+
+    /// Another gateway said something. True when it asked and is to be answered.
+    pub fn hear(&mut self, gossip: Gossip) -> bool {
+        match gossip {
+            Gossip::Ask { gateway } => return gateway != self.gateway,
+            Gossip::All { gateway, .. } | Gossip::Change { gateway, .. }
+                if gateway == self.gateway => {}
+            Gossip::All { gateway, first, users } => {
+                if first {
+                    self.lose(gateway);
+                }
+                self.remote_joined(gateway, users);
+            }
+            Gossip::Change { gateway, joined, left } => {
+                self.remote_joined(gateway, joined);
+                for user in left {
+                    if self.remote.get_mut(&gateway).is_some_and(|users| users.remove(&user)) {
+                        self.disappear(user);
+                    }
+                }
+            }
+        }
+        false
+    }
+
+    /// A gateway is gone and its users with it.
+    pub fn lose(&mut self, gateway: GatewayId) {
+        for user in self.remote.remove(&gateway).unwrap_or_default() {
+            self.disappear(user);
+        }
+    }
+
+    fn remote_joined(&mut self, gateway: GatewayId, users: Vec<Person>) {
+        for person in users {
+            if self.remote.entry(gateway).or_default().insert(person.id) {
+                self.appear(person);
+            } else {
+                self.name(person);
+            }
+        }
+    }
+
+    fn touch(&mut self, user: UserId) {
+        let before = self.online.get(&user).map(|(person, _)| person.clone());
+        self.touched.entry(user).or_insert(before);
+    }
+
+    fn appear(&mut self, person: Person) {
+        self.touch(person.id);
+        self.online.entry(person.id).or_insert((person, 0)).1 += 1;
+    }
+
+    fn disappear(&mut self, user: UserId) {
+        self.touch(user);
+        if let Some((_, gateways)) = self.online.get_mut(&user) {
+            *gateways -= 1;
+            if *gateways == 0 {
+                self.online.remove(&user);
+            }
+        }
+    }
+
+    fn name(&mut self, person: Person) {
+        self.touch(person.id);
+        if let Some((known, _)) = self.online.get_mut(&person.id) {
+            known.name = person.name;
+        }
+    }
+
+    /// Who is here now.
+    pub fn online(&self) -> Online {
+        let users = self.online.values().take(limits::ONLINE_USERS_LISTED);
+        Online {
+            count: self.online.len(),
+            users: users.map(|(person, _)| person.clone()).collect(),
+        }
+    }
+
+    /// Something changed since it was last told.
+    pub fn is_changed(&self) -> bool {
+        !self.touched.is_empty() || !self.announce.is_empty()
+    }
+
+    /// What to tell the room's sockets; who came and left again meanwhile is not in it.
+    pub fn take_change(&mut self) -> Option<Change> {
+        let (mut joined, mut left) = (Vec::new(), Vec::new());
+        for (user, before) in std::mem::take(&mut self.touched) {
+            match (before, self.online.get(&user)) {
+                (None, Some((now, _))) => joined.push(now.clone()),
+                (Some(before), Some((now, _))) if before != *now => joined.push(now.clone()),
+                (Some(before), None) => left.push(before),
+                _ => {}
+            }
+        }
+        if joined.is_empty() && left.is_empty() {
+            return None;
+        }
+        Some(Change { count: self.online.len(), joined, left })
+    }
+
+    /// What to tell the other gateways.
+    pub fn take_gossip(&mut self) -> Vec<Gossip> {
+        let announced: Vec<UserId> = std::mem::take(&mut self.announce).into_iter().collect();
+        let to_gossip = |users: &[UserId]| {
+            let (here, left): (Vec<_>, Vec<_>) =
+                users.iter().copied().partition(|user| self.local.contains_key(user));
+            Gossip::Change { gateway: self.gateway, joined: self.persons(&here), left }
+        };
+        announced.chunks(USERS_PER_MESSAGE).map(to_gossip).collect()
+    }
+
+    /// The answer to [`Gossip::Ask`]: all users of this gateway.
+    pub fn all(&self) -> Vec<Gossip> {
+        let users: Vec<UserId> = self.local.keys().copied().collect();
+        let to_gossip = |(index, users): (usize, &[UserId])| Gossip::All {
+            gateway: self.gateway,
+            first: index == 0,
+            users: self.persons(users),
+        };
+        users.chunks(USERS_PER_MESSAGE).enumerate().map(to_gossip).collect()
+    }
+
+    fn persons(&self, users: &[UserId]) -> Vec<Person> {
+        users.iter().filter_map(|user| self.online.get(user)).map(|(p, _)| p.clone()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::DisplayName;
+
+    use super::*;
+
+    fn person(name: &str) -> Person {
+        Person { id: UserId::generate(), name: DisplayName::parse(name).unwrap() }
+    }
+
+    #[test]
+    fn a_user_with_three_sockets_on_two_gateways_is_one_user() {
+        let (here, there) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let mut presence = Presence::new(here);
+        let ada = person("Ada");
+        presence.enter(ada.clone());
+        presence.enter(ada.clone());
+        presence.hear(Gossip::Change { gateway: there, joined: vec![ada.clone()], left: vec![] });
+        let change = presence.take_change().unwrap();
+        assert_eq!((change.count, change.joined), (1, vec![ada.clone()]));
+
+        presence.leave(ada.id);
+        presence.leave(ada.id);
+        assert_eq!(presence.take_change(), None);
+        presence.hear(Gossip::Change { gateway: there, joined: vec![], left: vec![ada.id] });
+        let change = presence.take_change().unwrap();
+        assert_eq!((change.count, change.left), (0, vec![ada]));
+    }
+
+    #[test]
+    fn a_lost_gateways_users_leave_and_a_new_list_replaces_the_old() {
+        let (here, there) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let mut presence = Presence::new(here);
+        let (ada, bob) = (person("Ada"), person("Bob"));
+        let all = |users| Gossip::All { gateway: there, first: true, users };
+        presence.hear(all(vec![ada.clone()]));
+        presence.hear(all(vec![bob.clone()]));
+        assert_eq!(presence.take_change().unwrap().joined, vec![bob.clone()]);
+        presence.lose(there);
+        assert_eq!(presence.take_change().unwrap().left, vec![bob]);
+        assert!(presence.take_gossip().is_empty());
+    }
+
+    #[test]
+    fn only_own_users_are_announced_and_an_own_echo_is_ignored() {
+        let here = Uuid::from_u128(1);
+        let mut presence = Presence::new(here);
+        let ada = person("Ada");
+        presence.enter(ada.clone());
+        let gossip = presence.take_gossip();
+        let expected = Gossip::Change { gateway: here, joined: vec![ada.clone()], left: vec![] };
+        assert_eq!(gossip, vec![expected]);
+        for echo in gossip {
+            assert!(!presence.hear(echo));
+        }
+        assert!(presence.hear(Gossip::Ask { gateway: Uuid::from_u128(3) }));
+        presence.leave(ada.id);
+        assert_eq!(presence.online().count, 0);
+    }
+
+    #[test]
+    fn a_new_name_is_told_once() {
+        let mut presence = Presence::new(Uuid::from_u128(1));
+        let mut ada = person("Ada");
+        presence.enter(ada.clone());
+        presence.take_change();
+        ada.name = DisplayName::parse("에이다").unwrap();
+        presence.rename(ada.clone());
+        assert_eq!(presence.take_change().unwrap().joined, vec![ada]);
+        assert_eq!(presence.take_change(), None);
+    }
+}

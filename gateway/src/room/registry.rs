@@ -1,0 +1,81 @@
+//! Finds the task of a room, and starts it for the first who asks.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use protocol::RoomId;
+use tokio::{
+    runtime::Handle,
+    sync::mpsc::{self, error::TrySendError},
+};
+
+use super::{Command, Context, presence::GatewayId};
+
+/// Commands that wait for one room. A join storm of more than this is told to try again.
+const MAILBOX: usize = 8_192;
+
+/// The rooms that have sockets on this gateway, or had some a moment ago.
+#[derive(Clone)]
+pub struct Rooms(Arc<Inner>);
+
+struct Inner {
+    context: Arc<Context>,
+    runtime: Handle,
+    rooms: Mutex<HashMap<RoomId, mpsc::Sender<Command>>>,
+}
+
+impl Rooms {
+    /// Rooms that run on `runtime`.
+    pub fn new(context: Context, runtime: Handle) -> Self {
+        let context = Arc::new(context);
+        Self(Arc::new(Inner { context, runtime, rooms: Mutex::default() }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RoomId, mpsc::Sender<Command>>> {
+        self.0.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands a command to a room, never waiting. The command comes back when the room's mailbox is
+    /// full.
+    pub fn send(&self, room: RoomId, mut command: Command) -> Result<(), Command> {
+        let mut rooms = self.lock();
+        if let Some(sender) = rooms.get(&room) {
+            match sender.try_send(command) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Full(command)) => return Err(command),
+                // It ended in this moment.
+                Err(TrySendError::Closed(returned)) => command = returned,
+            }
+        }
+        if !matches!(command, Command::Join { .. }) {
+            // Nobody is in a room that has ended.
+            return Ok(());
+        }
+        let (sender, receiver) = mpsc::channel(MAILBOX);
+        let sent = sender.try_send(command).map_err(TrySendError::into_inner);
+        rooms.insert(room, sender);
+        metrics::gauge!("gateway_rooms").set(rooms.len() as f64);
+        self.0.runtime.spawn(self.clone().run(room, receiver));
+        sent
+    }
+
+    async fn run(self, room: RoomId, receiver: mpsc::Receiver<Command>) {
+        super::run(room, self.0.context.clone(), receiver).await;
+        let mut rooms = self.lock();
+        if rooms.get(&room).is_some_and(mpsc::Sender::is_closed) {
+            rooms.remove(&room);
+        }
+        metrics::gauge!("gateway_rooms").set(rooms.len() as f64);
+    }
+
+    /// Tells all rooms that a gateway is gone.
+    pub fn lost(&self, gateway: GatewayId) {
+        for sender in self.lock().values() {
+            if sender.try_send(Command::Lost { gateway }).is_err() {
+                tracing::warn!(%gateway, "a room was too busy to hear that a gateway is gone");
+            }
+        }
+    }
+}

@@ -1,0 +1,215 @@
+use proptest::prelude::*;
+use protocol::token::Minter;
+
+use super::*;
+
+/// The key of RFC 8410's example, known to the world and used for nothing.
+const PEM: &str = "-----BEGIN PRIVATE KEY-----\n\
+    MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n\
+    -----END PRIVATE KEY-----\n";
+
+struct World {
+    minter: Minter,
+    verifier: Verifier,
+    rules: Arc<Rules>,
+    now: Instant,
+}
+
+impl World {
+    fn new() -> Self {
+        let minter = Minter::from_pem(&PEM.into()).unwrap();
+        let verifier = Verifier::new(minter.jwks());
+        let limits = Limits { rooms_per_socket: 2, message_chars: 5, ..Limits::default() };
+        let rules = Arc::new(Rules { limits, revoked: RevokedSet::default() });
+        Self { minter, verifier, rules, now: Instant::now() }
+    }
+
+    fn session(&self) -> Session {
+        let exp = Timestamp::now().unix() + 60;
+        let access = Access { user: UserId::generate(), session: SessionId::generate(), exp };
+        Session::new(access, self.rules.clone(), self.now).unwrap()
+    }
+
+    fn ticket(&self, session: &Session, room: RoomId, role: Role) -> Ticket {
+        Ticket {
+            user: session.user(),
+            session: session.session(),
+            room,
+            role,
+            name: DisplayName::parse("Ada").unwrap(),
+            exp: Timestamp::now().unix() + 60,
+        }
+    }
+
+    fn join(&self, session: &mut Session, room: RoomId, ticket: Ticket) -> Result<Action, Refusal> {
+        let ticket = self.minter.sign_ticket(ticket).unwrap();
+        let join = JoinRoom { room_id: room, user_id: session.user(), ticket, after: None };
+        session.on_event(ClientEvent::JoinRoom(join), &self.verifier)
+    }
+
+    fn joined(&self, session: &mut Session, role: Role) -> RoomId {
+        let room = RoomId::generate();
+        let ticket = self.ticket(session, room, role);
+        self.join(session, room, ticket).unwrap();
+        assert!(session.joined(room));
+        room
+    }
+
+    fn event(&self, session: &mut Session, name: &str, data: &str) -> Result<Action, Refusal> {
+        session.on_event(ClientEvent::parse(name, data.as_bytes())?, &self.verifier)
+    }
+}
+
+fn code(result: Result<Action, Refusal>) -> Code {
+    result.unwrap_err().code
+}
+
+#[test]
+fn only_a_fitting_ticket_joins() {
+    let world = World::new();
+    let mut session = world.session();
+    let room = RoomId::generate();
+    let ticket = world.ticket(&session, room, Role::Member);
+
+    let other_user = Ticket { user: UserId::generate(), ..ticket.clone() };
+    assert_eq!(code(world.join(&mut session, room, other_user)), Code::TicketWrongUser);
+    let other_room = Ticket { room: RoomId::generate(), ..ticket.clone() };
+    assert_eq!(code(world.join(&mut session, room, other_room)), Code::TicketWrongRoom);
+    let expired = Ticket { exp: Timestamp::now().unix() - 60, ..ticket.clone() };
+    assert_eq!(code(world.join(&mut session, room, expired)), Code::TicketExpired);
+
+    let access = world.minter.access(session.user(), session.session()).unwrap();
+    for (ticket, expected) in [(access.as_str(), Code::TicketWrongKind), ("x", Code::TicketInvalid)]
+    {
+        let user = session.user();
+        let join = format!(r#"{{"roomId":"{room}","userId":"{user}","ticket":"{ticket}"}}"#);
+        assert_eq!(code(world.event(&mut session, "join-room", &join)), expected);
+    }
+    let stranger = UserId::generate();
+    let join = format!(r#"{{"roomId":"{room}","userId":"{stranger}","ticket":"x"}}"#);
+    assert_eq!(code(world.event(&mut session, "join-room", &join)), Code::WrongUser);
+
+    world.rules.revoked.insert(Revoked::Room(room));
+    assert_eq!(code(world.join(&mut session, room, ticket)), Code::RoomDeleted);
+}
+
+#[test]
+fn nothing_is_sent_before_the_room_has_taken_the_socket_in() {
+    let world = World::new();
+    let mut session = world.session();
+    let room = RoomId::generate();
+    let send = format!(r#"{{"roomId":"{room}","msg":"hi"}}"#);
+    assert_eq!(code(world.event(&mut session, "send-msg", &send)), Code::NotJoined);
+    let ticket = world.ticket(&session, room, Role::Member);
+    world.join(&mut session, room, ticket).unwrap();
+    assert_eq!(code(world.event(&mut session, "send-msg", &send)), Code::NotJoined);
+    assert!(session.joined(room));
+    assert!(world.event(&mut session, "send-msg", &send).is_ok());
+    world.event(&mut session, "leave-room", &format!(r#"{{"roomId":"{room}"}}"#)).unwrap();
+    assert_eq!(code(world.event(&mut session, "send-msg", &send)), Code::NotJoined);
+    assert!(!session.joined(room));
+}
+
+#[test]
+fn a_message_carries_its_proven_sender_and_an_id_that_names_user_and_room() {
+    let world = World::new();
+    let mut session = world.session();
+    let room = world.joined(&mut session, Role::Member);
+    let id = MessageId::generate();
+    world.event(&mut session, "new", &format!(r#"{{"roomId":"{room}","msg":"에이다"}}"#)).unwrap();
+    let send = format!(r#"{{"roomId":"{room}","msg":"hi","id":"{id}"}}"#);
+    let Action::Store { id: dedupe, event: StoredEvent::ReceiveMsg(message), .. } =
+        world.event(&mut session, "send-msg", &send).unwrap()
+    else {
+        panic!("not stored")
+    };
+    assert_eq!(dedupe, format!("{}:{room}:{id}", session.user()));
+    assert_eq!((message.from.id, message.from.name.as_str()), (session.user(), "에이다"));
+}
+
+#[test]
+fn texts_rooms_and_notices_have_their_limits() {
+    let world = World::new();
+    let mut session = world.session();
+    let room = world.joined(&mut session, Role::Member);
+    let send = |msg: &str| format!(r#"{{"roomId":"{room}","msg":"{msg}"}}"#);
+    assert_eq!(code(world.event(&mut session, "send-msg", &send(" "))), Code::MessageEmpty);
+    assert_eq!(code(world.event(&mut session, "send-msg", &send("123456"))), Code::MessageTooLong);
+    assert!(world.event(&mut session, "send-msg", &send("한글다섯자")).is_ok());
+    assert_eq!(code(world.event(&mut session, "room-broadcast", &send("x"))), Code::Forbidden);
+    let other = world.joined(&mut session, Role::Moderator);
+    let notice = format!(r#"{{"roomId":"{other}","msg":"x"}}"#);
+    assert!(world.event(&mut session, "room-broadcast", &notice).is_ok());
+    let third = RoomId::generate();
+    let ticket = world.ticket(&session, third, Role::Member);
+    assert_eq!(code(world.join(&mut session, third, ticket)), Code::TooManyRooms);
+}
+
+#[test]
+fn the_rate_refills_with_time() {
+    let world = World::new();
+    let mut session = world.session();
+    let burst = world.rules.limits.event_burst as usize;
+    let allowed = (0..burst + 5).filter(|_| session.may_act(world.now).is_ok()).count();
+    assert_eq!(allowed, burst);
+    let later = world.now + std::time::Duration::from_millis(101);
+    assert!(session.may_act(later).is_ok() && session.may_act(later).is_ok());
+    assert_eq!(session.may_act(later).unwrap_err().code, Code::RateLimited);
+}
+
+#[test]
+fn a_session_ends_by_revocation_and_is_refreshed_by_its_own_user_only() {
+    let world = World::new();
+    let mut session = world.session();
+    let other = world.session();
+    let exp = Timestamp::now().unix() + 600;
+    let foreign = Access { exp, ..other.access.clone() };
+    assert_eq!(session.refreshed(Ok(foreign)).unwrap_err().code, Code::WrongUser);
+    let own = Access { exp, ..session.access.clone() };
+    assert!(session.refreshed(Ok(own.clone())).is_ok());
+    assert_eq!(session.expires(), exp);
+    world.rules.revoked.insert(Revoked::Session(own.session));
+    let refused = Session::new(own, world.rules.clone(), world.now).err().unwrap();
+    assert_eq!(refused.code, Code::SessionRevoked);
+}
+
+proptest! {
+    /// Whatever a client sends, in whatever order: no panic, and nothing is stored for a room that
+    /// has not taken the socket in.
+    #[test]
+    fn arbitrary_events_store_nothing_outside_joined_rooms(
+        steps in prop::collection::vec((0..5_usize, 0..3_usize), 0..40),
+    ) {
+        let world = World::new();
+        let mut session = world.session();
+        let rooms: Vec<RoomId> = (0..3).map(|_| RoomId::generate()).collect();
+        let mut joined = std::collections::HashSet::new();
+        for (step, room) in steps {
+            let room = rooms[room];
+            let target = format!(r#"{{"roomId":"{room}","msg":"x"}}"#);
+            match step {
+                0 => {
+                    let ticket = world.ticket(&session, room, Role::Owner);
+                    joined.remove(&room);
+                    if world.join(&mut session, room, ticket).is_ok() {
+                        session.joined(room);
+                        joined.insert(room);
+                    }
+                }
+                1 => {
+                    let leave = format!(r#"{{"roomId":"{room}"}}"#);
+                    prop_assert_eq!(world.event(&mut session, "leave-room", &leave).is_ok(), joined.remove(&room));
+                }
+                2 | 3 => {
+                    let name = if step == 2 { "send-msg" } else { "room-broadcast" };
+                    let stored = world.event(&mut session, name, &target);
+                    prop_assert_eq!(stored.is_ok(), joined.contains(&room));
+                }
+                _ => {
+                    session.forget(room);
+                    joined.remove(&room);
+                }
+            }
+        }
+    }
+}

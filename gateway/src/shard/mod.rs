@@ -1,0 +1,171 @@
+//! A shard: one thread that owns its share of the sockets, reads them, and writes all that is ready
+//! for a socket at once. Nothing in it is shared, so nothing in it is locked.
+
+mod clock;
+mod connection;
+mod log;
+mod outgoing;
+mod receive;
+mod socket;
+mod state;
+
+use std::{cell::RefCell, net::TcpStream, rc::Rc, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use protocol::{RoomId, Timestamp, UserId, code::Refusal, event::Done, subject::Revoked};
+use tokio::{
+    sync::{Notify, mpsc, oneshot},
+    task::LocalSet,
+};
+
+pub use self::log::Frame;
+use self::state::Shard;
+use crate::{bus::Bus, keys::Keys, room::registry::Rooms, session::Rules};
+
+/// Commands that wait for one shard; who sends more waits.
+const INBOX: usize = 4_096;
+/// Commands taken before what they brought is written: more would only delay the first.
+const TURN: usize = 64;
+const TICK: Duration = Duration::from_millis(500);
+
+/// A socket of a shard. The generation tells it from an earlier one at the same index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SocketId {
+    index: u32,
+    generation: u32,
+}
+
+/// A socket, seen from outside its shard.
+#[derive(Debug, Clone, Copy)]
+pub struct SocketRef {
+    pub shard: usize,
+    pub id: SocketId,
+}
+
+/// What a shard is told.
+#[derive(Debug)]
+pub enum Command {
+    /// A WebSocket was accepted; `received` came with its handshake.
+    Accept { stream: TcpStream, received: Bytes },
+    /// A room took the socket in; `replay` is what it missed.
+    Joined {
+        socket: SocketId,
+        room: RoomId,
+        user: UserId,
+        /// The newest event before what comes next.
+        last: u64,
+        replay: Vec<Bytes>,
+        ack: Option<u64>,
+        done: Done,
+    },
+    /// A room did not take the socket in.
+    NotJoined { socket: SocketId, room: RoomId, ack: Option<u64>, refusal: Refusal },
+    /// Frames for all sockets in a room.
+    Deliver { room: RoomId, frames: Arc<[Frame]> },
+    /// A room was deleted; its last frame was delivered before.
+    RoomClosed { room: RoomId },
+    /// Something is no longer valid.
+    Revoked(Revoked),
+    /// Tell all sockets to move, then close those that are left.
+    Drain { deadline: Timestamp, within: Duration },
+}
+
+/// The shards' inboxes.
+#[derive(Clone)]
+pub struct Shards(Arc<[mpsc::Sender<Command>]>);
+
+/// What is needed to start the shards, once the inboxes exist.
+pub struct Starter(Vec<mpsc::Receiver<Command>>);
+
+/// What all shards of a gateway share.
+#[derive(Clone)]
+pub struct Context {
+    pub bus: Bus,
+    pub keys: Keys,
+    pub rules: Arc<Rules>,
+    pub rooms: Rooms,
+}
+
+impl Shards {
+    /// The inboxes of `count` shards.
+    pub fn new(count: usize) -> (Self, Starter) {
+        let (senders, receivers): (Vec<_>, Vec<_>) =
+            (0..count).map(|_| mpsc::channel(INBOX)).unzip();
+        (Self(senders.into()), Starter(receivers))
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Sends to one shard, waiting while its inbox is full.
+    pub async fn send(&self, shard: usize, command: Command) {
+        if let Some(sender) = self.0.get(shard) {
+            // A shard ends only with the process.
+            let _ = sender.send(command).await;
+        }
+    }
+
+    /// Sends to all shards.
+    pub async fn send_all(&self, command: impl Fn() -> Command) {
+        for shard in 0..self.count() {
+            self.send(shard, command()).await;
+        }
+    }
+}
+
+impl Starter {
+    /// Starts a thread for each shard. Each receiver resolves when its shard has drained.
+    pub fn start(self, context: &Context) -> std::io::Result<Vec<oneshot::Receiver<()>>> {
+        let start = |(index, inbox)| {
+            let context = context.clone();
+            let (ended, drained) = oneshot::channel();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
+                LocalSet::new().block_on(&runtime, run(index, context, inbox));
+                // Nobody waits when the gateway was simply dropped.
+                let _ = ended.send(());
+            })?;
+            Ok(drained)
+        };
+        self.0.into_iter().enumerate().map(start).collect()
+    }
+}
+
+/// Runs until all sockets are drained, or the gateway is dropped.
+async fn run(index: usize, context: Context, mut inbox: mpsc::Receiver<Command>) {
+    let flush = Rc::new(Notify::new());
+    let shard = Shard::new(index, context, flush.clone());
+    tokio::task::spawn_local(flush_each_turn(shard.clone(), flush));
+    let mut tick = tokio::time::interval(TICK);
+    let mut turn = Vec::with_capacity(TURN);
+    loop {
+        tokio::select! {
+            count = inbox.recv_many(&mut turn, TURN) => {
+                if count == 0 {
+                    return;
+                }
+                let mut shard = shard.borrow_mut();
+                for command in turn.drain(..) {
+                    shard.on_command(command);
+                }
+            }
+            _ = tick.tick() => shard.borrow_mut().on_tick(),
+        }
+        if shard.borrow_mut().is_drained() {
+            return;
+        }
+        // The inbox may never be empty under load; readers and the flush get their turn.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Runs last in every turn of the thread's scheduler: whatever became ready for a socket in the
+/// turn, acknowledgements and rooms' frames alike, leaves in one write.
+async fn flush_each_turn(shard: Rc<RefCell<Shard>>, flush: Rc<Notify>) {
+    loop {
+        flush.notified().await;
+        shard.borrow_mut().flush_dirty();
+    }
+}

@@ -1,0 +1,360 @@
+//! What a shard holds, and how what it is told changes it.
+
+use std::{
+    cell::RefCell,
+    collections::HashMap,
+    rc::{Rc, Weak},
+    sync::Arc,
+    time::Instant,
+};
+
+use bytes::Bytes;
+use protocol::{
+    Code, RoomId, UserId,
+    code::Refusal,
+    event::{Done, ServerEvent, encode_ack},
+    subject::Revoked,
+};
+use slab::Slab;
+use tokio::sync::Notify;
+
+use super::{
+    Command, Context, Frame, SocketId,
+    clock::Clock,
+    connection::Draining,
+    log::FrameLog,
+    socket::{Flushed, Place, Socket},
+};
+use crate::{room::Command as RoomCommand, ws};
+
+/// A room that has sockets on this shard.
+pub struct LocalRoom {
+    pub id: RoomId,
+    pub log: FrameLog,
+    pub members: Vec<SocketId>,
+    dirty: bool,
+}
+
+/// See the module.
+pub struct Shard {
+    pub(super) index: usize,
+    context: Context,
+    me: Weak<RefCell<Self>>,
+    pub(super) sockets: Slab<Socket>,
+    pub(super) generation: u32,
+    rooms: Slab<LocalRoom>,
+    room_keys: HashMap<RoomId, usize>,
+    dirty_sockets: Vec<SocketId>,
+    dirty_rooms: Vec<usize>,
+    flush: Rc<Notify>,
+    pub(super) clock: Clock,
+    pub(super) draining: Option<Draining>,
+    /// Commands that a room's mailbox had no place for, sent again at the next tick.
+    unsent: Vec<(RoomId, RoomCommand)>,
+}
+
+impl Shard {
+    pub fn new(index: usize, context: Context, flush: Rc<Notify>) -> Rc<RefCell<Self>> {
+        Rc::new_cyclic(|me| {
+            RefCell::new(Self {
+                index,
+                context,
+                me: me.clone(),
+                sockets: Slab::new(),
+                generation: 0,
+                rooms: Slab::new(),
+                room_keys: HashMap::new(),
+                dirty_sockets: Vec::new(),
+                dirty_rooms: Vec::new(),
+                flush,
+                clock: Clock::new(),
+                draining: None,
+                unsent: Vec::new(),
+            })
+        })
+    }
+
+    pub fn me(&self) -> Option<Rc<RefCell<Self>>> {
+        self.me.upgrade()
+    }
+
+    pub fn context(&self) -> &Context {
+        &self.context
+    }
+
+    /// The socket, unless it is gone.
+    pub fn socket(&mut self, id: SocketId) -> Option<&mut Socket> {
+        let socket = self.sockets.get_mut(id.index as usize)?;
+        (socket.generation == id.generation).then_some(socket)
+    }
+
+    pub fn on_command(&mut self, command: Command) {
+        match command {
+            Command::Accept { stream, received } => self.accept(stream, &received),
+            Command::Joined { socket, room, user, last, replay, ack, done } => {
+                self.joined(socket, room, user, last, replay, ack, done);
+            }
+            Command::NotJoined { socket, room, ack, refusal } => {
+                if let Some(session) = self.socket(socket).and_then(Socket::session) {
+                    session.forget(room);
+                }
+                self.acknowledge(socket, ack, Err(refusal));
+            }
+            Command::Deliver { room, frames } => self.deliver(room, &frames),
+            Command::RoomClosed { room } => self.room_closed(room),
+            Command::Revoked(revoked) => self.on_revoked(revoked),
+            Command::Drain { deadline, within } => self.drain(deadline, within),
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one command")]
+    fn joined(
+        &mut self,
+        id: SocketId,
+        room: RoomId,
+        user: UserId,
+        last: u64,
+        replay: Vec<Bytes>,
+        ack: Option<u64>,
+        done: Done,
+    ) {
+        self.detach(id, room);
+        let stays = self.socket(id).and_then(Socket::session).is_some_and(|s| s.joined(room));
+        if !stays {
+            return self.tell_room(room, RoomCommand::Leave { shard: self.index, user });
+        }
+        let key = *self.room_keys.entry(room).or_insert_with(|| {
+            let log = FrameLog::new(last);
+            self.rooms.insert(LocalRoom { id: room, log, members: Vec::new(), dirty: false })
+        });
+        let cursor = self.rooms[key].log.end();
+        self.rooms[key].members.push(id);
+        if let Some(socket) = self.socket(id) {
+            socket.places.push(Place { room: key, cursor });
+            replay.into_iter().for_each(|frame| socket.push(frame));
+        }
+        self.acknowledge(id, ack, Ok(done));
+    }
+
+    fn deliver(&mut self, room: RoomId, frames: &Arc<[Frame]>) {
+        let Some(&key) = self.room_keys.get(&room) else { return };
+        let Some(local) = self.rooms.get_mut(key) else { return };
+        frames.iter().for_each(|frame| local.log.push(frame.clone()));
+        metrics::counter!("gateway_deliveries_total")
+            .increment((frames.len() * local.members.len()) as u64);
+        if !local.dirty {
+            local.dirty = true;
+            self.dirty_rooms.push(key);
+        }
+        for &id in &local.members {
+            if let Some(socket) = self.sockets.get_mut(id.index as usize)
+                && !socket.dirty
+            {
+                socket.dirty = true;
+                self.dirty_sockets.push(id);
+            }
+        }
+        self.flush.notify_one();
+    }
+
+    /// Every socket gets what it has yet to be written of the room, and is no longer in it.
+    fn room_closed(&mut self, room: RoomId) {
+        let Some(key) = self.room_keys.remove(&room) else { return };
+        let LocalRoom { log, members, .. } = self.rooms.remove(key);
+        for id in members {
+            let Some(socket) = self.socket(id) else { continue };
+            if let Some(index) = socket.places.iter().position(|place| place.room == key) {
+                let place = socket.places.swap_remove(index);
+                log.after(place.cursor).for_each(|frame| socket.push(frame.bytes.clone()));
+            }
+            if let Some(session) = socket.session() {
+                session.forget(room);
+            }
+            self.mark_dirty(id);
+        }
+    }
+
+    fn on_revoked(&mut self, revoked: Revoked) {
+        let concerned: Vec<SocketId> = self
+            .sockets
+            .iter_mut()
+            .filter_map(|(index, socket)| {
+                let generation = socket.generation;
+                let session = socket.session()?;
+                let is_concerned = match revoked {
+                    Revoked::Session(id) => session.session() == id,
+                    Revoked::User(id) => session.user() == id,
+                    // The room's own last event closes it.
+                    Revoked::Room(_) | Revoked::Member(..) => false,
+                };
+                is_concerned.then_some(SocketId { index: index as u32, generation })
+            })
+            .collect();
+        for id in concerned {
+            self.expire(id, Code::SessionRevoked);
+        }
+    }
+
+    /// Takes a socket out of a room, if it is in it.
+    pub fn detach(&mut self, id: SocketId, room: RoomId) {
+        let Some(&key) = self.room_keys.get(&room) else { return };
+        let Some(socket) = self.socket(id) else { return };
+        let Some(index) = socket.places.iter().position(|place| place.room == key) else { return };
+        socket.places.swap_remove(index);
+        let user = socket.session().map(|session| session.user());
+        let local = &mut self.rooms[key];
+        local.members.retain(|member| *member != id);
+        if local.members.is_empty() {
+            self.rooms.remove(key);
+            self.room_keys.remove(&room);
+        }
+        if let Some(user) = user {
+            self.tell_room(room, RoomCommand::Leave { shard: self.index, user });
+        }
+    }
+
+    /// Takes a socket out of all its rooms.
+    pub fn detach_all(&mut self, id: SocketId) {
+        let places = self.socket(id).map(|socket| socket.places.clone()).unwrap_or_default();
+        for place in places {
+            if let Some(room) = self.rooms.get(place.room).map(|room| room.id) {
+                self.detach(id, room);
+            }
+        }
+    }
+
+    /// Tells a room something that must not be lost.
+    pub fn tell_room(&mut self, room: RoomId, command: RoomCommand) {
+        if let Err(command) = self.context.rooms.send(room, command) {
+            self.unsent.push((room, command));
+        }
+    }
+
+    pub fn send_unsent(&mut self) {
+        for (room, command) in std::mem::take(&mut self.unsent) {
+            self.tell_room(room, command);
+        }
+    }
+
+    /// Queues the acknowledgement of an event that asked for one.
+    pub fn acknowledge(&mut self, id: SocketId, ack: Option<u64>, outcome: Result<Done, Refusal>) {
+        if let Err(refusal) = &outcome {
+            metrics::counter!("gateway_refusals_total", "code" => refusal.code.as_str())
+                .increment(1);
+        }
+        if let Some(ack) = ack {
+            let body = encode_ack(&outcome);
+            self.push(id, ws::text(&["43", &ack.to_string(), "[", &body, "]"]));
+        } else {
+            self.mark_dirty(id);
+        }
+    }
+
+    /// Queues an event for one socket.
+    pub fn emit(&mut self, id: SocketId, event: &ServerEvent) {
+        self.push(id, ws::text(&["42", &event.encode()]));
+    }
+
+    /// Queues a frame for one socket.
+    pub fn push(&mut self, id: SocketId, frame: Bytes) {
+        if let Some(socket) = self.socket(id) {
+            socket.push(frame);
+            self.mark_dirty(id);
+        }
+    }
+
+    /// Has the socket looked at when this turn ends.
+    pub fn mark_dirty(&mut self, id: SocketId) {
+        if let Some(socket) = self.socket(id)
+            && !socket.dirty
+        {
+            socket.dirty = true;
+            self.dirty_sockets.push(id);
+            self.flush.notify_one();
+        }
+    }
+
+    /// Has the rooms of a socket that was behind trimmed when this turn ends.
+    pub fn mark_rooms_dirty(&mut self, id: SocketId) {
+        let places = self.socket(id).map(|socket| socket.places.clone()).unwrap_or_default();
+        for place in places {
+            if let Some(room) = self.rooms.get_mut(place.room)
+                && !room.dirty
+            {
+                room.dirty = true;
+                self.dirty_rooms.push(place.room);
+            }
+        }
+    }
+
+    /// Writes to every socket what became ready, then forgets what all have taken.
+    pub fn flush_dirty(&mut self) {
+        for id in std::mem::take(&mut self.dirty_sockets) {
+            self.flush_socket(id);
+        }
+        for key in std::mem::take(&mut self.dirty_rooms) {
+            self.trim(key);
+        }
+    }
+
+    fn flush_socket(&mut self, id: SocketId) {
+        let rooms = &self.rooms;
+        let Some(socket) = self.sockets.get_mut(id.index as usize) else { return };
+        if socket.generation != id.generation {
+            return;
+        }
+        socket.dirty = false;
+        if socket.blocked {
+            return;
+        }
+        match socket.flush(rooms) {
+            Flushed::All => self.written(id),
+            Flushed::Blocked => self.wait_until_writable(id),
+            Flushed::Broken => self.remove(id),
+        }
+    }
+
+    fn trim(&mut self, key: usize) {
+        let Some(room) = self.rooms.get_mut(key) else { return };
+        room.dirty = false;
+        let cursors = |shard: &Self, key: usize| -> Vec<(SocketId, u64)> {
+            let members = shard.rooms[key].members.iter();
+            members
+                .filter_map(|&id| {
+                    let socket = shard.sockets.get(id.index as usize)?;
+                    let place = socket.places.iter().find(|place| place.room == key)?;
+                    Some((id, place.cursor))
+                })
+                .collect()
+        };
+        let bound = self.rooms[key].log.bound();
+        let places = cursors(self, key);
+        let slowest = places.iter().map(|(_, cursor)| *cursor).min();
+        let slowest = slowest.unwrap_or_else(|| self.rooms[key].log.end());
+        for (id, cursor) in places.into_iter().filter(|(_, cursor)| *cursor < bound) {
+            self.lag(id, key, cursor);
+        }
+        if let Some(room) = self.rooms.get_mut(key) {
+            room.log.trim(slowest.max(bound));
+        }
+    }
+
+    /// A socket is too far behind: it leaves the room and is told where to take it up again.
+    fn lag(&mut self, id: SocketId, key: usize, cursor: u64) {
+        metrics::counter!("gateway_lags_total").increment(1);
+        let (room_id, last) = (self.rooms[key].id, self.rooms[key].log.seq_at(cursor));
+        if let Some(session) = self.socket(id).and_then(Socket::session) {
+            session.forget(room_id);
+        }
+        self.detach(id, room_id);
+        self.emit(id, &ServerEvent::Lag { room_id, last });
+    }
+
+    /// How long ago something happened, for the checks of every tick.
+    pub fn on_tick(&mut self) {
+        self.send_unsent();
+        for (id, due) in self.clock.take_due() {
+            self.on_due(id, due, Instant::now());
+        }
+    }
+}
