@@ -9,7 +9,7 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use hyper_util::rt::TokioIo;
+use hyper_util::{rt::TokioIo, server::conn::auto::upgrade::downcast};
 use serde::Deserialize;
 use serde_json::json;
 use tokio::net::TcpStream;
@@ -104,7 +104,7 @@ fn upgrade(gateway: &Gateway, mut request: Request) -> Result<Response, Refused>
             Ok(upgraded) => upgraded,
             Err(error) => return tracing::debug!(%error, "a WebSocket handshake was not finished"),
         };
-        let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+        let Ok(parts) = downcast::<TokioIo<TcpStream>>(upgraded) else {
             return tracing::error!("the gateway needs plain TCP; end TLS in front of it");
         };
         let stream = parts.io.into_inner();
