@@ -1,1 +1,49 @@
-//! placeholder
+//! The stateless HTTP functions: accounts, rooms, messages and files, and the event function
+//! [`archive`].
+//!
+//! One router serves them all, whoever runs it: a container, one Lambda function per resource, or
+//! `local`. Nothing here remembers anything between two requests but connections.
+
+pub mod accounts;
+pub mod archive;
+pub mod config;
+pub mod db;
+mod docs;
+pub mod error;
+mod extract;
+pub mod files;
+mod health;
+pub mod lambda;
+mod layers;
+pub mod outbox;
+mod pages;
+mod paging;
+mod password;
+pub mod rooms;
+mod state;
+pub mod storage;
+
+use axum::Router;
+use utoipa::OpenApi as _;
+use utoipa_axum::router::OpenApiRouter;
+
+pub use self::{config::Config, state::State};
+
+/// Everything: the API, its documents, the pages.
+pub fn router(state: State) -> Router {
+    let (functions, api) = OpenApiRouter::with_openapi(docs::Api::openapi())
+        .merge(accounts::router())
+        .merge(rooms::router())
+        .merge(files::router())
+        .merge(health::router())
+        .split_for_parts();
+    let router = functions.merge(docs::router(api)).merge(pages::router());
+    let router = pages::on_navigation(router, state.clone());
+    layers::wrap(router, &state.config.origins).with_state(state)
+}
+
+/// One resource alone, in the same layers, as a Lambda function serves it.
+pub fn function(resource: OpenApiRouter<State>, state: State) -> Router {
+    let (router, _) = resource.merge(health::router()).split_for_parts();
+    layers::wrap(router, &state.config.origins).with_state(state)
+}

@@ -1,0 +1,94 @@
+//! `POST /login/refresh`: a refresh token is good once. Used again, somebody has a copy, and the
+//! whole family, which is the session, is revoked (RFC 9700, section 4.14.2).
+
+use axum::{Json, extract::State as Shared};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use chrono::{DateTime, TimeDelta, Utc};
+use protocol::SessionId;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use super::{
+    login::{self, Tokens},
+    user,
+};
+use crate::{
+    db::{Tx, on_tx},
+    error::{ApiError, Problem},
+    extract::{Body, Trace},
+    outbox,
+    state::State,
+};
+
+/// A session that is not refreshed for this long has ended.
+const REFRESH_WITHIN: TimeDelta = TimeDelta::days(30);
+
+/// The refresh token of a pair.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Refresh {
+    #[schema(value_type = String)]
+    refresh_token: SecretString,
+}
+
+#[derive(sqlx::FromRow)]
+struct Spent {
+    session_id: Uuid,
+    user_id: Uuid,
+    expires_at: DateTime<Utc>,
+    revoked_at: Option<DateTime<Utc>>,
+}
+
+fn hash(token: &str) -> Vec<u8> {
+    Sha256::digest(token.as_bytes()).to_vec()
+}
+
+/// Makes a token of 256 random bits and stores its hash.
+pub async fn store_new(tx: &mut Tx, session: SessionId) -> Result<String, ApiError> {
+    let token = BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>());
+    on_tx!(tx, e => sqlx::query(
+        "INSERT INTO refresh_token (hash, session_id, expires_at) VALUES ($1, $2, $3)"
+    )
+    .bind(hash(&token))
+    .bind(session.as_uuid())
+    .bind(Utc::now() + REFRESH_WITHIN)
+    .execute(e))?;
+    Ok(token)
+}
+
+/// Take a new pair of tokens
+#[utoipa::path(post, path = "/login/refresh", tag = "accounts", request_body = Refresh,
+    responses((status = 200, body = Tokens), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub async fn refresh(
+    Shared(state): Shared<State>,
+    Trace(trace): Trace,
+    Body(Refresh { refresh_token }): Body<Refresh>,
+) -> Result<Json<Tokens>, ApiError> {
+    let hash = hash(refresh_token.expose_secret());
+    let mut tx = state.database.begin().await?;
+    // One statement spends it: of two at once, one finds it spent.
+    let was_fresh = on_tx!(&mut tx, e => sqlx::query(
+        "UPDATE refresh_token SET used_at = $2 WHERE hash = $1 AND used_at IS NULL"
+    ).bind(&hash).bind(Utc::now()).execute(e))?;
+    let spent: Option<Spent> = on_tx!(&mut tx, e => sqlx::query_as(
+        "SELECT t.session_id, s.user_id, t.expires_at, s.revoked_at
+         FROM refresh_token t JOIN session s ON s.id = t.session_id WHERE t.hash = $1"
+    ).bind(&hash).fetch_optional(e))?;
+    let Some(spent) = spent else { return Err(ApiError::RefreshInvalid) };
+    let session = SessionId::from(spent.session_id);
+    if was_fresh == 0 {
+        let owed = login::revoke(&mut tx, spent.user_id.into(), session, trace).await?;
+        tx.commit().await?;
+        outbox::publish(&state.database, &state.log, &owed).await;
+        return Err(ApiError::RefreshReused);
+    }
+    if spent.revoked_at.is_some() || spent.expires_at < Utc::now() {
+        return Err(ApiError::RefreshInvalid);
+    }
+    let user = user::find(&state, spent.user_id.into()).await?;
+    let tokens = login::issue(&state, &mut tx, session, user).await?;
+    tx.commit().await?;
+    Ok(Json(tokens))
+}

@@ -1,0 +1,102 @@
+//! `POST /user`, `GET /user`.
+
+use axum::{Json, extract::State as Shared, http::StatusCode};
+use chrono::{DateTime, Utc};
+use protocol::{DisplayName, Timestamp, UserId, UserName};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{
+    db::{self, on_db, on_tx},
+    error::{ApiError, Problem},
+    extract::{AuthUser, Body},
+    password::NewPassword,
+    state::State,
+};
+
+/// Who wants an account.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SignUp {
+    name: UserName,
+    password: NewPassword,
+    /// The name itself, unless given.
+    display_name: Option<DisplayName>,
+}
+
+/// An account as its owner sees it.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct User {
+    pub id: UserId,
+    pub name: String,
+    pub display_name: String,
+    pub created_at: Timestamp,
+}
+
+/// An account as the database holds it.
+#[derive(sqlx::FromRow)]
+pub struct UserRow {
+    pub id: Uuid,
+    pub name: String,
+    pub display_name: String,
+    pub created_at: DateTime<Utc>,
+}
+
+impl From<UserRow> for User {
+    fn from(row: UserRow) -> Self {
+        let UserRow { id, name, display_name, created_at } = row;
+        Self { id: id.into(), name, display_name, created_at: created_at.into() }
+    }
+}
+
+/// Sign up
+#[utoipa::path(post, path = "/user", tag = "accounts", request_body = SignUp,
+    responses((status = 201, body = User), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub async fn sign_up(
+    Shared(state): Shared<State>,
+    Body(SignUp { name, password, display_name }): Body<SignUp>,
+) -> Result<(StatusCode, Json<User>), ApiError> {
+    let display_name =
+        display_name.map_or_else(|| name.as_str().to_owned(), |name| name.as_str().to_owned());
+    let user = User {
+        id: UserId::generate(),
+        name: name.as_str().to_owned(),
+        display_name,
+        created_at: Timestamp::now(),
+    };
+    let hash = state.hasher.hash(password).await?;
+    let mut tx = state.database.begin().await?;
+    let inserted = on_tx!(&mut tx, e => sqlx::query(
+        "INSERT INTO account (id, name, display_name, password_hash, created_at)
+         VALUES ($1, $2, $3, $4, $5)"
+    )
+    .bind(user.id.as_uuid())
+    .bind(&user.name)
+    .bind(&user.display_name)
+    .bind(hash)
+    .bind(user.created_at.utc())
+    .execute(e));
+    match inserted {
+        Ok(_) => tx.commit().await?,
+        Err(error) if db::is_taken(&error) => return Err(ApiError::NameTaken),
+        Err(error) => return Err(error.into()),
+    }
+    Ok((StatusCode::CREATED, Json(user)))
+}
+
+/// Who am I
+#[utoipa::path(get, path = "/user", tag = "accounts", security(("access" = [])),
+    responses((status = 200, body = User), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub async fn me(Shared(state): Shared<State>, user: AuthUser) -> Result<Json<User>, ApiError> {
+    Ok(Json(find(&state, user.id()).await?.into()))
+}
+
+/// The account of a user who has a live session.
+pub async fn find(state: &State, id: UserId) -> Result<UserRow, ApiError> {
+    let id = id.as_uuid();
+    let row: Option<UserRow> = on_db!(&state.database, e => sqlx::query_as(
+        "SELECT id, name, display_name, created_at FROM account WHERE id = $1"
+    ).bind(id).fetch_optional(e))?;
+    row.ok_or(ApiError::SessionRevoked)
+}

@@ -1,0 +1,44 @@
+//! `archive [--follow]`: moves stored events into the database. As a Lambda function, one batch a
+//! call.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use functions::archive::{Archive, Config, follow};
+use lambda_http::{Error, LambdaEvent, lambda_runtime, service_fn};
+use service::{env::Env, serve, telemetry};
+
+/// Moves stored events from JetStream into the database. Configured by environment variables;
+/// infra/README.md lists them.
+#[derive(Parser)]
+struct Arguments {
+    /// Go on until stopped.
+    #[arg(long)]
+    follow: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    serve::run(run(arguments))
+}
+
+async fn run(arguments: Arguments) -> anyhow::Result<()> {
+    let config = Env::of_process(Config::from_env)?;
+    let shutdown = serve::shutdown_on_signal()?;
+    telemetry::start(shutdown.clone()).await?;
+    if arguments.follow {
+        return follow(config, shutdown).await;
+    }
+    let archive = Archive::connect(&config).await?;
+    if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
+        let moved = archive.once().await?;
+        tracing::info!(moved, "one batch");
+        return Ok(());
+    }
+    let archive = &archive;
+    let handler = service_fn(|_: LambdaEvent<serde_json::Value>| async move {
+        let moved = archive.once().await.map_err(|error| Error::from(format!("{error:#}")))?;
+        Ok::<_, Error>(serde_json::json!({ "moved": moved }))
+    });
+    lambda_runtime::run(handler).await.map_err(|error| anyhow::anyhow!("the runtime: {error}"))
+}

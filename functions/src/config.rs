@@ -1,0 +1,129 @@
+//! Configuration of the functions: environment variables only.
+
+use protocol::{limits, subject::Shards};
+use secrecy::SecretString;
+use service::{
+    env::{Env, List},
+    nats::NatsConfig,
+};
+use url::Url;
+
+/// Everything the HTTP functions need to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub database: DatabaseConfig,
+    pub nats: NatsConfig,
+    /// `CHAT_SHARDS`: the same for all processes.
+    pub shards: Shards,
+    pub storage: StorageConfig,
+    /// `SIGNING_KEY` or `SIGNING_KEY_FILE`: Ed25519 private key, PKCS#8 PEM.
+    pub signing_key: SecretString,
+    /// `PUBLIC_URL`: where browsers find the functions.
+    pub public_url: Url,
+    /// `GATEWAY_URL`: where browsers find the gateways; the functions' own address by default.
+    pub gateway_url: Url,
+    /// `ALLOWED_ORIGINS`: pages of these origins may call the functions and upload files.
+    pub origins: Vec<String>,
+    /// `LIMIT_FILE_BYTES`: the largest file.
+    pub file_bytes: u64,
+    /// `ARGON2_CONCURRENCY`: passwords hashed at once; each takes 19 MiB and a core.
+    pub hashes_at_once: usize,
+}
+
+/// `DATABASE_URL`: `postgres://…` or `sqlite://…`. It holds a password, so it is a secret.
+#[derive(Debug, Clone)]
+pub struct DatabaseConfig(pub SecretString);
+
+impl DatabaseConfig {
+    /// Reads `DATABASE_URL` or `DATABASE_URL_FILE`.
+    pub fn from_env(env: &mut Env<'_>) -> Option<Self> {
+        env.required_secret(
+            "DATABASE_URL",
+            "postgres://user:password@host/database or sqlite://file",
+        )
+        .map(Self)
+    }
+}
+
+/// Where files are.
+#[derive(Debug, Clone)]
+pub struct StorageConfig {
+    /// `S3_ENDPOINT`: an S3 server other than AWS.
+    pub endpoint: Option<Url>,
+    /// `S3_PUBLIC_ENDPOINT`: the same server as browsers reach it.
+    pub public_endpoint: Option<Url>,
+    /// `S3_BUCKET`
+    pub bucket: String,
+    /// `AWS_REGION`
+    pub region: String,
+    /// `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; without them AWS's own ways are tried.
+    pub credentials: Option<(String, SecretString)>,
+}
+
+impl StorageConfig {
+    /// Reads the storage's variables.
+    pub fn from_env(env: &mut Env<'_>) -> Option<Self> {
+        let bucket = env.required("S3_BUCKET", "the bucket that files go to");
+        let endpoint: Option<Url> = env.optional("S3_ENDPOINT");
+        let key: Option<String> = env.optional("AWS_ACCESS_KEY_ID");
+        let secret = env.secret("AWS_SECRET_ACCESS_KEY");
+        let has_session = env.optional::<String>("AWS_SESSION_TOKEN").is_some();
+        Some(Self {
+            public_endpoint: env.optional("S3_PUBLIC_ENDPOINT").or_else(|| endpoint.clone()),
+            endpoint,
+            bucket: bucket?,
+            region: env.or("AWS_REGION", "us-east-1".to_owned()),
+            // Temporary credentials, as Lambda has them, are for AWS's own ways to renew.
+            credentials: key.zip(secret).filter(|_| !has_session),
+        })
+    }
+
+    /// The origin that browsers upload to, for the page's content security policy.
+    pub fn public_origin(&self) -> String {
+        match &self.public_endpoint {
+            Some(url) => url.origin().ascii_serialization(),
+            None => format!("https://{}.s3.{}.amazonaws.com", self.bucket, self.region),
+        }
+    }
+}
+
+impl Config {
+    /// Reads everything; faults are in `env`.
+    pub fn from_env(env: &mut Env<'_>) -> Option<Self> {
+        let database = DatabaseConfig::from_env(env);
+        let nats = NatsConfig::from_env(env);
+        let storage = StorageConfig::from_env(env);
+        let signing_key = env.required_secret(
+            "SIGNING_KEY",
+            "an Ed25519 private key in PEM, made by `openssl genpkey -algorithm ed25519`",
+        );
+        let public_url: Option<Url> =
+            env.required("PUBLIC_URL", "where browsers find us, such as https://chat.example");
+        let gateway_url: Option<Url> = env.optional("GATEWAY_URL").or_else(|| public_url.clone());
+        let own = public_url.as_ref().map(|url| url.origin().ascii_serialization());
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Some(Self {
+            origins: env.or("ALLOWED_ORIGINS", List(own.into_iter().collect())).0,
+            file_bytes: env
+                .or("LIMIT_FILE_BYTES", limits::SINGLE_PUT_BYTES)
+                .min(limits::SINGLE_PUT_BYTES),
+            hashes_at_once: env.or("ARGON2_CONCURRENCY", cores).max(1),
+            shards: shards(env)?,
+            database: database?,
+            nats: nats?,
+            storage: storage?,
+            signing_key: signing_key?,
+            public_url: public_url?,
+            gateway_url: gateway_url?,
+        })
+    }
+}
+
+/// Reads `CHAT_SHARDS`.
+pub fn shards(env: &mut Env<'_>) -> Option<Shards> {
+    let shards = Shards::new(env.or("CHAT_SHARDS", 1));
+    if shards.is_none() {
+        env.fault("CHAT_SHARDS is at least 1");
+    }
+    shards
+}

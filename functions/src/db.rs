@@ -1,0 +1,174 @@
+//! The one seam between the two databases: an enum of the two native pools, and macros that expand
+//! the same expression for either. Every statement is written once, in the dialect both accept.
+
+use std::{str::FromStr as _, time::Duration};
+
+use anyhow::Context as _;
+use sqlx::{
+    PgPool, Postgres, Sqlite, SqlitePool, Transaction,
+    postgres::PgPoolOptions,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+/// How long a request waits for a connection before it answers 503.
+const ACQUIRE_WITHIN: Duration = Duration::from_secs(4);
+/// How long a SQLite writer waits for another one.
+const BUSY_WITHIN: Duration = Duration::from_secs(4);
+/// Connections of one process: functions are many, PostgreSQL's connections are few.
+const POSTGRES_CONNECTIONS: u32 = 16;
+const SQLITE_CONNECTIONS: u32 = 4;
+
+/// A database.
+#[derive(Debug, Clone)]
+pub enum Database {
+    Postgres(PgPool),
+    Sqlite(SqlitePool),
+}
+
+/// A transaction. Dropped without [`Tx::commit`], it is rolled back.
+pub enum Tx {
+    Postgres(Transaction<'static, Postgres>),
+    Sqlite(Transaction<'static, Sqlite>),
+}
+
+/// Runs a query expression on a [`Database`]: `on_db!(db, e => sqlx::query(…).fetch_all(e))`.
+macro_rules! on_db {
+    ($database:expr, $executor:ident => $query:expr) => {
+        match $database {
+            $crate::db::Database::Postgres($executor) => $query.await,
+            $crate::db::Database::Sqlite($executor) => $query.await,
+        }
+    };
+}
+
+/// Runs a query expression in a [`Tx`]: `on_tx!(tx, e => sqlx::query(…).execute(e))`.
+macro_rules! on_tx {
+    ($transaction:expr, $executor:ident => $query:expr) => {
+        match $transaction {
+            $crate::db::Tx::Postgres(transaction) => {
+                let $executor = &mut **transaction;
+                $query.await.map(|done| $crate::db::Affected::affected(done))
+            }
+            $crate::db::Tx::Sqlite(transaction) => {
+                let $executor = &mut **transaction;
+                $query.await.map(|done| $crate::db::Affected::affected(done))
+            }
+        }
+    };
+}
+
+pub(crate) use {on_db, on_tx};
+
+/// Makes one type of what either database answers: rows stay rows, a result becomes its count.
+pub trait Affected {
+    type Same;
+    fn affected(self) -> Self::Same;
+}
+
+impl Affected for sqlx::postgres::PgQueryResult {
+    type Same = u64;
+    fn affected(self) -> u64 {
+        self.rows_affected()
+    }
+}
+
+impl Affected for sqlx::sqlite::SqliteQueryResult {
+    type Same = u64;
+    fn affected(self) -> u64 {
+        self.rows_affected()
+    }
+}
+
+impl<T> Affected for Option<T> {
+    type Same = Self;
+    fn affected(self) -> Self {
+        self
+    }
+}
+
+impl<T> Affected for Vec<T> {
+    type Same = Self;
+    fn affected(self) -> Self {
+        self
+    }
+}
+
+impl Database {
+    /// Connects to `postgres://…` or `sqlite://path`; a SQLite file is created if it is not there.
+    pub async fn connect(url: &str) -> anyhow::Result<Self> {
+        if url.starts_with("sqlite:") {
+            let options = SqliteConnectOptions::from_str(url)
+                .context("DATABASE_URL is not a SQLite URL")?
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                // With WAL a crash of the machine loses at most the last commits, never the file.
+                .synchronous(SqliteSynchronous::Normal)
+                .foreign_keys(true)
+                .busy_timeout(BUSY_WITHIN);
+            let pool = SqlitePoolOptions::new()
+                .max_connections(SQLITE_CONNECTIONS)
+                .acquire_timeout(ACQUIRE_WITHIN)
+                .connect_with(options)
+                .await
+                .context("cannot open the SQLite database")?;
+            return Ok(Self::Sqlite(pool));
+        }
+        anyhow::ensure!(
+            url.starts_with("postgres://") || url.starts_with("postgresql://"),
+            "DATABASE_URL must start with postgres:// or sqlite://"
+        );
+        let pool = PgPoolOptions::new()
+            .max_connections(POSTGRES_CONNECTIONS)
+            .acquire_timeout(ACQUIRE_WITHIN)
+            .connect(url)
+            .await
+            .context("cannot connect to PostgreSQL")?;
+        Ok(Self::Postgres(pool))
+    }
+
+    /// Starts a transaction that will write. SQLite takes its lock at once: a reader that becomes a
+    /// writer later could only fail.
+    pub async fn begin(&self) -> sqlx::Result<Tx> {
+        Ok(match self {
+            Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
+            Self::Sqlite(pool) => Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
+        })
+    }
+
+    /// The database answers.
+    pub async fn ping(&self) -> sqlx::Result<()> {
+        on_db!(self, e => sqlx::query_scalar::<_, i32>("SELECT 1").fetch_one(e)).map(drop)
+    }
+
+    /// Closes all connections.
+    pub async fn close(&self) {
+        match self {
+            Self::Postgres(pool) => pool.close().await,
+            Self::Sqlite(pool) => pool.close().await,
+        }
+    }
+}
+
+impl Tx {
+    /// Makes everything in it true at once.
+    pub async fn commit(self) -> sqlx::Result<()> {
+        match self {
+            Self::Postgres(transaction) => transaction.commit().await,
+            Self::Sqlite(transaction) => transaction.commit().await,
+        }
+    }
+}
+
+/// Brings the schema to this version. A release step, run by `provision`, never by a server.
+pub async fn migrate(database: &Database) -> anyhow::Result<()> {
+    match database {
+        Database::Postgres(pool) => sqlx::migrate!("../migrations/postgres").run(pool).await?,
+        Database::Sqlite(pool) => sqlx::migrate!("../migrations/sqlite").run(pool).await?,
+    }
+    Ok(())
+}
+
+/// The statement would have made a second row of what must be unique.
+pub fn is_taken(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}

@@ -1,0 +1,204 @@
+//! Every refusal of the HTTP functions, with its status and its code in one place.
+
+use std::borrow::Cow;
+
+use axum::{
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use protocol::{Code, json::BadJson, token::TokenError};
+use serde::Serialize;
+use service::roomlog::LogError;
+
+/// Why a request was refused. Answered as `application/problem+json` (RFC 9457).
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    #[error("{0}")]
+    Json(#[from] BadJson),
+    #[error("{field}: {detail}")]
+    Invalid { field: &'static str, detail: String },
+    #[error("the body must be JSON: send content-type: application/json")]
+    NotJson,
+    #[error("the body is larger than 64 KiB")]
+    BodyTooLarge,
+    #[error("the body could not be read")]
+    BodyBroken,
+    #[error("there is nothing at this address")]
+    NotFound,
+    #[error("this address does not take that method")]
+    MethodNotAllowed,
+
+    #[error("send the access token as Authorization: Bearer")]
+    TokenMissing,
+    #[error("{0}")]
+    Token(#[from] TokenError),
+    #[error("the session is over; log in again")]
+    SessionRevoked,
+    #[error("name or password is wrong")]
+    BadCredentials,
+    #[error("the refresh token is not known or has expired; log in again")]
+    RefreshInvalid,
+    #[error("the refresh token was used before; all its successors are revoked, log in again")]
+    RefreshReused,
+
+    #[error("this name is taken")]
+    NameTaken,
+    #[error("a room of this name exists")]
+    RoomExists,
+    #[error("there is no such room")]
+    NoSuchRoom,
+    #[error("you are not a member of this room")]
+    NotAMember,
+    #[error("only owners and moderators may do this")]
+    NotAModerator,
+    #[error("only the creator of a room may delete it")]
+    NotTheCreator,
+    #[error("there is no such file")]
+    NoSuchFile,
+    #[error("only the uploader of a file may do this")]
+    NotTheUploader,
+    #[error("a file may have at most {0} bytes")]
+    FileTooLarge(u64),
+    #[error("the file has not been uploaded")]
+    NotUploaded,
+    #[error("the upload is not what was declared: {0}; it was removed")]
+    FileMismatch(String),
+
+    #[error("{0} does not answer right now; try again")]
+    Unavailable(&'static str),
+    #[error("there is too much to do right now; try again")]
+    Busy,
+    #[error("it took too long; try again")]
+    Timeout,
+    #[error("something went wrong on our side; the request id finds it in the log")]
+    Internal(#[source] anyhow::Error),
+}
+
+impl ApiError {
+    /// The status and the stable code.
+    fn kind(&self) -> (StatusCode, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::Json(bad) if bad.code == Code::MalformedJson => {
+                (S::BAD_REQUEST, bad.code.as_str())
+            }
+            Self::Json(bad) => (S::UNPROCESSABLE_ENTITY, bad.code.as_str()),
+            Self::Invalid { .. } => (S::UNPROCESSABLE_ENTITY, Code::InvalidValue.as_str()),
+            Self::NotJson => (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type"),
+            Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body-too-large"),
+            Self::BodyBroken => (S::BAD_REQUEST, "body-broken"),
+            Self::NotFound => (S::NOT_FOUND, "not-found"),
+            Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method-not-allowed"),
+            Self::TokenMissing => (S::UNAUTHORIZED, Code::TokenMissing.as_str()),
+            Self::Token(TokenError::Expired) => (S::UNAUTHORIZED, Code::TokenExpired.as_str()),
+            Self::Token(TokenError::WrongKind) => (S::UNAUTHORIZED, Code::TokenWrongKind.as_str()),
+            Self::Token(TokenError::Invalid | TokenError::UnknownKey) => {
+                (S::UNAUTHORIZED, Code::TokenInvalid.as_str())
+            }
+            Self::SessionRevoked => (S::UNAUTHORIZED, Code::SessionRevoked.as_str()),
+            Self::BadCredentials => (S::UNAUTHORIZED, "bad-credentials"),
+            Self::RefreshInvalid => (S::UNAUTHORIZED, "refresh-invalid"),
+            Self::RefreshReused => (S::UNAUTHORIZED, "refresh-reused"),
+            Self::NameTaken => (S::CONFLICT, "name-taken"),
+            Self::RoomExists => (S::CONFLICT, "room-exists"),
+            Self::NoSuchRoom => (S::NOT_FOUND, "no-such-room"),
+            Self::NotAMember => (S::FORBIDDEN, "not-a-member"),
+            Self::NotAModerator => (S::FORBIDDEN, "not-a-moderator"),
+            Self::NotTheCreator => (S::FORBIDDEN, "not-the-creator"),
+            Self::NoSuchFile => (S::NOT_FOUND, "no-such-file"),
+            Self::NotTheUploader => (S::FORBIDDEN, "not-the-uploader"),
+            Self::FileTooLarge(_) => (S::PAYLOAD_TOO_LARGE, "file-too-large"),
+            Self::NotUploaded => (S::CONFLICT, "not-uploaded"),
+            Self::FileMismatch(_) => (S::UNPROCESSABLE_ENTITY, "file-mismatch"),
+            Self::Unavailable(_) => (S::SERVICE_UNAVAILABLE, "unavailable"),
+            Self::Busy => (S::SERVICE_UNAVAILABLE, "busy"),
+            Self::Timeout => (S::SERVICE_UNAVAILABLE, "timeout"),
+            Self::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal"),
+        }
+    }
+
+    fn errors(&self) -> Vec<FieldError> {
+        match self {
+            Self::Json(BadJson { field: Some(field), detail, .. }) => {
+                vec![FieldError { field: field.clone(), detail: detail.clone() }]
+            }
+            Self::Invalid { field, detail } => {
+                vec![FieldError { field: (*field).to_owned(), detail: detail.clone() }]
+            }
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// What every refusal looks like.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct Problem {
+    /// Always `about:blank`: `code` says which problem it is.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The status in words.
+    title: Cow<'static, str>,
+    status: u16,
+    /// For a person: what was refused and what to do.
+    detail: String,
+    /// For a program: stable, kebab-case.
+    code: &'static str,
+    /// The fields concerned, if the body or the query was refused for them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<FieldError>,
+}
+
+/// One field that was refused.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub struct FieldError {
+    field: String,
+    detail: String,
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let (status, code) = self.kind();
+        if let Self::Internal(error) = &self {
+            tracing::error!(error = format!("{error:#}"), "a request failed");
+        }
+        let problem = Problem {
+            kind: "about:blank",
+            title: status.canonical_reason().unwrap_or_default().into(),
+            status: status.as_u16(),
+            detail: self.to_string(),
+            code,
+            errors: self.errors(),
+        };
+        // The type has no map with keys of another type: it cannot fail.
+        let body = serde_json::to_vec(&problem).unwrap_or_default();
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}
+
+impl From<sqlx::Error> for ApiError {
+    fn from(error: sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => {
+                tracing::warn!(%error, "the database does not answer");
+                Self::Unavailable("the database")
+            }
+            error => Self::Internal(error.into()),
+        }
+    }
+}
+
+impl From<LogError> for ApiError {
+    fn from(error: LogError) -> Self {
+        tracing::warn!(%error, "the room log did not do it");
+        Self::Unavailable("the message log")
+    }
+}

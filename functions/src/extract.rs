@@ -1,0 +1,133 @@
+//! What handlers take from a request: parsed, or refused with a problem.
+
+use std::str::FromStr;
+
+use axum::{
+    body::Bytes,
+    extract::{
+        FromRequest, FromRequestParts, Path, Query, Request,
+        rejection::{BytesRejection, FailedToBufferBody},
+    },
+    http::{header, request::Parts},
+};
+use protocol::{FileId, RoomName, SessionId, UserId, token::Access};
+use serde::de::DeserializeOwned;
+use service::trace::TraceParent;
+
+use crate::{db::on_db, error::ApiError, state::State};
+
+/// A JSON object of exactly the fields of `T`.
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequest<State> for Body<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &State) -> Result<Self, ApiError> {
+        let content_type = request.headers().get(header::CONTENT_TYPE);
+        let is_json = content_type.and_then(|value| value.to_str().ok()).is_some_and(|value| {
+            let essence = value.split(';').next().unwrap_or_default().trim();
+            essence.eq_ignore_ascii_case("application/json")
+        });
+        if !is_json {
+            return Err(ApiError::NotJson);
+        }
+        let bytes = Bytes::from_request(request, state).await.map_err(|error| match error {
+            BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
+                ApiError::BodyTooLarge
+            }
+            _ => ApiError::BodyBroken,
+        })?;
+        Ok(Self(protocol::json::parse(&bytes)?))
+    }
+}
+
+/// A query of exactly the fields of `T`.
+pub struct Params<T>(pub T);
+
+impl<T: DeserializeOwned> FromRequestParts<State> for Params<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
+        match Query::<T>::from_request_parts(parts, state).await {
+            Ok(Query(params)) => Ok(Self(params)),
+            Err(error) => Err(ApiError::Invalid { field: "query", detail: error.body_text() }),
+        }
+    }
+}
+
+/// The `{name}` of a path. What is no name names no room.
+pub struct InRoom(pub RoomName);
+
+impl FromRequestParts<State> for InRoom {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
+        parse_path(parts, state).await.map(Self).ok_or(ApiError::NoSuchRoom)
+    }
+}
+
+/// The `{id}` of a file's path. What is no id names no file.
+pub struct OfFile(pub FileId);
+
+impl FromRequestParts<State> for OfFile {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
+        parse_path(parts, state).await.map(Self).ok_or(ApiError::NoSuchFile)
+    }
+}
+
+async fn parse_path<T: FromStr>(parts: &mut Parts, state: &State) -> Option<T> {
+    let Path(text) = Path::<String>::from_request_parts(parts, state).await.ok()?;
+    text.parse().ok()
+}
+
+/// The caller, proven by an access token of a session that still is. A handler that takes it is
+/// protected; one that does not is public.
+#[derive(Debug, Clone)]
+pub struct AuthUser {
+    pub access: Access,
+}
+
+impl AuthUser {
+    pub fn id(&self) -> UserId {
+        self.access.user
+    }
+
+    pub fn session(&self) -> SessionId {
+        self.access.session
+    }
+}
+
+impl FromRequestParts<State> for AuthUser {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
+        let header = parts.headers.get(header::AUTHORIZATION).ok_or(ApiError::TokenMissing)?;
+        let (scheme, token) = header
+            .to_str()
+            .ok()
+            .and_then(|text| text.split_once(' '))
+            .ok_or(ApiError::TokenMissing)?;
+        if !scheme.eq_ignore_ascii_case("bearer") {
+            return Err(ApiError::TokenMissing);
+        }
+        let access = state.verifier.access(token.trim())?;
+        let session = access.session.as_uuid();
+        let live: Option<i32> = on_db!(&state.database, e => sqlx::query_scalar(
+            "SELECT 1 FROM session WHERE id = $1 AND revoked_at IS NULL"
+        ).bind(session).fetch_optional(e))?;
+        live.map(|_| Self { access }).ok_or(ApiError::SessionRevoked)
+    }
+}
+
+/// The trace that the request belongs to; [`crate::layers`] put it there.
+pub struct Trace(pub TraceParent);
+
+impl FromRequestParts<State> for Trace {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, ApiError> {
+        Ok(Self(parts.extensions.get().copied().unwrap_or_else(TraceParent::root)))
+    }
+}

@@ -1,0 +1,92 @@
+//! `POST /file/{id}/complete`: what was uploaded is held against what was declared.
+
+use axum::{Json, extract::State as Shared};
+use chrono::Utc;
+use protocol::{
+    stored::FileRef,
+    subject::{self, FILES_BUCKET},
+};
+use serde::Serialize;
+
+use super::{FileRow, find, kind};
+use crate::{
+    db::on_tx,
+    error::{ApiError, Problem},
+    extract::{AuthUser, OfFile, Trace},
+    state::State,
+};
+
+/// A file that is complete.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Completed {
+    file: FileRef,
+}
+
+/// Say that a file is uploaded
+#[utoipa::path(post, path = "/file/{id}/complete", tag = "files", params(("id" = String, Path)), security(("access" = [])),
+    responses((status = 200, body = Completed), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub async fn complete(
+    Shared(state): Shared<State>,
+    user: AuthUser,
+    Trace(trace): Trace,
+    OfFile(id): OfFile,
+) -> Result<Json<Completed>, ApiError> {
+    let row = find(&state, id).await?.ok_or(ApiError::NoSuchFile)?;
+    if row.uploader_id != user.id().as_uuid() {
+        return Err(ApiError::NotTheUploader);
+    }
+    if row.completed_at.is_none() {
+        check(&state, &row).await?;
+        let mut tx = state.database.begin().await?;
+        on_tx!(&mut tx, e => sqlx::query(
+            "UPDATE file SET completed_at = $2 WHERE id = $1 AND completed_at IS NULL"
+        ).bind(row.id).bind(Utc::now()).execute(e))?;
+        tx.commit().await?;
+    }
+    let file = row.reference();
+    // Gateways look a message's file up here. Put again by every call: a lost answer is repaired by
+    // asking again.
+    let key = subject::file_key(row.room_id.into(), id);
+    let payload = serde_json::to_vec(&file).map_err(|error| ApiError::Internal(error.into()))?;
+    let put_id = uuid::Uuid::now_v7().to_string();
+    let subject = subject::bucket_put(FILES_BUCKET, &key);
+    state.log.publish(subject, &put_id, payload.into(), Some(trace)).await?.stored().await?;
+    Ok(Json(Completed { file }))
+}
+
+async fn check(state: &State, row: &FileRow) -> Result<(), ApiError> {
+    let key = &row.object_key;
+    let stored = state.storage.head(key).await?.ok_or(ApiError::NotUploaded)?;
+    let mismatch = if stored.size != row.bytes() {
+        Some(format!("declared with {} bytes, it has {}", row.bytes(), stored.size))
+    } else if stored.media_type != row.media_type {
+        Some(format!("declared as {}, uploaded as {}", row.media_type, stored.media_type))
+    } else {
+        check_content(state, row, stored.sha256).await?
+    };
+    let Some(mismatch) = mismatch else { return Ok(()) };
+    state.storage.delete(key).await?;
+    Err(ApiError::FileMismatch(mismatch))
+}
+
+async fn check_content(
+    state: &State,
+    row: &FileRow,
+    known: Option<String>,
+) -> Result<Option<String>, ApiError> {
+    // A range of nothing is an error to S3.
+    let first = match row.bytes() {
+        0 => Vec::new(),
+        _ => state.storage.first_bytes(&row.object_key).await?,
+    };
+    if let Err(mismatch) = kind::content_fits(&row.media_type, &first) {
+        return Ok(Some(mismatch));
+    }
+    let Some(declared) = &row.sha256 else { return Ok(None) };
+    let found = match known {
+        Some(found) => found,
+        // A storage that keeps no checksums: at most 8 MiB are read, once.
+        None => state.storage.sha256(&row.object_key).await?,
+    };
+    Ok((found != *declared).then(|| "its SHA-256 is another".to_owned()))
+}

@@ -1,0 +1,56 @@
+//! `GET /file/{id}`: to the storage, by a link that lives for minutes.
+
+use axum::{
+    Json,
+    extract::State as Shared,
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use protocol::Timestamp;
+use serde::Serialize;
+
+use super::{find, kind};
+use crate::{
+    db::on_db,
+    error::{ApiError, Problem},
+    extract::{AuthUser, OfFile},
+    state::State,
+};
+
+/// The link, for pages: they cannot follow a redirect with an Authorization header by navigation.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Link {
+    url: String,
+    expires_at: Timestamp,
+}
+
+/// Download a file: a redirect, or with `Accept: application/json` the link itself
+#[utoipa::path(get, path = "/file/{id}", tag = "files", params(("id" = String, Path)), security(("access" = [])),
+    responses((status = 302), (status = 200, body = Link), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub async fn download(
+    Shared(state): Shared<State>,
+    user: AuthUser,
+    OfFile(id): OfFile,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let row = find(&state, id).await?.filter(|row| row.completed_at.is_some());
+    let row = row.ok_or(ApiError::NoSuchFile)?;
+    let member: Option<i32> = on_db!(&state.database, e => sqlx::query_scalar(
+        "SELECT 1 FROM member WHERE room_id = $1 AND user_id = $2"
+    ).bind(row.room_id).bind(user.id().as_uuid()).fetch_optional(e))?;
+    // Who is not in the room does not learn that the file exists.
+    member.ok_or(ApiError::NoSuchFile)?;
+    let disposition = kind::disposition(kind::is_safe_inline(&row.media_type), &row.name);
+    let link = state.storage.presign_get(&row.object_key, &disposition, &row.media_type).await?;
+    let wants_json = headers
+        .get(header::ACCEPT)
+        .and_then(|accept| accept.to_str().ok())
+        .is_some_and(|accept| accept.contains("application/json"));
+    if wants_json {
+        return Ok(Json(Link { url: link.url, expires_at: link.expires_at }).into_response());
+    }
+    let location =
+        HeaderValue::from_str(&link.url).map_err(|error| ApiError::Internal(error.into()))?;
+    Ok((StatusCode::FOUND, [(header::LOCATION, location)]).into_response())
+}

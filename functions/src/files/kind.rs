@@ -1,0 +1,213 @@
+//! What kind of file something is: as declared, as found, and what a browser may do with it.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+
+/// Characters of a media type (RFC 6838 allows 127 on each side).
+const MEDIA_TYPE_CHARS: usize = 127;
+/// Characters of a file name; the usual limit of file systems.
+const FILE_NAME_CHARS: usize = 255;
+
+/// A media type `type/subtype` in lower case (RFC 6838), with parameters left out.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(try_from = "Cow<'_, str>")]
+#[schema(value_type = String, example = "image/png")]
+pub struct MediaType(String);
+
+impl TryFrom<Cow<'_, str>> for MediaType {
+    type Error = &'static str;
+    fn try_from(text: Cow<'_, str>) -> Result<Self, &'static str> {
+        let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let is_token = |part: &str| {
+            !part.is_empty()
+                && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&b))
+        };
+        match essence.split_once('/') {
+            Some((kind, subtype))
+                if is_token(kind) && is_token(subtype) && essence.len() <= MEDIA_TYPE_CHARS =>
+            {
+                Ok(Self(essence))
+            }
+            _ => Err("must be a media type such as image/png"),
+        }
+    }
+}
+
+impl MediaType {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A file's name as its owner knows it: 1 to 255 characters, none of them a control or a slash.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(try_from = "Cow<'_, str>")]
+#[schema(value_type = String, example = "photo.png")]
+pub struct FileName(String);
+
+impl TryFrom<Cow<'_, str>> for FileName {
+    type Error = &'static str;
+    fn try_from(text: Cow<'_, str>) -> Result<Self, &'static str> {
+        let is_fit = (1..=FILE_NAME_CHARS).contains(&text.chars().count())
+            && !text.chars().any(|c| c.is_control() || matches!(c, '/' | '\\'))
+            && !matches!(&*text, "." | "..");
+        is_fit.then(|| Self(text.into_owned())).ok_or("must be a file name of 1 to 255 characters")
+    }
+}
+
+impl FileName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Whether content of which `first` is the beginning may be of the declared type. What cannot be told
+/// from content (text, unknown formats) may be anything that does not run in a browser's hands.
+pub fn content_fits(declared: &str, first: &[u8]) -> Result<(), String> {
+    let Some(found) = infer::get(first).map(|kind| kind.mime_type()) else {
+        return if is_recognised(declared) {
+            Err(format!("declared as {declared}, but its content is not"))
+        } else {
+            Ok(())
+        };
+    };
+    // Office documents are zip archives, and so on: what is found may be the container.
+    let is_container = matches!(
+        found,
+        "application/zip"
+            | "application/gzip"
+            | "application/x-ole-storage"
+            | "text/xml"
+            | "video/webm"
+            | "video/mp4"
+    ) && (!is_recognised(declared)
+        || declared.starts_with("audio/")
+        || declared.starts_with("video/"));
+    if found == declared
+        || is_container
+        || declared == "application/octet-stream"
+        || is_alias(declared, found)
+    {
+        return Ok(());
+    }
+    Err(format!("declared as {declared}, but its content is {found}"))
+}
+
+/// Types whose content always tells what it is.
+fn is_recognised(media_type: &str) -> bool {
+    matches!(
+        media_type,
+        "image/png"
+            | "image/jpeg"
+            | "image/gif"
+            | "image/webp"
+            | "application/pdf"
+            | "application/zip"
+    )
+}
+
+fn is_alias(declared: &str, found: &str) -> bool {
+    let canonical = |media_type| match media_type {
+        "image/jpg" | "image/pjpeg" => "image/jpeg",
+        "audio/mp3" => "audio/mpeg",
+        "audio/wav" | "audio/wave" => "audio/x-wav",
+        "audio/mp4" | "audio/x-m4a" => "audio/m4a",
+        "application/x-zip-compressed" => "application/zip",
+        "application/x-gzip" => "application/gzip",
+        "text/html"
+        | "text/xml"
+        | "application/xml"
+        | "image/svg+xml"
+        | "application/xhtml+xml" => "text/markup",
+        other => other,
+    };
+    canonical(declared) == canonical(found)
+}
+
+/// Types that a browser shows without running anything in them.
+pub fn is_safe_inline(media_type: &str) -> bool {
+    matches!(
+        media_type,
+        "image/png"
+            | "image/jpeg"
+            | "image/gif"
+            | "image/webp"
+            | "image/avif"
+            | "audio/mpeg"
+            | "audio/ogg"
+            | "audio/wav"
+            | "audio/x-wav"
+            | "audio/m4a"
+            | "audio/mp4"
+            | "audio/webm"
+            | "video/mp4"
+            | "video/webm"
+            | "video/ogg"
+    )
+}
+
+/// `Content-Disposition` with a name of any script (RFC 6266, RFC 8187).
+pub fn disposition(inline: bool, name: &str) -> String {
+    let kind = if inline { "inline" } else { "attachment" };
+    let fallback: String = name
+        .chars()
+        .map(|c| if c.is_ascii_graphic() && !matches!(c, '"' | '\\' | '%') { c } else { '_' })
+        .collect();
+    let mut encoded = String::new();
+    for byte in name.bytes() {
+        if byte.is_ascii_alphanumeric() || b"!#$&+-.^_`|~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    format!("{kind}; filename=\"{fallback}\"; filename*=UTF-8''{encoded}")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn content_is_held_against_what_was_declared() {
+        let png = b"\x89PNG\r\n\x1a\n0000";
+        assert!(content_fits("image/png", png).is_ok());
+        assert!(content_fits("application/octet-stream", png).is_ok());
+        assert!(content_fits("image/jpeg", png).is_err());
+        assert!(content_fits("text/plain", png).is_err());
+        assert!(content_fits("image/png", b"hello").is_err());
+        assert!(content_fits("text/plain", b"hello").is_ok());
+        assert!(content_fits("text/plain", b"").is_ok());
+        let zip = b"PK\x03\x04aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+        let docx = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
+        assert!(content_fits(docx, zip).is_ok());
+        assert!(content_fits("image/png", zip).is_err());
+    }
+
+    #[test]
+    fn names_of_any_script_survive_and_nothing_breaks_out_of_the_header() {
+        assert_eq!(
+            disposition(false, "보고서 \"1\".pdf"),
+            "attachment; filename=\"_____1_.pdf\"; filename*=UTF-8''%EB%B3%B4%EA%B3%A0%EC%84%9C%20%221%22.pdf"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn a_disposition_is_always_one_clean_header(name in "\\PC{1,60}") {
+            let header = disposition(true, &name);
+            prop_assert!(header.bytes().all(|b| (0x20..0x7F).contains(&b)));
+            prop_assert_eq!(header.matches('"').count(), 2);
+        }
+
+        #[test]
+        fn a_media_type_is_a_header_value(text in "\\PC{0,30}") {
+            if let Ok(parsed) = MediaType::try_from(Cow::Borrowed(text.as_str())) {
+                prop_assert!(parsed.as_str().bytes().all(|b| b.is_ascii_graphic()));
+            }
+        }
+    }
+}

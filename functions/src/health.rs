@@ -1,0 +1,65 @@
+//! Alive, ready, and the public keys.
+
+use std::time::Duration;
+
+use axum::{Json, extract::State as Shared, http::StatusCode};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+use crate::{error::ApiError, state::State};
+
+/// A part that does not answer in this time is not ready.
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+
+/// `/healthz`, `/readyz`, `/.well-known/jwks.json`.
+pub fn router() -> OpenApiRouter<State> {
+    OpenApiRouter::new().routes(routes!(alive)).routes(routes!(ready)).routes(routes!(jwks))
+}
+
+/// What a process without a fault answers.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Alive {
+    status: &'static str,
+}
+
+/// Which parts answer.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Ready {
+    database: bool,
+    nats: bool,
+    storage: bool,
+}
+
+/// Is the process alive
+#[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, body = Alive)))]
+async fn alive() -> Json<Alive> {
+    Json(Alive { status: "ok" })
+}
+
+/// Do database, NATS and storage answer
+#[utoipa::path(get, path = "/readyz", tag = "operation",
+    responses((status = 200, body = Ready), (status = 503, body = Ready)))]
+async fn ready(Shared(state): Shared<State>) -> (StatusCode, Json<Ready>) {
+    let is_ok = |answered: Result<bool, _>| answered.unwrap_or(false);
+    let database = async { state.database.ping().await.is_ok() };
+    let nats = async {
+        state.nats.connection_state() == async_nats::connection::State::Connected
+            && state.nats.flush().await.is_ok()
+    };
+    let (database, nats, storage) = tokio::join!(
+        tokio::time::timeout(ANSWER_WITHIN, database),
+        tokio::time::timeout(ANSWER_WITHIN, nats),
+        state.storage.ready(),
+    );
+    let ready = Ready { database: is_ok(database), nats: is_ok(nats), storage };
+    let all = ready.database && ready.nats && ready.storage;
+    (if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(ready))
+}
+
+/// The keys that tokens are verified with (RFC 7517)
+#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "operation", responses((status = 200, body = Value)))]
+async fn jwks(Shared(state): Shared<State>) -> Result<Json<Value>, ApiError> {
+    let keys = serde_json::to_value(state.minter.jwks());
+    keys.map(Json).map_err(|error| ApiError::Internal(error.into()))
+}

@@ -1,0 +1,16 @@
+//! The same routers as AWS Lambda functions.
+
+use service::{env::Env, serve, telemetry};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::{Config, State};
+
+/// Serves one resource to the Lambda runtime, behind API Gateway, a load balancer or a function URL.
+pub async fn run(resource: OpenApiRouter<State>) -> anyhow::Result<()> {
+    let config = Env::of_process(Config::from_env)?;
+    let shutdown = serve::shutdown_on_signal()?;
+    telemetry::start(shutdown.clone()).await?;
+    let state = State::connect(config, shutdown).await?;
+    let router = crate::function(resource, state);
+    lambda_http::run(router).await.map_err(|error| anyhow::anyhow!("the Lambda runtime: {error}"))
+}

@@ -1,0 +1,110 @@
+//! What is owed to NATS. Written in the transaction that made it due, published after the commit
+//! under the row's id, deleted once stored: never lost, and by JetStream's dedupe never doubled.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use protocol::{
+    RoomId, Timestamp,
+    stored::StoredEvent,
+    subject::{self, REVOKED_BUCKET, Revoked, Shards},
+};
+use service::{
+    roomlog::{LogError, RoomLog},
+    trace::TraceParent,
+};
+use uuid::Uuid;
+
+use crate::db::{Database, Tx, on_db, on_tx};
+
+/// How long a request waits for what it owes; `archive` sweeps what took longer.
+const PUBLISH_WITHIN: Duration = Duration::from_secs(2);
+/// Rows younger than this are still their request's own to publish.
+const SWEEP_AFTER: Duration = Duration::from_secs(5);
+/// Rows of one sweep.
+const SWEEP_AT_ONCE: i64 = 100;
+
+/// One message that is owed.
+#[derive(Debug, Clone, sqlx::FromRow)]
+pub struct Owed {
+    id: Uuid,
+    subject: String,
+    payload: Vec<u8>,
+    traceparent: Option<String>,
+}
+
+impl Owed {
+    fn new(subject: String, payload: Vec<u8>, trace: TraceParent) -> Self {
+        let traceparent = Some(trace.child().to_string());
+        Self { id: Uuid::now_v7(), subject, payload, traceparent }
+    }
+
+    /// An event of a room.
+    pub fn event(shards: Shards, room: RoomId, event: &StoredEvent, trace: TraceParent) -> Self {
+        Self::new(subject::stored(shards, room), event.encode(), trace)
+    }
+
+    /// A revocation, for every gateway.
+    pub fn revocation(revoked: Revoked, trace: TraceParent) -> Self {
+        let subject = subject::bucket_put(REVOKED_BUCKET, &revoked.key());
+        Self::new(subject, Timestamp::now().to_string().into_bytes(), trace)
+    }
+
+    /// Writes it down, to be true with the rest of the transaction.
+    pub async fn record(&self, tx: &mut Tx) -> sqlx::Result<()> {
+        on_tx!(tx, e => sqlx::query(
+            "INSERT INTO outbox (id, subject, payload, traceparent, created_at)
+             VALUES ($1, $2, $3, $4, $5)"
+        )
+        .bind(self.id)
+        .bind(&self.subject)
+        .bind(&self.payload)
+        .bind(&self.traceparent)
+        .bind(Utc::now())
+        .execute(e))
+        .map(drop)
+    }
+}
+
+/// Publishes after the commit. Fails silently for the caller: the rows stay and are swept.
+pub async fn publish(database: &Database, log: &RoomLog, owed: &[Owed]) {
+    let all = async {
+        for one in owed {
+            settle(database, log, one).await?;
+        }
+        anyhow::Ok(())
+    };
+    match tokio::time::timeout(PUBLISH_WITHIN, all).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "the outbox keeps what NATS did not take"),
+        Err(_) => tracing::warn!("the outbox keeps what NATS did not take in time"),
+    }
+}
+
+async fn settle(database: &Database, log: &RoomLog, owed: &Owed) -> anyhow::Result<()> {
+    let trace = owed.traceparent.as_deref().and_then(|text| text.parse().ok());
+    let payload = owed.payload.clone().into();
+    let pending = log.publish(owed.subject.clone(), &owed.id.to_string(), payload, trace).await?;
+    match pending.stored().await {
+        Ok(_) => {}
+        Err(LogError::Full) => anyhow::bail!("the stream is full"),
+        Err(error) => return Err(error.into()),
+    }
+    let mut tx = database.begin().await?;
+    on_tx!(&mut tx, e => sqlx::query("DELETE FROM outbox WHERE id = $1").bind(owed.id).execute(e))?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Publishes what requests left behind, oldest first. Returns how many.
+pub async fn sweep(database: &Database, log: &RoomLog) -> anyhow::Result<usize> {
+    let before = Utc::now() - SWEEP_AFTER;
+    let left: Vec<Owed> = on_db!(database, e => sqlx::query_as(
+        "SELECT id, subject, payload, traceparent FROM outbox
+         WHERE created_at < $1 ORDER BY id LIMIT $2"
+    ).bind(before).bind(SWEEP_AT_ONCE).fetch_all(e))?;
+    for owed in &left {
+        settle(database, log, owed).await?;
+    }
+    Ok(left.len())
+}

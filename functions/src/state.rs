@@ -1,0 +1,62 @@
+//! What all handlers share.
+
+use std::sync::Arc;
+
+use protocol::token::{Minter, Verifier};
+use secrecy::ExposeSecret as _;
+use service::{nats, roomlog::RoomLog};
+use tokio_util::sync::CancellationToken;
+
+use crate::{config::Config, db::Database, password::Hasher, storage::Storage};
+
+/// Connections and keys; cheap to clone.
+#[derive(Clone)]
+pub struct State(Arc<Inner>);
+
+/// See [`State`].
+pub struct Inner {
+    pub config: Config,
+    pub database: Database,
+    pub log: RoomLog,
+    pub nats: async_nats::Client,
+    pub storage: Storage,
+    pub minter: Minter,
+    pub verifier: Verifier,
+    pub hasher: Hasher,
+}
+
+impl std::ops::Deref for State {
+    type Target = Inner;
+    fn deref(&self) -> &Inner {
+        &self.0
+    }
+}
+
+impl State {
+    /// Connects to database, NATS and storage; fails when one of the first two is not there.
+    pub async fn connect(config: Config, shutdown: CancellationToken) -> anyhow::Result<Self> {
+        let minter = Minter::from_pem(&config.signing_key)?;
+        let verifier = Verifier::new(minter.jwks());
+        let database = Database::connect(config.database.0.expose_secret()).await?;
+        let nats = nats::connect(&config.nats, "functions", |_| {}).await?;
+        let log = RoomLog::new(nats.clone(), config.shards);
+        let storage = Storage::connect(&config.storage).await?;
+        let hasher = Hasher::new(config.hashes_at_once);
+        let state = Self(Arc::new(Inner {
+            config,
+            database,
+            log,
+            nats,
+            storage,
+            minter,
+            verifier,
+            hasher,
+        }));
+        let closing = state.clone();
+        tokio::spawn(async move {
+            shutdown.cancelled().await;
+            closing.database.close().await;
+        });
+        Ok(state)
+    }
+}
