@@ -91,7 +91,7 @@ impl Config {
     /// Reads everything; faults are in `env`.
     pub fn from_env(env: &mut Env<'_>) -> Option<Self> {
         let database = DatabaseConfig::from_env(env);
-        let nats = NatsConfig::from_env(env);
+        let nats = NatsConfig::from_env(env, "functions");
         let storage = StorageConfig::from_env(env);
         let signing_key = env.required_secret(
             "SIGNING_KEY",

@@ -38,7 +38,7 @@ impl State {
         let minter = Minter::from_pem(&config.signing_key)?;
         let verifier = Verifier::new(minter.jwks());
         let database = Database::connect(config.database.0.expose_secret()).await?;
-        let nats = nats::connect(&config.nats, "functions", |_| {}).await?;
+        let nats = nats::connect(&config.nats, |_| {}).await?;
         let log = RoomLog::new(nats.clone(), config.shards);
         let storage = Storage::connect(&config.storage).await?;
         let hasher = Hasher::new(config.hashes_at_once);

@@ -49,7 +49,7 @@ impl Bus {
                 disturb.send_modify(|count| *count += 1);
             }
         };
-        let client = nats::connect(&config.nats, "gateway", on_event).await?;
+        let client = nats::connect(&config.nats, on_event).await?;
         let log = RoomLog::new(client.clone(), config.shards);
         Ok(Self { client, log, disturbed })
     }

@@ -112,7 +112,7 @@ impl Limits {
 impl Config {
     /// Reads everything; faults are in `env`.
     pub fn from_env(env: &mut Env<'_>) -> Option<Self> {
-        let nats = NatsConfig::from_env(env);
+        let nats = NatsConfig::from_env(env, "gateway");
         let url: Option<String> = env.optional("JWKS_URL");
         let inline: Option<SecretString> = env.secret("JWKS");
         let keys = match (url, inline) {

@@ -27,7 +27,7 @@ async fn run(Arguments { listen }: Arguments) -> anyhow::Result<()> {
     let config = Env::of_process(Config::from_env)?;
     let shutdown = serve::shutdown_on_signal()?;
     let ended = CancellationToken::new();
-    telemetry::start(ended.clone()).await?;
+    telemetry::start(telemetry::USUAL, ended.clone()).await?;
     let listener = serve::listen(listen).await?;
     let gateway = Gateway::start(config, shutdown).await?;
     tracing::info!(%listen, "serving");

@@ -15,13 +15,16 @@ const RECONNECT_AT_MOST: Duration = Duration::from_secs(2);
 /// How a process signs in to NATS.
 #[derive(Debug, Clone)]
 pub struct NatsConfig {
+    /// What the process is to NATS: its inboxes, and its user unless `NATS_USER` says otherwise.
+    pub role: &'static str,
     /// `NATS_URL`: one or more `nats://host:port`, separated by commas.
     pub url: String,
     /// How it proves who it is.
     pub credentials: Credentials,
 }
 
-/// `NATS_CREDS` (a credentials file), or `NATS_USER` and `NATS_PASSWORD`, or none.
+/// `NATS_CREDS` (a credentials file); or `NATS_USER` and `NATS_PASSWORD`; or `NATS_<ROLE>_PASSWORD`,
+/// so that one environment serves several processes; or none.
 #[derive(Debug, Clone)]
 pub enum Credentials {
     None,
@@ -30,14 +33,17 @@ pub enum Credentials {
 }
 
 impl NatsConfig {
-    /// Reads `NATS_URL` and the credentials.
-    pub fn from_env(env: &mut Env<'_>) -> Option<Self> {
+    /// Reads `NATS_URL` and the credentials of a role.
+    pub fn from_env(env: &mut Env<'_>, role: &'static str) -> Option<Self> {
         let url = env.required("NATS_URL", "where NATS is, such as nats://nats:4222");
         let file: Option<std::path::PathBuf> = env.optional("NATS_CREDS");
         let user: Option<String> = env.optional("NATS_USER");
         let password = env.secret("NATS_PASSWORD");
+        let of_role = env.secret(&format!("NATS_{}_PASSWORD", role.to_uppercase()));
         let credentials = match (file, user, password) {
-            (None, None, None) => Some(Credentials::None),
+            (None, None, None) => Some(of_role.map_or(Credentials::None, |password| {
+                Credentials::Password { user: role.to_owned(), password }
+            })),
             (Some(file), None, None) => Some(Credentials::File(file)),
             (None, Some(user), Some(password)) => Some(Credentials::Password { user, password }),
             _ => {
@@ -45,7 +51,7 @@ impl NatsConfig {
                 None
             }
         };
-        Some(Self { url: url?, credentials: credentials? })
+        Some(Self { role, url: url?, credentials: credentials? })
     }
 }
 
@@ -58,11 +64,9 @@ pub enum ConnectError {
     Connect { url: String, source: async_nats::ConnectError },
 }
 
-/// Connects as `role`, whose inboxes are its own: no other role may listen to its answers.
-/// `on_event` is called for every change of the connection after it was logged.
+/// Connects. The role's inboxes are its own: no other role may listen to its answers. `on_event` is called for every change of the connection after it was logged.
 pub async fn connect(
     config: &NatsConfig,
-    role: &str,
     on_event: impl Fn(&Event) + Clone + Send + Sync + 'static,
 ) -> Result<Client, ConnectError> {
     let options = match &config.credentials {
@@ -75,6 +79,7 @@ pub async fn connect(
             password.expose_secret().to_owned(),
         ),
     };
+    let role = config.role;
     let servers: Vec<&str> = config.url.split(',').map(str::trim).collect();
     options
         .name(format!("chatting-room {role}"))

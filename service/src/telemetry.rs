@@ -1,6 +1,6 @@
 //! Structured logs to standard error and Prometheus metrics on an address of their own.
 
-use std::{net::SocketAddr, sync::OnceLock, time::Duration};
+use std::{io::IsTerminal as _, net::SocketAddr, sync::OnceLock, time::Duration};
 
 use anyhow::Context as _;
 use axum::{Router, extract::State, routing::get};
@@ -17,10 +17,14 @@ const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
-/// Starts logs (`RUST_LOG` filters, `LOG_FORMAT=text` is for people) and the metrics recorder.
-/// `METRICS_LISTEN`, when set, is where `GET /metrics` answers.
-pub async fn start(shutdown: CancellationToken) -> anyhow::Result<()> {
-    start_logs();
+/// What is logged unless `RUST_LOG` says otherwise.
+pub const USUAL: &str = "info,async_nats=warn";
+
+/// Starts logs (`RUST_LOG` filters, `usually` does without it) and the metrics recorder. Logs are
+/// JSON unless standard error is a terminal; `LOG_FORMAT` may be `json` or `text`. `METRICS_LISTEN`,
+/// when set, is where `GET /metrics` answers.
+pub async fn start(usually: &str, shutdown: CancellationToken) -> anyhow::Result<()> {
+    start_logs(usually);
     if let Ok(listen) = std::env::var("METRICS_LISTEN") {
         let address: SocketAddr = listen.parse().context("METRICS_LISTEN is not host:port")?;
         let listener = TcpListener::bind(address)
@@ -31,11 +35,13 @@ pub async fn start(shutdown: CancellationToken) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn start_logs() {
-    let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,async_nats=warn"));
+fn start_logs(usually: &str) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usually));
     let registry = tracing_subscriber::registry().with(filter);
-    let as_text = std::env::var("LOG_FORMAT").is_ok_and(|format| format == "text");
+    let as_text = match std::env::var("LOG_FORMAT") {
+        Ok(format) => format == "text",
+        Err(_) => std::io::stderr().is_terminal(),
+    };
     // A second start in one process (tests do that) keeps the first subscriber.
     let _ = if as_text {
         registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr)).try_init()

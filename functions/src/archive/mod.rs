@@ -41,7 +41,7 @@ impl Config {
     /// Reads everything; faults are in `env`.
     pub fn from_env(env: &mut Env<'_>) -> Option<Self> {
         let database = DatabaseConfig::from_env(env);
-        let nats = NatsConfig::from_env(env);
+        let nats = NatsConfig::from_env(env, "archive");
         let storage = StorageConfig::from_env(env);
         let shards = config::shards(env);
         Some(Self { database: database?, nats: nats?, storage: storage?, shards: shards? })
@@ -60,7 +60,7 @@ impl Archive {
     /// Connects, and finds the durable consumers that `provision` made.
     pub async fn connect(config: &Config) -> anyhow::Result<Self> {
         let database = Database::connect(config.database.0.expose_secret()).await?;
-        let client = nats::connect(&config.nats, "archive", |_| {}).await?;
+        let client = nats::connect(&config.nats, |_| {}).await?;
         let mut sources = Vec::new();
         for shard in config.shards.all() {
             sources.push(Source::open(&client, shard).await?);

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let config = Env::of_process(Config::from_env)?;
     let shutdown = serve::shutdown_on_signal()?;
-    telemetry::start(shutdown.clone()).await?;
+    telemetry::start(telemetry::USUAL, shutdown.clone()).await?;
     if arguments.follow {
         return follow(config, shutdown).await;
     }

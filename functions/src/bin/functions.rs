@@ -22,7 +22,7 @@ fn main() -> ExitCode {
 async fn run(Arguments { listen }: Arguments) -> anyhow::Result<()> {
     let config = Env::of_process(Config::from_env)?;
     let shutdown = serve::shutdown_on_signal()?;
-    telemetry::start(shutdown.clone()).await?;
+    telemetry::start(telemetry::USUAL, shutdown.clone()).await?;
     let listener = serve::listen(listen).await?;
     // The database must outlive the last handler.
     let state = State::connect(config, Default::default()).await?;

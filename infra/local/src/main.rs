@@ -1,0 +1,38 @@
+//! `local [--listen 127.0.0.1:8080] [--data .local]`: everything in one process.
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+
+use clap::Parser;
+use local::Options;
+use service::{serve, telemetry};
+
+/// Everything in one process for one machine.
+#[derive(Parser)]
+struct Arguments {
+    /// Where the page, the functions and the gateway listen.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Where all data and secrets are kept.
+    #[arg(long, default_value = ".local")]
+    data: PathBuf,
+}
+
+/// The person in front of it wants to see what is wrong, not what goes on. `provision` would say every
+/// time what this S3 server does not have, and the server itself too.
+const USUALLY: &str = "warn,provision=error,s3s=off";
+
+fn main() -> ExitCode {
+    let Arguments { listen, data } = Arguments::parse();
+    serve::run(async {
+        let shutdown = serve::shutdown_on_signal()?;
+        telemetry::start(USUALLY, shutdown.clone()).await?;
+        let shown = data.display().to_string();
+        local::run(Options { listen, data }, shutdown, |address| {
+            println!("ready http://{address}");
+            println!("  Open it in two browser profiles, sign up in both, make a room in one, open it in the other.");
+            println!("  Its data is in {shown}; a further gateway joins with: set -a; . {shown}/env; gateway --listen 127.0.0.1:8081");
+            println!("  Ctrl-C stops everything.");
+        })
+        .await
+    })
+}
