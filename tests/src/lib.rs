@@ -1,1 +1,81 @@
-//! placeholder
+//! The harness of the stories: a world of real services for each test, on free ports, in folders of
+//! its own, gone when the test ends.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on fails"
+)]
+
+mod http;
+mod lambda;
+mod postgres;
+mod socket;
+mod world;
+
+pub use http::{Answer, User};
+pub use lambda::RuntimeApi;
+pub use socket::{Closed, Socket};
+pub use world::{Database, Gateway, World};
+
+use std::{path::PathBuf, process::Command, sync::OnceLock, time::Duration};
+
+/// How long a story waits for anything that should be at once.
+pub const SOON: Duration = Duration::from_secs(10);
+
+/// Asks until the answer is there, or fails saying what was waited for.
+pub async fn eventually<T, F: Future<Output = Option<T>>>(
+    what: &str,
+    mut ask: impl FnMut() -> F,
+) -> T {
+    let asked = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(SOON, asked).await.unwrap_or_else(|_| panic!("waited for {what}"))
+}
+
+/// A binary of the workspace, built with it. Once per run, cargo is asked whether it is fresh.
+pub fn binary(name: &str) -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let folder = BUILT.get_or_init(|| {
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+        let build = Command::new(cargo)
+            .args(["build", "--quiet", "--workspace", "--bins"])
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+            .status();
+        assert!(build.expect("cargo runs").success(), "the binaries must build");
+        let test = std::env::current_exe().expect("this program has a path");
+        test.ancestors().nth(2).expect("target/<profile>/deps/<test>").to_owned()
+    });
+    folder.join(name)
+}
+
+/// Makes every story two tests: one on each database.
+#[macro_export]
+macro_rules! stories {
+    ($($(#[$doc:meta])* async fn $name:ident($world:ident: World) $body:block)*) => {
+        $(
+            mod $name {
+                use super::*;
+
+                async fn story($world: World) $body
+
+                $(#[$doc])*
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn on_sqlite() {
+                    story(World::new($crate::Database::Sqlite).await).await;
+                }
+
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn on_postgres() {
+                    story(World::new($crate::Database::Postgres).await).await;
+                }
+            }
+        )*
+    };
+}

@@ -141,6 +141,13 @@ impl Nats {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// Ends it as a crash would.
+    pub fn kill(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     fn stop(&mut self) -> std::io::Result<()> {
         // Closing its input is how the watcher is told to send SIGTERM.
         drop(self.watcher.stdin.take());

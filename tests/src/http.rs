@@ -1,0 +1,167 @@
+//! People who use the HTTP functions.
+
+use protocol::{
+    RoomId, UserId,
+    token::{Access, Role, Verifier},
+};
+use reqwest::{Method, RequestBuilder, StatusCode, header::HeaderMap};
+use serde_json::{Value, json};
+
+use crate::{Socket, World, world::Gateway};
+
+/// An answer, read to its end.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    /// Sends and reads.
+    pub async fn of(request: RequestBuilder) -> Self {
+        let response = request.send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let text = response.text().await.unwrap();
+        let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
+        Self { status, headers, body }
+    }
+
+    /// The body of a success.
+    #[track_caller]
+    pub fn ok(self) -> Value {
+        assert!(self.status.is_success(), "{} {}", self.status, self.body);
+        self.body
+    }
+
+    /// That it is a problem with this status and code, in the shape of every problem.
+    #[track_caller]
+    pub fn problem(&self, status: u16, code: &str) {
+        assert_eq!(
+            (self.status.as_u16(), self.body["code"].as_str()),
+            (status, Some(code)),
+            "{}",
+            self.body
+        );
+        assert_eq!(self.headers["content-type"], "application/problem+json");
+        assert_eq!(self.body["status"], status);
+        assert!(self.headers.contains_key("x-request-id"));
+        for field in ["type", "title", "detail"] {
+            assert!(self.body[field].is_string(), "{field}: {}", self.body);
+        }
+    }
+}
+
+/// Somebody who is logged in.
+#[derive(Clone)]
+pub struct User {
+    http: reqwest::Client,
+    base: String,
+    pub name: String,
+    pub id: UserId,
+    pub access: String,
+    pub refresh: String,
+}
+
+/// Good enough for everyone here.
+pub const PASSWORD: &str = "correct horse battery";
+
+impl World {
+    /// Anybody's request.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base))
+    }
+
+    /// Anybody's POST of JSON.
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        Answer::of(self.request(Method::POST, path).json(&body)).await
+    }
+
+    /// Signs up and logs in.
+    pub async fn user(&self, name: &str) -> User {
+        self.post("/user", json!({ "name": name, "password": PASSWORD })).await.ok();
+        self.login(name).await
+    }
+
+    /// Logs in once more.
+    pub async fn login(&self, name: &str) -> User {
+        let body = json!({ "name": name, "password": PASSWORD });
+        let tokens = self.post("/login", body).await.ok();
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        User {
+            http: self.http.clone(),
+            base: self.base.clone(),
+            name: name.to_owned(),
+            id: text(&tokens["user"]["id"]).parse().unwrap(),
+            access: text(&tokens["accessToken"]),
+            refresh: text(&tokens["refreshToken"]),
+        }
+    }
+
+    /// What a user's access token says.
+    pub fn claims(&self, user: &User) -> Access {
+        Verifier::new(self.minter.jwks()).access(&user.access).unwrap()
+    }
+
+    /// A ticket that the functions would not give.
+    pub fn ticket(&self, user: &User, room: RoomId, role: Role) -> String {
+        let name = user.name.parse().unwrap();
+        self.minter.ticket(&self.claims(user), name, room, role).unwrap()
+    }
+}
+
+impl User {
+    /// A request with the access token.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.access)
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        Answer::of(self.request(Method::GET, path)).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        Answer::of(self.request(Method::POST, path).json(&body)).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Answer {
+        Answer::of(self.request(Method::DELETE, path)).await
+    }
+
+    /// Makes a room and returns its id.
+    pub async fn create_room(&self, name: &str) -> RoomId {
+        let room = self.post("/room", json!({ "name": name })).await.ok();
+        room["id"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Enters a room: the answer with the ticket.
+    pub async fn enter(&self, room: &str) -> Value {
+        self.get(&format!("/room/{room}")).await.ok()
+    }
+
+    /// Connects to a gateway.
+    pub async fn connect(&self, gateway: &Gateway) -> Socket {
+        Socket::connect(&gateway.base, &self.access).await
+    }
+
+    /// What `join-room` needs, by way of the functions.
+    pub async fn join_data(&self, room: &str, after: Option<u64>) -> Value {
+        let entered = self.enter(room).await;
+        let mut data = json!({
+            "roomId": entered["room"]["id"],
+            "userId": self.id.to_string(),
+            "ticket": entered["ticket"],
+        });
+        if let Some(after) = after {
+            data["after"] = after.into();
+        }
+        data
+    }
+
+    /// Connects to a gateway and joins a room there. Also the answer.
+    pub async fn join(&self, gateway: &Gateway, room: &str) -> (Socket, Value) {
+        let mut socket = self.connect(gateway).await;
+        let joined = socket.ok("join-room", self.join_data(room, None).await).await;
+        (socket, joined)
+    }
+}

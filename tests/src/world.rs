@@ -1,0 +1,240 @@
+//! A world: one database, one NATS server, one storage, the functions, an archive, and gateways.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    path::Path,
+};
+
+use local::nats::{self, Nats};
+use protocol::token::Minter;
+use service::{env::Env, serve};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{eventually, postgres};
+
+const ANYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Which database a world stands on.
+#[derive(Debug, Clone, Copy)]
+pub enum Database {
+    Sqlite,
+    Postgres,
+}
+
+/// See the module.
+pub struct World {
+    /// The functions' address.
+    pub base: String,
+    pub http: reqwest::Client,
+    pub nats: Nats,
+    pub minter: Minter,
+    variables: BTreeMap<String, String>,
+    archive: Option<(CancellationToken, JoinHandle<anyhow::Result<()>>)>,
+    ended: CancellationToken,
+    _folder: TempDir,
+}
+
+/// A running gateway.
+pub struct Gateway {
+    /// Its address.
+    pub base: String,
+    handle: gateway::Gateway,
+    shutdown: CancellationToken,
+}
+
+impl Gateway {
+    /// What SIGTERM does.
+    pub fn drain(&self) {
+        self.shutdown.cancel();
+    }
+
+    /// Until no socket is left.
+    pub async fn drained(&self) {
+        self.handle.drained().await;
+    }
+}
+
+impl World {
+    /// Everything, but without a gateway and without the archive following.
+    pub async fn new(database: Database) -> Self {
+        let folder = TempDir::new().unwrap();
+        let nats = Nats::start(&folder.path().join("nats"), None, password).unwrap();
+        let listener = TcpListener::bind(ANYWHERE).await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let ended = CancellationToken::new();
+        let files = folder.path().join("s3");
+        let storage = local::s3::serve(
+            &files,
+            ANYWHERE,
+            ("key", "secret"),
+            std::slice::from_ref(&base),
+            ended.clone(),
+        );
+        let storage = format!("http://{}", storage.await.unwrap());
+        let database = match database {
+            Database::Sqlite => format!("sqlite://{}", folder.path().join("chat.db").display()),
+            Database::Postgres => postgres::new_database().await,
+        };
+        let key = local::secrets::generate_key().unwrap();
+        let minter = Minter::from_pem(&key.clone().into()).unwrap();
+        let mut variables: BTreeMap<String, String> = [
+            ("DATABASE_URL", database),
+            ("NATS_URL", nats.url()),
+            ("S3_ENDPOINT", storage),
+            ("S3_BUCKET", "files".to_owned()),
+            ("AWS_REGION", "us-east-1".to_owned()),
+            ("AWS_ACCESS_KEY_ID", "key".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
+            ("SIGNING_KEY", key),
+            ("JWKS_URL", format!("{base}/.well-known/jwks.json")),
+            ("PUBLIC_URL", base.clone()),
+            ("ALLOWED_ORIGINS", base.clone()),
+            ("DRAIN_SECONDS", "2".to_owned()),
+            ("GATEWAY_THREADS", "2".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+        for role in nats::ROLES {
+            variables.insert(nats::password_variable(role), password(role));
+        }
+        let world = Self {
+            base,
+            http: reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+                .unwrap(),
+            nats,
+            minter,
+            variables,
+            archive: None,
+            ended,
+            _folder: folder,
+        };
+        world.provision().await;
+        let config = world.read(functions::Config::from_env);
+        let state = functions::State::connect(config, world.ended.clone()).await.unwrap();
+        tokio::spawn(serve::serve(listener, functions::router(state), world.ended.clone()));
+        world
+    }
+
+    /// A configuration read from this world's variables.
+    pub fn read<T>(&self, read: impl FnOnce(&mut Env<'_>) -> Option<T>) -> T {
+        Env::read(|name| self.variables.get(name).cloned(), read).unwrap()
+    }
+
+    /// The variables, for processes.
+    pub fn variables(&self) -> &BTreeMap<String, String> {
+        &self.variables
+    }
+
+    /// Sets a variable for what is started next.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.variables.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// The release step.
+    pub async fn provision(&self) {
+        provision::run(self.read(provision::Config::from_env)).await.unwrap();
+    }
+
+    /// Starts another gateway.
+    pub async fn gateway(&self) -> Gateway {
+        let shutdown = CancellationToken::new();
+        let config = self.read(gateway::Config::from_env);
+        let handle = gateway::Gateway::start(config, shutdown.clone()).await.unwrap();
+        let listener = TcpListener::bind(ANYWHERE).await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(serve::serve(listener, handle.router(), self.ended.clone()));
+        eventually("a gateway to be ready", || async {
+            let ready = self.http.get(format!("{base}/readyz")).send().await;
+            ready.is_ok_and(|answer| answer.status().is_success()).then_some(())
+        })
+        .await;
+        Gateway { base, handle, shutdown }
+    }
+
+    /// Starts `archive --follow`.
+    pub fn start_archive(&mut self) {
+        let stop = CancellationToken::new();
+        let config = self.read(functions::archive::Config::from_env);
+        let following = tokio::spawn(functions::archive::follow(config, stop.clone()));
+        self.archive = Some((stop, following));
+    }
+
+    /// Moves one batch and returns how many events it had.
+    pub async fn archive_once(&self) -> usize {
+        let config = self.read(functions::archive::Config::from_env);
+        functions::archive::once(config).await.unwrap()
+    }
+
+    async fn database(&self) -> functions::db::Database {
+        functions::db::Database::connect(&self.variables["DATABASE_URL"]).await.unwrap()
+    }
+
+    /// How many messages are archived.
+    pub async fn count_messages(&self) -> i64 {
+        const COUNT: &str = "SELECT COUNT(*) FROM message";
+        let database = self.database().await;
+        let count = match &database {
+            functions::db::Database::Postgres(pool) => {
+                sqlx::query_scalar(COUNT).fetch_one(pool).await
+            }
+            functions::db::Database::Sqlite(pool) => {
+                sqlx::query_scalar(COUNT).fetch_one(pool).await
+            }
+        };
+        database.close().await;
+        count.unwrap()
+    }
+
+    /// Has everything archived anew, from the stream's beginning; returns how many messages there
+    /// are then.
+    pub async fn archive_again(&mut self) -> i64 {
+        if let Some((stop, following)) = self.archive.take() {
+            stop.cancel();
+            following.await.unwrap().unwrap();
+        }
+        let admin = async_nats::jetstream::new(self.nats_as("provision").await);
+        admin.delete_consumer_from_stream("archive", "CHAT_0").await.unwrap();
+        self.provision().await;
+        while self.archive_once().await > 0 {}
+        self.count_messages().await
+    }
+
+    /// Kills the NATS server and starts it again over the same data, at the same address.
+    pub fn restart_nats(&mut self) {
+        let port = self.nats.port();
+        let folder = self._folder.path().join("nats");
+        self.nats.kill();
+        self.nats = Nats::start(&folder, Some(port), password).unwrap();
+    }
+
+    /// A connection to NATS in a role of nats.conf.
+    pub async fn nats_as(&self, role: &'static str) -> async_nats::Client {
+        let config = self.read(|env| service::nats::NatsConfig::from_env(env, role));
+        service::nats::connect(&config, |_| {}).await.unwrap()
+    }
+
+    /// A folder of this world.
+    pub fn folder(&self) -> &Path {
+        self._folder.path()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some((stop, following)) = self.archive.take() {
+            stop.cancel();
+            following.abort();
+        }
+        self.ended.cancel();
+    }
+}
+
+/// Any will do: the world is this test's alone.
+fn password(role: &str) -> String {
+    format!("p{role}")
+}

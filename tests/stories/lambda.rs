@@ -1,0 +1,110 @@
+//! The same functions as Lambda handlers: the real binaries against the runtime's own protocol.
+
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use stories::{Database, RuntimeApi, World, binary};
+use tokio::process::{Child, Command};
+
+fn start(world: &World, api: &RuntimeApi, name: &str) -> Child {
+    Command::new(binary(name))
+        .envs(world.variables())
+        .env("AWS_LAMBDA_RUNTIME_API", &api.address)
+        .env("AWS_LAMBDA_FUNCTION_NAME", name)
+        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
+        .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
+        .env("AWS_LAMBDA_LOG_STREAM_NAME", "log")
+        .env("AWS_LAMBDA_LOG_GROUP_NAME", "log")
+        .env("RUST_LOG", "warn")
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap()
+}
+
+/// An event of API Gateway's HTTP API, payload format 2.0.
+fn event(method: &str, path: &str, token: Option<&str>, body: Option<Value>) -> Value {
+    let mut headers = json!({ "content-type": "application/json", "host": "chat.example" });
+    if let Some(token) = token {
+        headers["authorization"] = format!("Bearer {token}").into();
+    }
+    json!({
+        "version": "2.0",
+        "routeKey": "$default",
+        "rawPath": path,
+        "rawQueryString": "",
+        "headers": headers,
+        "requestContext": {
+            "accountId": "123456789012", "apiId": "api", "domainName": "chat.example",
+            "domainPrefix": "chat", "requestId": "id", "routeKey": "$default", "stage": "$default",
+            "time": "23/Nov/2026:00:00:00 +0000", "timeEpoch": 1795392000000_u64,
+            "http": { "method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "story" }
+        },
+        "body": body.map(|body| body.to_string()),
+        "isBase64Encoded": false
+    })
+}
+
+fn body(answer: &Value) -> Value {
+    serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn accounts_rooms_and_files_answer_invocations() {
+    let world = World::new(Database::Postgres).await;
+    let mut api = RuntimeApi::start().await;
+    let accounts = start(&world, &api, "accounts");
+    let sign_up = json!({ "name": "ada", "password": "correct horse" });
+    let answer = api.invoke(event("POST", "/user", None, Some(sign_up.clone()))).await;
+    assert_eq!(
+        (&answer["statusCode"], &body(&answer)["name"]),
+        (&json!(201), &json!("ada")),
+        "{answer}"
+    );
+    let answer = api.invoke(event("POST", "/login", None, Some(sign_up))).await;
+    let token = body(&answer)["accessToken"].as_str().unwrap().to_owned();
+    let answer = api.invoke(event("GET", "/room/lobby", Some(&token), None)).await;
+    assert_eq!((&answer["statusCode"], &body(&answer)["code"]), (&json!(404), &json!("not-found")));
+    drop(accounts);
+
+    let mut api = RuntimeApi::start().await;
+    let rooms = start(&world, &api, "rooms");
+    let answer =
+        api.invoke(event("POST", "/room", Some(&token), Some(json!({ "name": "한글방" })))).await;
+    assert_eq!(answer["statusCode"], 201, "{answer}");
+    let entered =
+        api.invoke(event("GET", "/room/%ED%95%9C%EA%B8%80%EB%B0%A9", Some(&token), None)).await;
+    assert_eq!(
+        (&entered["statusCode"], &body(&entered)["you"]["role"]),
+        (&json!(200), &json!("owner")),
+        "{entered}"
+    );
+    drop(rooms);
+
+    let mut api = RuntimeApi::start().await;
+    let files = start(&world, &api, "files");
+    let file = json!({ "name": "a.txt", "size": 3, "type": "text/plain" });
+    let answer = api
+        .invoke(event("POST", "/room/%ED%95%9C%EA%B8%80%EB%B0%A9/file", Some(&token), Some(file)))
+        .await;
+    assert_eq!(
+        (&answer["statusCode"], &body(&answer)["upload"]["method"]),
+        (&json!(201), &json!("PUT")),
+        "{answer}"
+    );
+    drop(files);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn archive_moves_one_batch_an_invocation() {
+    let world = World::new(Database::Postgres).await;
+    let ada = world.user("ada").await;
+    ada.create_room("lobby").await;
+    ada.post("/room/lobby/message", json!({ "id": uuid::Uuid::now_v7(), "msg": "hi" })).await.ok();
+    let mut api = RuntimeApi::start().await;
+    let archive = start(&world, &api, "archive");
+    assert_eq!(api.invoke(json!({})).await, json!({ "moved": 2 }));
+    assert_eq!(api.invoke(json!({})).await, json!({ "moved": 0 }));
+    assert_eq!(world.count_messages().await, 1);
+    drop(archive);
+}

@@ -1,0 +1,15 @@
+//! Stories: what the contract promises, told against real services. Each runs on both databases.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a story that cannot go on fails")]
+
+mod accounts;
+mod bad_events;
+mod bad_requests;
+mod chat;
+mod files;
+mod gateways;
+mod history;
+mod lambda;
+mod nats_roles;
+mod presence;
+mod processes;
+mod rooms;

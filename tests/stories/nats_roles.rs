@@ -1,0 +1,62 @@
+//! What infra/nats/nats.conf lets each role do, and what not.
+
+use std::time::Duration;
+
+use async_nats::Client;
+use futures_util::StreamExt as _;
+use stories::{Database, World};
+
+/// A request that the server does not allow is never answered.
+const NO_ANSWER: Duration = Duration::from_millis(700);
+
+async fn is_answered(client: &Client, subject: &str, body: &str) -> bool {
+    let request = client.request(subject.to_owned(), body.to_owned().into());
+    matches!(tokio::time::timeout(NO_ANSWER, request).await, Ok(Ok(_)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_can_read_and_add_but_never_remove_revoke_or_consume() {
+    let world = World::new(Database::Sqlite).await;
+    let gateway = world.nats_as("gateway").await;
+    assert!(is_answered(&gateway, "$JS.API.STREAM.INFO.CHAT_0", "").await);
+    for (subject, body) in [
+        ("$JS.API.STREAM.PURGE.CHAT_0", "{}"),
+        ("$JS.API.STREAM.DELETE.CHAT_0", ""),
+        ("$JS.API.STREAM.MSG.DELETE.CHAT_0", r#"{"seq":1}"#),
+        ("$KV.revoked.room.x", "now"),
+        ("$JS.API.CONSUMER.CREATE.CHAT_0", r#"{"stream_name":"CHAT_0","config":{}}"#),
+        ("$JS.API.CONSUMER.MSG.NEXT.CHAT_0.archive", "1"),
+    ] {
+        assert!(!is_answered(&gateway, subject, body).await, "{subject}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn functions_can_revoke_but_consume_and_purge_nothing() {
+    let world = World::new(Database::Sqlite).await;
+    let functions = world.nats_as("functions").await;
+    assert!(is_answered(&functions, "$KV.revoked.room.x", "now").await);
+    for (subject, body) in [
+        ("$JS.API.STREAM.PURGE.KV_revoked", "{}"),
+        ("$JS.API.STREAM.PURGE.CHAT_0", "{}"),
+        ("$JS.API.CONSUMER.CREATE.CHAT_0", r#"{"stream_name":"CHAT_0","config":{}}"#),
+    ] {
+        assert!(!is_answered(&functions, subject, body).await, "{subject}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_role_hears_the_answers_to_another() {
+    let world = World::new(Database::Sqlite).await;
+    let (gateway, functions) = (world.nats_as("gateway").await, world.nats_as("functions").await);
+    let mut overheard = gateway.subscribe("_INBOX_functions.>").await.unwrap();
+    let mut rooms = functions.subscribe("chat.*.out.*").await.unwrap();
+    gateway.flush().await.unwrap();
+    functions.flush().await.unwrap();
+    assert!(is_answered(&functions, "$JS.API.STREAM.INFO.CHAT_0", "").await);
+    world.user("ada").await.create_room("lobby").await;
+    for subscription in [&mut overheard, &mut rooms] {
+        let heard = tokio::time::timeout(NO_ANSWER, subscription.next()).await;
+        assert!(!matches!(heard, Ok(Some(_))), "{heard:?}");
+    }
+}

@@ -1,0 +1,195 @@
+//! The binaries as people start them.
+
+use std::{
+    path::Path,
+    process::{Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use stories::{Database, SOON, Socket, World, binary, eventually};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+};
+
+/// `local` on a free port; the address it says it is ready at.
+async fn local(data: &Path) -> (Child, String) {
+    let mut child = Command::new(binary("local"))
+        .args(["--listen", "127.0.0.1:0", "--data"])
+        .arg(data)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let ready = tokio::time::timeout(SOON * 2, lines.next_line()).await.unwrap().unwrap().unwrap();
+    (child, ready.strip_prefix("ready ").unwrap().to_owned())
+}
+
+fn signal(child: &Child, name: &str) {
+    let id = child.id().unwrap().to_string();
+    std::process::Command::new("kill").args([name, &id]).status().unwrap();
+}
+
+async fn refusal(command: &mut Command) -> (Output, String) {
+    let output = command.stdin(Stdio::null()).output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    (output, text)
+}
+
+async fn is_gone(process: u32) {
+    eventually("a process to end", || async {
+        let mut probe = std::process::Command::new("kill");
+        let probe = probe.args(["-0", &process.to_string()]).stderr(Stdio::null()).status();
+        (!probe.unwrap().success()).then_some(())
+    })
+    .await;
+}
+
+/// The nats-server that a `local` with this data folder started.
+fn nats_of(data: &Path) -> u32 {
+    let listing = std::process::Command::new("ps").args(["-eo", "pid,args"]).output().unwrap();
+    let listing = String::from_utf8_lossy(&listing.stdout).into_owned();
+    let folder = data.join("nats").display().to_string();
+    let line = listing.lines().find(|line| line.contains("nats-server") && line.contains(&folder));
+    line.unwrap().split_whitespace().next().unwrap().parse().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn local_serves_everything_and_finds_its_data_again() {
+    let data = tempfile::tempdir().unwrap();
+    let (mut first, base) = local(data.path()).await;
+    let http = reqwest::Client::new();
+    let body = json!({ "name": "ada", "password": "correct horse" });
+    let made = http.post(format!("{base}/user")).json(&body).send().await.unwrap();
+    assert_eq!(made.status(), 201);
+    let nats = nats_of(data.path());
+
+    // A further gateway joins with the variables that `local` wrote.
+    let mut gateway = Command::new("/bin/sh")
+        .args(["-c", r#"set -a; . "$1/env"; exec "$2" --listen 127.0.0.1:18473"#, "join"])
+        .arg(data.path())
+        .arg(binary("gateway"))
+        .stdin(Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    eventually("the further gateway", || async {
+        let ready = http.get("http://127.0.0.1:18473/readyz").send().await;
+        ready.is_ok_and(|answer| answer.status().is_success()).then_some(())
+    })
+    .await;
+    let login = http.post(format!("{base}/login")).json(&body).send().await.unwrap();
+    let login: serde_json::Value = login.json().await.unwrap();
+    let token = login["accessToken"].as_str().unwrap();
+    for gateway in [base.as_str(), "http://127.0.0.1:18473"] {
+        Socket::connect(gateway, token).await;
+    }
+    signal(&gateway, "-TERM");
+    assert!(gateway.wait().await.unwrap().success());
+
+    // A second one over the same folder, and one at the same address, say why they cannot.
+    let (output, text) =
+        refusal(Command::new(binary("local")).arg("--data").arg(data.path())).await;
+    assert!(
+        !output.status.success()
+            && text.lines().count() == 1
+            && text.contains("another `local` uses"),
+        "{text}"
+    );
+    let other = tempfile::tempdir().unwrap();
+    let address = base.strip_prefix("http://").unwrap();
+    let (output, text) = refusal(
+        Command::new(binary("local")).args(["--listen", address, "--data"]).arg(other.path()),
+    )
+    .await;
+    assert!(
+        !output.status.success() && text.lines().count() == 1 && text.contains("cannot listen on"),
+        "{text}"
+    );
+    let missing = Command::new(binary("local"))
+        .args(["--listen", "127.0.0.1:0", "--data"])
+        .arg(other.path())
+        .env("NATS_SERVER", "/nowhere/nats-server")
+        .output()
+        .await
+        .unwrap();
+    let text = String::from_utf8_lossy(&missing.stderr).into_owned();
+    assert!(
+        !missing.status.success() && text.lines().count() == 1 && text.contains("nats-server"),
+        "{text}"
+    );
+
+    signal(&first, "-INT");
+    assert!(first.wait().await.unwrap().success());
+    is_gone(nats).await;
+
+    let started = Instant::now();
+    let (mut second, base) = local(data.path()).await;
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
+    let login = http.post(format!("{base}/login")).json(&body).send().await.unwrap();
+    assert_eq!(login.status(), 200);
+    // However it dies, its child does not outlive it.
+    let nats = nats_of(data.path());
+    second.kill().await.unwrap();
+    is_gone(nats).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn functions_and_gateway_run_as_processes_of_their_own() {
+    let world = World::new(Database::Postgres).await;
+    let start = |name: &str, address: &str| {
+        Command::new(binary(name))
+            .args(["--listen", address])
+            .envs(world.variables())
+            .env("RUST_LOG", "warn")
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap()
+    };
+    let mut functions = start("functions", "127.0.0.1:18471");
+    let mut gateway = start("gateway", "127.0.0.1:18472");
+    for address in ["127.0.0.1:18471", "127.0.0.1:18472"] {
+        eventually("a process to be ready", || async {
+            let ready = world.http.get(format!("http://{address}/readyz")).send().await;
+            ready.is_ok_and(|answer| answer.status().is_success()).then_some(())
+        })
+        .await;
+    }
+    let ada = world.user("ada").await;
+    let room = ada.create_room("lobby").await;
+    let mut socket = Socket::connect("http://127.0.0.1:18472", &ada.access).await;
+    socket.ok("join-room", ada.join_data("lobby", None).await).await;
+    let sent = socket.ok("send-msg", json!({ "roomId": room, "msg": "hi" })).await;
+    let page = world.http.get("http://127.0.0.1:18471/room/lobby/message").bearer_auth(&ada.access);
+    let page: serde_json::Value = page.send().await.unwrap().json().await.unwrap();
+    assert_eq!(page["items"][0]["seq"], sent["seq"]);
+    drop(socket);
+    for process in [&mut functions, &mut gateway] {
+        signal(process, "-TERM");
+        let ended = tokio::time::timeout(SOON, process.wait()).await.unwrap();
+        assert!(ended.unwrap().success());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_incomplete_environment_is_one_message_with_every_fault() {
+    for (name, variables) in [
+        (
+            "functions",
+            ["DATABASE_URL", "NATS_URL", "S3_BUCKET", "SIGNING_KEY", "PUBLIC_URL"].as_slice(),
+        ),
+        ("gateway", &["NATS_URL", "JWKS_URL"]),
+        ("archive", &["DATABASE_URL", "NATS_URL", "S3_BUCKET"]),
+        ("provision", &["DATABASE_URL", "NATS_URL", "S3_BUCKET"]),
+    ] {
+        let (output, text) = refusal(Command::new(binary(name)).env_clear()).await;
+        assert!(!output.status.success());
+        for variable in variables {
+            assert!(text.contains(variable), "{name} does not name {variable}: {text}");
+        }
+    }
+}
