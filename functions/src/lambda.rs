@@ -10,7 +10,12 @@ pub async fn run(resource: OpenApiRouter<State>) -> anyhow::Result<()> {
     let config = Env::of_process(Config::from_env)?;
     let shutdown = serve::shutdown_on_signal()?;
     telemetry::start(telemetry::USUAL, shutdown.clone()).await?;
-    let state = State::connect(config, shutdown).await?;
+    let state = State::connect(config, shutdown.clone()).await?;
     let router = crate::function(resource, state);
-    lambda_http::run(router).await.map_err(|error| anyhow::anyhow!("the Lambda runtime: {error}"))
+    tokio::select! {
+        result = lambda_http::run(router) => {
+            result.map_err(|error| anyhow::anyhow!("the Lambda runtime: {error}"))
+        }
+        () = shutdown.cancelled() => Ok(()),
+    }
 }

@@ -20,7 +20,7 @@ use crate::db::{Database, Tx, on_db, on_tx};
 /// How long a request waits for what it owes; `archive` sweeps what took longer.
 const PUBLISH_WITHIN: Duration = Duration::from_secs(2);
 /// Rows younger than this are still their request's own to publish.
-const SWEEP_AFTER: Duration = Duration::from_secs(5);
+const SWEEP_AFTER: Duration = Duration::from_secs(3);
 /// Rows of one sweep.
 const SWEEP_AT_ONCE: i64 = 100;
 

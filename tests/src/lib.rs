@@ -21,7 +21,7 @@ pub use world::{Database, Gateway, World};
 use std::{path::PathBuf, process::Command, sync::OnceLock, time::Duration};
 
 /// How long a story waits for anything that should be at once.
-pub const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(20);
 
 /// Asks until the answer is there, or fails saying what was waited for.
 pub async fn eventually<T, F: Future<Output = Option<T>>>(

@@ -40,5 +40,10 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         let moved = archive.once().await.map_err(|error| Error::from(format!("{error:#}")))?;
         Ok::<_, Error>(serde_json::json!({ "moved": moved }))
     });
-    lambda_runtime::run(handler).await.map_err(|error| anyhow::anyhow!("the runtime: {error}"))
+    tokio::select! {
+        result = lambda_runtime::run(handler) => {
+            result.map_err(|error| anyhow::anyhow!("the Lambda runtime: {error}"))
+        }
+        () = shutdown.cancelled() => Ok(()),
+    }
 }
