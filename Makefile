@@ -45,9 +45,14 @@ web/app/dist/index.html: web/node_modules/.package-lock.json $(WEB_SOURCES)
 # --- checking ---------------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: setup-test web ## every test: Rust with real NATS, PostgreSQL and S3, and the web client's
+test: setup-test web tests/node/node_modules/.package-lock.json ## every test: Rust with real NATS, PostgreSQL and S3, browsers, and the web client's
 	cargo test $(LOCKED) --workspace
 	npm test --prefix web
+
+# The official Socket.IO client and Playwright, for the stories.
+tests/node/node_modules/.package-lock.json: tests/node/package.json tests/node/package-lock.json
+	npm ci --prefix tests/node --no-audit --no-fund
+	@touch $@
 
 .PHONY: lint
 lint: setup-lint web ## formatting, clippy, rustdoc, licences and origins of what we use, types of the web page
@@ -74,7 +79,7 @@ setup-run setup-test setup-lint setup-ci setup-web:
 .PHONY: clean
 clean: ## remove what was built; keeps the data of `make run` (.local) and the tools (.tools)
 	cargo clean
-	rm -rf web/node_modules web/*/node_modules web/*/dist
+	rm -rf web/node_modules web/*/node_modules web/*/dist tests/node/node_modules
 
 .PHONY: clean-tools
 clean-tools: ## remove what setup brought into .tools; the next `make` brings it again

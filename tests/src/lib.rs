@@ -18,7 +18,17 @@ pub use lambda::RuntimeApi;
 pub use socket::{Closed, Socket};
 pub use world::{Database, Gateway, World};
 
-use std::{path::PathBuf, process::Command, sync::OnceLock, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    sync::OnceLock,
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::Child,
+};
 
 /// How long a story waits for anything that should be at once.
 pub const SOON: Duration = Duration::from_secs(20);
@@ -53,6 +63,24 @@ pub fn binary(name: &str) -> PathBuf {
         test.ancestors().nth(2).expect("target/<profile>/deps/<test>").to_owned()
     });
     folder.join(name)
+}
+
+/// `local` on a free port, and the address that it says it is ready at.
+pub async fn running_local(data: &Path) -> (Child, String) {
+    let mut child = tokio::process::Command::new(binary("local"))
+        .args(["--listen", "127.0.0.1:0", "--data"])
+        .arg(data)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("local starts");
+    let stdout = child.stdout.take().expect("its output is piped");
+    let mut lines = BufReader::new(stdout).lines();
+    let line = tokio::time::timeout(SOON, lines.next_line()).await.expect("it is ready soon");
+    let line = line.expect("a line").expect("a line");
+    let base = line.strip_prefix("ready ").unwrap_or_else(|| panic!("not ready: {line}"));
+    (child, base.to_owned())
 }
 
 /// Makes every story two tests: one on each database.

@@ -7,26 +7,8 @@ use std::{
 };
 
 use serde_json::json;
-use stories::{Database, SOON, Socket, World, binary, eventually};
-use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    process::{Child, Command},
-};
-
-/// `local` on a free port; the address it says it is ready at.
-async fn local(data: &Path) -> (Child, String) {
-    let mut child = Command::new(binary("local"))
-        .args(["--listen", "127.0.0.1:0", "--data"])
-        .arg(data)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    let ready = tokio::time::timeout(SOON * 2, lines.next_line()).await.unwrap().unwrap().unwrap();
-    (child, ready.strip_prefix("ready ").unwrap().to_owned())
-}
+use stories::{Database, SOON, Socket, World, binary, eventually, running_local};
+use tokio::process::{Child, Command};
 
 fn signal(child: &Child, name: &str) {
     let id = child.id().unwrap().to_string();
@@ -60,7 +42,7 @@ fn nats_of(data: &Path) -> u32 {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn local_serves_everything_and_finds_its_data_again() {
     let data = tempfile::tempdir().unwrap();
-    let (mut first, base) = local(data.path()).await;
+    let (mut first, base) = running_local(data.path()).await;
     let http = reqwest::Client::new();
     let body = json!({ "name": "ada", "password": "correct horse" });
     let made = http.post(format!("{base}/user")).json(&body).send().await.unwrap();
@@ -127,7 +109,7 @@ async fn local_serves_everything_and_finds_its_data_again() {
     is_gone(nats).await;
 
     let started = Instant::now();
-    let (mut second, base) = local(data.path()).await;
+    let (mut second, base) = running_local(data.path()).await;
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     let login = http.post(format!("{base}/login")).json(&body).send().await.unwrap();
     assert_eq!(login.status(), 200);

@@ -1,6 +1,6 @@
 //! `local [--listen 127.0.0.1:8080] [--data .local]`: everything in one process.
 
-use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
+use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use local::Options;
@@ -28,10 +28,15 @@ fn main() -> ExitCode {
         telemetry::start(USUALLY, shutdown.clone()).await?;
         let shown = data.display().to_string();
         local::run(Options { listen, data }, shutdown, |address| {
-            println!("ready http://{address}");
-            println!("  Open it in two browser profiles, sign up in both, make a room in one, open it in the other.");
-            println!("  Its data is in {shown}; a further gateway joins with: set -a; . {shown}/env; gateway --listen 127.0.0.1:8081");
-            println!("  Ctrl-C stops everything.");
+            let text = format!(
+                "ready http://{address}\n  \
+                 Open it in two browser profiles, sign up in both, make a room in one and open it in the other.\n  \
+                 Its data is in {shown}. A further gateway joins with:\n    \
+                 set -a; . {shown}/env; cargo run -p gateway -- --listen 127.0.0.1:8081\n  \
+                 Ctrl-C stops everything.\n"
+            );
+            // Nobody may be reading, which is no reason to stop.
+            let _ = std::io::stdout().write_all(text.as_bytes());
         })
         .await
     })

@@ -1,0 +1,100 @@
+// Two people in two browser profiles: sign up, make a room, chat, send a file, delete the room.
+import assert from 'node:assert/strict';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+
+const { BASE, SHOTS, CHROMIUM } = process.env;
+await mkdir(SHOTS, { recursive: true });
+
+const browser = await chromium.launch({
+  executablePath: CHROMIUM,
+  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+});
+
+async function person(name, options) {
+  const context = await browser.newContext({ acceptDownloads: true, ...options });
+  const page = await context.newPage();
+  page.setDefaultTimeout(20_000);
+  const faults = [];
+  page.on('pageerror', (error) => faults.push(String(error)));
+  page.on('console', (message) => message.type() === 'error' && faults.push(message.text()));
+  const $ = (id) => page.getByTestId(id);
+  await page.goto(`${BASE}/signup`);
+  await page.screenshot({ path: join(SHOTS, `signup-${name}.png`) });
+  await $('signup-name').fill(name);
+  await $('signup-password').fill('correct horse');
+  await $('signup-submit').click();
+  await page.waitForURL(`${BASE}/`);
+  return { name, page, $, faults, shot: (what) => page.screenshot({ path: join(SHOTS, `${what}-${name}.png`) }) };
+}
+
+const say = async (who, text) => {
+  await who.$('message-input').fill(text);
+  await who.$('message-input').press('Enter');
+};
+const sees = (who, text) => who.page.getByTestId('message-text').filter({ hasText: text }).waitFor();
+
+const ada = await person('ada', { viewport: { width: 1280, height: 800 }, locale: 'en-GB', colorScheme: 'light' });
+const bob = await person('bob', { viewport: { width: 375, height: 812 }, locale: 'ko-KR', colorScheme: 'dark', deviceScaleFactor: 2 });
+
+await ada.page.goto(`${BASE}/new-room`);
+await ada.shot('new-room');
+await ada.$('room-name').fill('모임');
+await ada.$('room-create').click();
+await ada.page.waitForURL(`${BASE}/room/**`);
+await bob.page.goto(`${BASE}/`);
+await bob.page.getByText('모임').first().click();
+await bob.page.waitForURL(`${BASE}/room/**`);
+
+for (const who of [ada, bob]) {
+  await who.page.locator('[data-testid=connection-state][data-state=online]').waitFor({ state: 'attached' });
+  await who.page.getByTestId('online-count').filter({ hasText: '2' }).waitFor();
+}
+assert.deepEqual(await ada.$('online-user').allInnerTexts().then((all) => all.map((text) => text.trim().split(' ')[0])), ['ada', 'bob']);
+
+await say(ada, 'Hello Bob! The minutes of yesterday’s meeting are coming in a moment.');
+await sees(bob, 'Hello Bob!');
+await say(bob, '안녕하세요! 어제 회의록 잘 받을게요. 그런데 혹시 지난주 것도 함께 보내 주실 수 있을까요? 주말에 천천히 읽어 보려고 합니다.');
+await sees(ada, '회의록');
+await say(bob, '급하지 않아요 🙂');
+await sees(ada, '급하지');
+
+const content = Buffer.alloc(3 * 1024 * 1024, '회의록\n');
+const progress = ada.$('file-progress').waitFor({ state: 'attached' });
+await ada.$('file-input').setInputFiles({ name: '회의록 11월.txt', mimeType: 'text/plain', buffer: content });
+await progress;
+await bob.$('file-download').waitFor();
+const downloading = bob.page.waitForEvent('download');
+await bob.$('file-download').click();
+const download = await downloading;
+assert.equal(download.suggestedFilename(), '회의록 11월.txt');
+assert.ok(content.equals(await readFile(await download.path())), 'the same bytes');
+await ada.shot('room');
+await bob.shot('room');
+
+// What was said is still there for who comes back.
+await bob.page.reload();
+await sees(bob, 'Hello Bob!');
+await bob.page.locator('[data-testid=connection-state][data-state=online]').waitFor({ state: 'attached' });
+
+for (const [who, scheme] of [[ada, 'dark'], [bob, 'light']]) {
+  await who.page.emulateMedia({ colorScheme: scheme });
+  await who.shot(`room-${scheme}`);
+}
+assert.equal(await bob.$('room-delete').count(), 0, 'only the creator deletes');
+await ada.$('room-delete').click();
+await ada.shot('delete');
+await ada.$('room-delete-confirm').click();
+for (const who of [ada, bob]) await who.$('room-deleted-notice').waitFor();
+await bob.shot('deleted');
+await ada.page.goto(`${BASE}/`);
+await ada.shot('home');
+await ada.$('logout').click();
+await ada.page.waitForURL(`${BASE}/login`);
+await ada.shot('login');
+
+for (const who of [ada, bob]) assert.deepEqual(who.faults, [], `${who.name}'s console`);
+await browser.close();
+await writeFile(join(SHOTS, 'done'), '');
+console.log('1 passed, 0 failed');

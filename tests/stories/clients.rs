@@ -1,0 +1,54 @@
+//! Other people's clients: the official Socket.IO client, and browsers.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use stories::{Database, World, binary, running_local};
+use tokio::process::Command;
+
+/// A browser takes its time on two busy cores.
+const WITHIN: Duration = Duration::from_secs(180);
+
+fn scripts() -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("node");
+    assert!(folder.join("node_modules").exists(), "`make test` gets the scripts' packages first");
+    folder
+}
+
+async fn passes(command: &mut Command) {
+    let run = command.stdin(Stdio::null()).kill_on_drop(true).output();
+    let Output { status, stdout, stderr } =
+        tokio::time::timeout(WITHIN, run).await.expect("the script ends").unwrap();
+    let (out, err) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+    assert!(status.success() && out.contains("1 passed, 0 failed"), "{out}\n{err}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_official_socket_io_client_works_unmodified() {
+    let world = World::new(Database::Postgres).await;
+    let gateway = world.gateway().await;
+    let mut script = Command::new("node");
+    script.arg(scripts().join("official.mjs"));
+    passes(script.env("BASE", &world.base).env("GATEWAY", &gateway.base)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_people_meet_in_two_browsers() {
+    let data = tempfile::tempdir().unwrap();
+    let (local, base) = running_local(data.path()).await;
+    let shots = binary("local").with_file_name("screenshots");
+    let chromium = ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(|name| {
+        let found =
+            std::process::Command::new("sh").args(["-c", &format!("command -v {name}")]).output();
+        let path = String::from_utf8(found.ok()?.stdout).ok()?.trim().to_owned();
+        (!path.is_empty()).then_some(path)
+    });
+    let chromium = chromium.expect("a Chromium is needed: `infra/setup.sh test` gets it");
+    let mut script = Command::new("node");
+    script.arg(scripts().join("browser.mjs"));
+    passes(script.env("BASE", base).env("SHOTS", shots).env("CHROMIUM", chromium)).await;
+    drop(local);
+}
