@@ -28,6 +28,9 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(15);
 /// Preflights are asked again after this.
 const CORS_MAX_AGE: Duration = Duration::from_secs(3600);
 
+/// What the page asks the browser for is nothing yet; calls will want camera and microphone.
+const NO_DEVICES: &str = "camera=(), microphone=(), geolocation=(), payment=(), usb=()";
+
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -38,8 +41,8 @@ pub fn wrap<S: Clone + Send + Sync + 'static>(router: Router<S>, origins: &[Stri
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(observe))
         .layer(cors(origins))
+        .layer(middleware::from_fn(observe))
 }
 
 fn cors(origins: &[String]) -> CorsLayer {
@@ -105,7 +108,7 @@ async fn observe(mut request: Request, next: Next) -> Response {
     });
     let labels = [("method", method.to_string()), ("route", route), ("status", status.to_string())];
     metrics::counter!("http_requests_total", &labels).increment(1);
-    metrics::histogram!("http_request_seconds", &labels).record(started.elapsed());
+    metrics::histogram!("http_request_duration_seconds", &labels).record(started.elapsed());
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
     for (name, value) in [
@@ -113,9 +116,14 @@ async fn observe(mut request: Request, next: Next) -> Response {
         (header::REFERRER_POLICY, "no-referrer"),
         (header::X_FRAME_OPTIONS, "DENY"),
         (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        (HeaderName::from_static("permissions-policy"), NO_DEVICES),
     ] {
         headers.insert(name, HeaderValue::from_static(value));
     }
+    // Pages have policies of their own; anything else shown as a page may load and run nothing.
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
     // Answers are about one caller; pages and assets say otherwise themselves.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response

@@ -42,8 +42,10 @@ pub fn router(state: State) -> Router {
     layers::wrap(router, &state.config.origins).with_state(state)
 }
 
-/// One resource alone, in the same layers, as a Lambda function serves it.
+/// One resource alone, in the same layers, as a Lambda function serves it. The pages are with each:
+/// a room's page and the room have one address.
 pub fn function(resource: OpenApiRouter<State>, state: State) -> Router {
-    let (router, _) = resource.merge(health::router()).split_for_parts();
+    let (functions, _) = resource.merge(health::router()).split_for_parts();
+    let router = pages::on_navigation(functions.merge(pages::router()), state.clone());
     layers::wrap(router, &state.config.origins).with_state(state)
 }

@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Redirect, Response},
-    routing::get,
+    routing::{any, get},
 };
 use rust_embed::RustEmbed;
 
@@ -14,7 +14,7 @@ use crate::{error::ApiError, state::State};
 
 /// Built by `make web`. Without it the servers build and run, and answer pages with 404.
 #[derive(RustEmbed)]
-#[folder = "$CARGO_MANIFEST_DIR/../web/app/dist"]
+#[folder = "../web/app/dist"]
 #[allow_missing = true]
 struct App;
 
@@ -34,7 +34,8 @@ pub fn router() -> Router<State> {
             get(|Path(path): Path<String>| async move { file(&format!("assets/{path}"), FOREVER) }),
         )
         .route("/favicon.svg", get(|| async { file("favicon.svg", ASK_AGAIN) }))
-        .route("/{old}", get(old_room))
+        // Any method: an address that is nothing is not found, whatever is wanted of it.
+        .route("/{old}", any(old_room))
 }
 
 /// `/room:{name}` was a room's address once.

@@ -1,6 +1,7 @@
 //! One room on this gateway: a task that puts the room's events in order without a gap, encodes
 //! each once, and hands them to the shards whose sockets are in the room.
 
+mod gossip;
 pub mod presence;
 pub mod registry;
 mod replay;
@@ -13,9 +14,7 @@ use futures_util::{Stream, StreamExt as _};
 use protocol::{
     Code, RoomId, UserId,
     code::Refusal,
-    event::ServerEvent,
     stored::{Person, Position, RawEvent},
-    subject,
 };
 use service::roomlog::{Entry, LogError};
 use tokio::{
@@ -24,7 +23,7 @@ use tokio::{
 };
 
 use self::{
-    presence::{GatewayId, Gossip, Presence},
+    presence::{GatewayId, Presence},
     ring::{Place, Ring},
 };
 use crate::{
@@ -45,12 +44,6 @@ const FETCH_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// In a NATS cluster a new subscription takes a moment to be known everywhere; what was stored in
 /// that moment is found by one look at the stream after it.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
-/// In a room of more users than this, presence is told at most once a second.
-const BIG_ROOM: usize = 50;
-const PRESENCE_EVERY: Duration = Duration::from_secs(1);
-/// How long the first join waits for other gateways to say who is there; later ones are told by
-/// `presence`.
-const ANSWERS_WITHIN: Duration = Duration::from_millis(50);
 
 /// What a room is asked.
 #[derive(Debug)]
@@ -181,20 +174,6 @@ impl Room {
         Ok((room, stored, live))
     }
 
-    async fn ask_others(&mut self, live: &mut (impl Stream<Item = Bytes> + Unpin)) {
-        if self.context.peers.is_alone() {
-            return;
-        }
-        self.gossip(Gossip::Ask { gateway: self.context.gateway }).await;
-        let answers = async {
-            while let Some(payload) = live.next().await {
-                self.on_live(&payload).await;
-            }
-        };
-        // The time running out is how this ends.
-        let _ = tokio::time::timeout(ANSWERS_WITHIN, answers).await;
-    }
-
     async fn on_command(&mut self, command: Command) {
         match command {
             Command::Join { socket, person, after, ack } => {
@@ -296,60 +275,6 @@ impl Room {
     async fn close(&self) {
         for (shard, _) in self.sockets.iter().enumerate().filter(|(_, sockets)| **sockets > 0) {
             self.context.shards.send(shard, ShardCommand::RoomClosed { room: self.id }).await;
-        }
-    }
-
-    async fn on_live(&mut self, payload: &[u8]) {
-        let Ok(gossip) = serde_json::from_slice::<Gossip>(payload) else {
-            tracing::warn!(room = %self.id, "a live event of an unknown kind; a newer gateway's?");
-            return;
-        };
-        if self.presence.hear(gossip) {
-            for answer in self.presence.all() {
-                self.gossip(answer).await;
-            }
-        }
-        self.presence_changed();
-    }
-
-    /// Messages may have been missed: look for stored ones, and ask again who is there.
-    async fn on_disturbed(&mut self) {
-        self.catch_up().await;
-        self.gossip(Gossip::Ask { gateway: self.context.gateway }).await;
-        for answer in self.presence.all() {
-            self.gossip(answer).await;
-        }
-    }
-
-    fn presence_changed(&mut self) {
-        if self.presence.is_changed() && self.tell_presence_at.is_none() {
-            let pause = if self.presence.online().count > BIG_ROOM {
-                PRESENCE_EVERY
-            } else {
-                Duration::ZERO
-            };
-            let earliest = self.presence_told.map_or_else(Instant::now, |told| told + pause);
-            self.tell_presence_at = Some(earliest);
-        }
-    }
-
-    async fn tell_presence(&mut self) {
-        self.tell_presence_at = None;
-        self.presence_told = Some(Instant::now());
-        for gossip in self.presence.take_gossip() {
-            self.gossip(gossip).await;
-        }
-        if let Some(change) = self.presence.take_change() {
-            let presence::Change { count, joined, left } = change;
-            let event = ServerEvent::Presence { room_id: self.id, count, joined, left };
-            let frame = Frame { seq: None, bytes: ws::text(&["42", &event.encode()]) };
-            self.deliver(vec![frame]).await;
-        }
-    }
-
-    async fn gossip(&self, gossip: Gossip) {
-        if let Ok(payload) = serde_json::to_vec(&gossip) {
-            self.context.bus.publish_live(subject::live(self.id), payload.into()).await;
         }
     }
 }

@@ -3,6 +3,7 @@
 
 mod clock;
 mod connection;
+mod deliver;
 mod log;
 mod outgoing;
 mod receive;
