@@ -51,7 +51,7 @@ for (const who of [ada, bob]) {
   await who.page.locator('[data-testid=connection-state][data-state=online]').waitFor({ state: 'attached' });
   await who.page.getByTestId('online-count').filter({ hasText: '2' }).waitFor();
 }
-assert.deepEqual(await ada.$('online-user').allInnerTexts().then((all) => all.map((text) => text.trim().split(' ')[0])), ['ada', 'bob']);
+assert.deepEqual(await ada.$('online-user').allInnerTexts().then((all) => all.map((text) => text.split('·')[0].trim())), ['ada', 'bob']);
 
 await say(ada, 'Hello Bob! The minutes of yesterday’s meeting are coming in a moment.');
 await sees(bob, 'Hello Bob!');

@@ -12,6 +12,8 @@ use std::{
 
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
+use crate::eventually;
+
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
 static CLUSTER: OnceLock<Cluster> = OnceLock::new();
@@ -29,7 +31,11 @@ pub async fn new_database() -> String {
     let port = CLUSTER.get_or_init(start).port;
     let url = |database: &str| format!("postgres://postgres@127.0.0.1:{port}/{database}");
     let name = format!("w{}", uuid::Uuid::new_v4().simple());
-    let mut admin = PgConnection::connect(&url("postgres")).await.unwrap();
+    // Its port opens before it takes anybody in.
+    let mut admin = eventually("PostgreSQL to take us in", || async {
+        PgConnection::connect(&url("postgres")).await.ok()
+    })
+    .await;
     let create = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
     admin.execute(create).await.unwrap();
     admin.close().await.unwrap();
