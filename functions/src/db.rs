@@ -159,16 +159,43 @@ impl Tx {
     }
 }
 
-/// Brings the schema to this version. A release step, run by `provision`, never by a server.
-pub async fn migrate(database: &Database) -> anyhow::Result<()> {
+/// Brings the schema to this version. A release step, run by `provision`, never by a server. Returns
+/// how many migrations there were before and are now.
+pub async fn migrate(database: &Database) -> anyhow::Result<(i64, i64)> {
+    // A new database has no table of migrations yet.
+    let before = migrations(database).await.unwrap_or(0);
     match database {
         Database::Postgres(pool) => sqlx::migrate!("../migrations/postgres").run(pool).await?,
         Database::Sqlite(pool) => sqlx::migrate!("../migrations/sqlite").run(pool).await?,
     }
-    Ok(())
+    Ok((before, migrations(database).await?))
+}
+
+async fn migrations(database: &Database) -> sqlx::Result<i64> {
+    on_db!(database, e => sqlx::query_scalar("SELECT COUNT(*) FROM _sqlx_migrations").fetch_one(e))
 }
 
 /// The statement would have made a second row of what must be unique.
 pub fn is_taken(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
+}
+
+/// The statement refers to what was deleted meanwhile.
+pub fn is_gone(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation)
+}
+
+/// The database is not there, or takes nothing more right now: to try again may help.
+pub fn is_away(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::PoolTimedOut
+        | sqlx::Error::PoolClosed
+        | sqlx::Error::Io(_)
+        | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            // PostgreSQL's classes for connections, resources and operators; SQLite's BUSY.
+            matches!(code.get(..2), Some("08" | "53" | "57")) || code == "5"
+        }),
+        _ => false,
+    }
 }

@@ -10,6 +10,8 @@ use protocol::{Code, json::BadJson, token::TokenError};
 use serde::Serialize;
 use service::roomlog::LogError;
 
+use crate::db;
+
 /// Why a request was refused. Answered as `application/problem+json` (RFC 9457).
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
@@ -66,6 +68,8 @@ pub enum ApiError {
 
     #[error("{0} does not answer right now; try again")]
     Unavailable(&'static str),
+    #[error("the message log is full until it is archived; try again")]
+    StorageFull,
     #[error("there is too much to do right now; try again")]
     Busy,
     #[error("it took too long; try again")]
@@ -110,8 +114,9 @@ impl ApiError {
             Self::FileTooLarge(_) => (S::PAYLOAD_TOO_LARGE, "file-too-large"),
             Self::NotUploaded => (S::CONFLICT, "not-uploaded"),
             Self::FileMismatch(_) => (S::UNPROCESSABLE_ENTITY, "file-mismatch"),
-            Self::Unavailable(_) => (S::SERVICE_UNAVAILABLE, "unavailable"),
-            Self::Busy => (S::SERVICE_UNAVAILABLE, "busy"),
+            Self::Unavailable(_) => (S::SERVICE_UNAVAILABLE, Code::Unavailable.as_str()),
+            Self::StorageFull => (S::SERVICE_UNAVAILABLE, Code::StorageFull.as_str()),
+            Self::Busy => (S::SERVICE_UNAVAILABLE, Code::Busy.as_str()),
             Self::Timeout => (S::SERVICE_UNAVAILABLE, "timeout"),
             Self::Internal(_) => (S::INTERNAL_SERVER_ERROR, "internal"),
         }
@@ -186,19 +191,20 @@ impl IntoResponse for ApiError {
 
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
-        match error {
-            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => {
-                tracing::warn!(%error, "the database does not answer");
-                Self::Unavailable("the database")
-            }
-            error => Self::Internal(error.into()),
+        if db::is_away(&error) {
+            tracing::warn!(%error, "the database does not answer");
+            return Self::Unavailable("the database");
         }
+        Self::Internal(error.into())
     }
 }
 
 impl From<LogError> for ApiError {
     fn from(error: LogError) -> Self {
         tracing::warn!(%error, "the room log did not do it");
-        Self::Unavailable("the message log")
+        match error {
+            LogError::Unavailable(_) => Self::Unavailable("the message log"),
+            LogError::Full => Self::StorageFull,
+        }
     }
 }

@@ -10,7 +10,7 @@ use axum::{
     },
     http::{header, request::Parts},
 };
-use protocol::{FileId, RoomName, SessionId, UserId, token::Access};
+use protocol::{Code, FileId, RoomName, SessionId, UserId, json::BadJson, token::Access};
 use serde::de::DeserializeOwned;
 use service::trace::TraceParent;
 
@@ -50,9 +50,32 @@ impl<T: DeserializeOwned> FromRequestParts<State> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
         match Query::<T>::from_request_parts(parts, state).await {
             Ok(Query(params)) => Ok(Self(params)),
-            Err(error) => Err(ApiError::Invalid { field: "query", detail: error.body_text() }),
+            Err(error) => Err(bad_query(&error.body_text()).into()),
         }
     }
+}
+
+/// What axum says of a query, `Failed to deserialize query string: limit: …`, as a field and a code:
+/// its text is the only place where it says so.
+fn bad_query(text: &str) -> BadJson {
+    let detail = text.split_once("query string: ").map_or(text, |(_, rest)| rest);
+    for (said, code) in [
+        ("unknown field `", Code::UnknownField),
+        ("duplicate field `", Code::DuplicateField),
+        ("missing field `", Code::MissingField),
+    ] {
+        // In front of it the field's name may stand once more.
+        let found = detail.find(said).map(|start| &detail[start..]);
+        if let Some((detail, field)) = found.zip(found.and_then(|text| text.split('`').nth(1))) {
+            return BadJson { code, field: Some(field.to_owned()), detail: detail.to_owned() };
+        }
+    }
+    let (field, detail) = match detail.split_once(": ") {
+        Some((field, detail)) if !field.contains(' ') => (field, detail),
+        _ => ("query", detail),
+    };
+    let (field, detail) = (Some(field.to_owned()), detail.to_owned());
+    BadJson { code: Code::InvalidValue, field, detail }
 }
 
 /// The `{name}` of a path. What is no name names no room.
@@ -129,5 +152,37 @@ impl FromRequestParts<State> for Trace {
 
     async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, ApiError> {
         Ok(Self(parts.extensions.get().copied().unwrap_or_else(TraceParent::root)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{extract::Query, http::Uri};
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::paging::Limit;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Paging {
+        #[expect(dead_code, reason = "only parsed")]
+        limit: Option<Limit>,
+    }
+
+    #[test]
+    fn a_bad_query_names_its_field() {
+        for (query, code, field) in [
+            ("limit=0", Code::InvalidValue, "limit"),
+            ("limit=x", Code::InvalidValue, "limit"),
+            ("limit=1&limit=2", Code::DuplicateField, "limit"),
+            ("limit=1&page=2", Code::UnknownField, "page"),
+        ] {
+            let uri: Uri = format!("http://chat.example/room?{query}").parse().unwrap();
+            let error = Query::<Paging>::try_from_uri(&uri).unwrap_err();
+            let bad = bad_query(&error.body_text());
+            assert_eq!((bad.code, bad.field.as_deref()), (code, Some(field)), "{query}: {bad}");
+        }
+        assert!(Query::<Paging>::try_from_uri(&Uri::from_static("/room?limit=200")).is_ok());
     }
 }

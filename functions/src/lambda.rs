@@ -1,4 +1,8 @@
 //! The same routers as AWS Lambda functions.
+//!
+//! Behind an API Gateway stage other than `$default`, or a REST API, set
+//! `AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH=true`: the stage's name would stand in front of every path.
+//! Addresses have no trailing slash, here as everywhere.
 
 use service::{env::Env, serve, telemetry};
 use utoipa_axum::router::OpenApiRouter;

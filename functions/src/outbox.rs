@@ -85,11 +85,7 @@ async fn settle(database: &Database, log: &RoomLog, owed: &Owed) -> anyhow::Resu
     let trace = owed.traceparent.as_deref().and_then(|text| text.parse().ok());
     let payload = owed.payload.clone().into();
     let pending = log.publish(owed.subject.clone(), &owed.id.to_string(), payload, trace).await?;
-    match pending.stored().await {
-        Ok(_) => {}
-        Err(LogError::Full) => anyhow::bail!("the stream is full"),
-        Err(error) => return Err(error.into()),
-    }
+    pending.stored().await?;
     let mut tx = database.begin().await?;
     on_tx!(&mut tx, e => sqlx::query("DELETE FROM outbox WHERE id = $1").bind(owed.id).execute(e))?;
     tx.commit().await?;
@@ -103,8 +99,18 @@ pub async fn sweep(database: &Database, log: &RoomLog) -> anyhow::Result<usize> 
         "SELECT id, subject, payload, traceparent FROM outbox
          WHERE created_at < $1 ORDER BY id LIMIT $2"
     ).bind(before).bind(SWEEP_AT_ONCE).fetch_all(e))?;
+    let mut swept = 0;
     for owed in &left {
-        settle(database, log, owed).await?;
+        match settle(database, log, owed).await {
+            Ok(()) => swept += 1,
+            // One full stream keeps nothing from the others: revocations above all.
+            Err(error) if is_full(&error) => tracing::warn!(subject = owed.subject, "{error}"),
+            Err(error) => return Err(error),
+        }
     }
-    Ok(left.len())
+    Ok(swept)
+}
+
+fn is_full(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(LogError::Full))
 }

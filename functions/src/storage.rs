@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use aws_sdk_s3::{
     Client,
-    config::{BehaviorVersion, Credentials, Region},
+    config::{BehaviorVersion, Credentials, Region, timeout::TimeoutConfig},
     error::{DisplayErrorContext, ProvideErrorMetadata as _},
     presigning::PresigningConfig,
-    types::ChecksumMode,
+    types::{ChecksumMode, Object},
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
+use futures_util::future::try_join_all;
 use protocol::Timestamp;
 use secrecy::ExposeSecret as _;
 
@@ -21,6 +22,10 @@ pub const PRESIGNED_FOR: Duration = Duration::from_secs(10 * 60);
 const HEAD_BYTES: u64 = 1024;
 /// How long `/readyz` waits.
 const READY_WITHIN: Duration = Duration::from_secs(2);
+/// How long one call may take with all its tries: less than a request has.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// Requests side by side when many objects are removed.
+const DELETES_AT_ONCE: usize = 8;
 
 /// One bucket of an S3 server.
 #[derive(Clone)]
@@ -58,7 +63,8 @@ impl Storage {
     /// A client; nothing is sent yet.
     pub async fn connect(config: &StorageConfig) -> anyhow::Result<Self> {
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .region(Region::new(config.region.clone()));
+            .region(Region::new(config.region.clone()))
+            .timeout_config(TimeoutConfig::builder().operation_timeout(ANSWER_WITHIN).build());
         if let Some((key, secret)) = &config.credentials {
             let secret = secret.expose_secret();
             loader = loader.credentials_provider(Credentials::new(key, secret, None, None, "env"));
@@ -197,6 +203,23 @@ impl Storage {
             Err(error) if error.code() == Some("NoSuchKey") => Ok(()),
             Err(error) => Err(failed("delete an object", error)),
         }
+    }
+
+    /// Removes an object or, for a key that ends in `/`, all objects below it.
+    pub async fn delete_all(&self, key: &str) -> Result<(), ApiError> {
+        if !key.ends_with('/') {
+            return self.delete(key).await;
+        }
+        let list = self.client.list_objects_v2().bucket(&self.bucket).prefix(key);
+        let mut pages = list.into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failed("list objects", error))?;
+            let keys: Vec<&str> = page.contents().iter().filter_map(Object::key).collect();
+            for some in keys.chunks(DELETES_AT_ONCE) {
+                try_join_all(some.iter().map(|key| self.delete(key))).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The bucket answers.

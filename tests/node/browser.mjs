@@ -89,6 +89,7 @@ await ada.$('room-delete-confirm').click();
 for (const who of [ada, bob]) await who.$('room-deleted-notice').waitFor();
 await bob.shot('deleted');
 await ada.page.goto(`${BASE}/`);
+await ada.page.getByText('No rooms yet').waitFor();
 await ada.shot('home');
 await ada.$('logout').click();
 await ada.page.waitForURL(`${BASE}/login`);

@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::{
     login::{self, Tokens},
-    user,
+    user::UserRow,
 };
 use crate::{
     db::{Tx, on_tx},
@@ -36,7 +36,8 @@ pub struct Refresh {
 #[derive(sqlx::FromRow)]
 struct Spent {
     session_id: Uuid,
-    user_id: Uuid,
+    #[sqlx(flatten)]
+    user: UserRow,
     expires_at: DateTime<Utc>,
     revoked_at: Option<DateTime<Utc>>,
 }
@@ -73,13 +74,16 @@ pub async fn refresh(
         "UPDATE refresh_token SET used_at = $2 WHERE hash = $1 AND used_at IS NULL"
     ).bind(&hash).bind(Utc::now()).execute(e))?;
     let spent: Option<Spent> = on_tx!(&mut tx, e => sqlx::query_as(
-        "SELECT t.session_id, s.user_id, t.expires_at, s.revoked_at
-         FROM refresh_token t JOIN session s ON s.id = t.session_id WHERE t.hash = $1"
+        "SELECT t.session_id, t.expires_at, s.revoked_at, a.id, a.name, a.display_name, a.created_at
+         FROM refresh_token t
+         JOIN session s ON s.id = t.session_id
+         JOIN account a ON a.id = s.user_id
+         WHERE t.hash = $1"
     ).bind(&hash).fetch_optional(e))?;
     let Some(spent) = spent else { return Err(ApiError::RefreshInvalid) };
     let session = SessionId::from(spent.session_id);
     if was_fresh == 0 {
-        let owed = login::revoke(&mut tx, spent.user_id.into(), session, trace).await?;
+        let owed = login::revoke(&mut tx, spent.user.id.into(), session, trace).await?;
         tx.commit().await?;
         outbox::publish(&state.database, &state.log, &owed).await;
         return Err(ApiError::RefreshReused);
@@ -87,8 +91,7 @@ pub async fn refresh(
     if spent.revoked_at.is_some() || spent.expires_at < Utc::now() {
         return Err(ApiError::RefreshInvalid);
     }
-    let user = user::find(&state, spent.user_id.into()).await?;
-    let tokens = login::issue(&state, &mut tx, session, user).await?;
+    let tokens = login::issue(&state, &mut tx, session, spent.user).await?;
     tx.commit().await?;
     Ok(Json(tokens))
 }

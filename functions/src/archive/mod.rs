@@ -27,6 +27,8 @@ use crate::{
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
 /// After a failure; what was not acknowledged comes again by itself.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How long a batch may take to finish after the signal. One that is cut off comes again.
+const FINISH_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the archive needs to know.
 #[derive(Debug, Clone)]
@@ -86,34 +88,36 @@ impl Archive {
         store::remove_doomed(&self.database, &self.storage).await
     }
 
-    /// Goes on until `shutdown`.
+    /// Goes on until `shutdown`, and finishes the batch it has.
     pub async fn follow(self, shutdown: CancellationToken) {
-        let moving = async {
-            let shards = self.sources.iter().map(|source| follow_source(source, &self.database));
-            futures_util::future::join_all(shards).await;
-        };
-        let sweeping = async {
-            loop {
-                if let Err(error) = self.sweep().await {
-                    tracing::warn!(error = format!("{error:#}"), "the outbox cannot be swept now");
-                }
-                tokio::time::sleep(SWEEP_EVERY).await;
-            }
+        let moving = self.sources.iter().map(|source| self.follow_source(source, &shutdown));
+        let late = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(FINISH_WITHIN).await;
         };
         tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = moving => {}
-            () = sweeping => {}
+            _ = futures_util::future::join_all(moving) => {}
+            () = self.follow_sweeps() => {}
+            () = late => tracing::warn!("a batch did not finish in time; it comes again"),
         }
         self.database.close().await;
     }
-}
 
-async fn follow_source(source: &Source, database: &Database) {
-    loop {
-        if let Err(error) = source.move_batch(database).await {
-            tracing::warn!(error = format!("{error:#}"), "events cannot be archived now");
-            tokio::time::sleep(TRY_AGAIN_AFTER).await;
+    async fn follow_source(&self, source: &Source, shutdown: &CancellationToken) {
+        while !shutdown.is_cancelled() {
+            if let Err(error) = source.move_batch(&self.database).await {
+                tracing::warn!(error = format!("{error:#}"), "events cannot be archived now");
+                shutdown.run_until_cancelled(tokio::time::sleep(TRY_AGAIN_AFTER)).await;
+            }
+        }
+    }
+
+    async fn follow_sweeps(&self) {
+        loop {
+            if let Err(error) = self.sweep().await {
+                tracing::warn!(error = format!("{error:#}"), "the outbox cannot be swept now");
+            }
+            tokio::time::sleep(SWEEP_EVERY).await;
         }
     }
 }

@@ -1,22 +1,25 @@
 //! Events into rows, in one transaction; storing an event twice changes nothing.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use protocol::{
-    RoomId,
+    RoomId, UserId,
     stored::{Message, StoredEvent},
 };
 use uuid::Uuid;
 
+use super::batch::Heads;
 use crate::{
     db::{Database, Tx, on_db, on_tx},
-    storage::Storage,
+    storage::{PRESIGNED_FOR, Storage},
 };
 
 /// Objects removed by one sweep.
 const DOOMED_AT_ONCE: i64 = 50;
+/// An upload that starts in the last second of its link takes its time.
+const UPLOADS_END_AFTER: Duration = PRESIGNED_FOR.saturating_add(Duration::from_secs(60));
 
 /// An event as it came from the stream.
 pub struct Event {
@@ -25,15 +28,19 @@ pub struct Event {
     pub payload: Bytes,
 }
 
-/// Stores events, oldest first, and notes for each room how far it is.
-pub async fn store(database: &Database, events: &[Event]) -> anyhow::Result<()> {
+/// Stores events, oldest first. `heads` says how far rooms are, where that is known for sure.
+pub async fn store(
+    database: &Database,
+    events: &[Event],
+    heads: Option<&Heads>,
+) -> anyhow::Result<()> {
     let mut tx = database.begin().await?;
-    let mut heads: BTreeMap<RoomId, u64> = BTreeMap::new();
+    let mut read: BTreeMap<(RoomId, UserId), u64> = BTreeMap::new();
     for event in events {
-        heads.insert(event.room, event.seq);
         match StoredEvent::decode(&event.payload) {
             Ok(StoredEvent::ReceiveMsg(message)) => {
                 insert(&mut tx, event.room, event.seq, &message).await?;
+                read.insert((event.room, message.from.id), event.seq);
             }
             // Membership and rooms are in the database before the event is; edits, deletions and
             // reactions come with the gateway that sends them.
@@ -53,14 +60,25 @@ pub async fn store(database: &Database, events: &[Event]) -> anyhow::Result<()> 
             }
         }
     }
-    // In one order everywhere, so that two archives never wait for each other.
-    for (room, head) in heads {
+    // Both in one order everywhere, so that two archives never wait for each other.
+    for ((room, user), seq) in read {
+        mark_read(&mut tx, room, user, seq).await?;
+    }
+    for (room, head) in heads.into_iter().flatten() {
         on_tx!(&mut tx, e => sqlx::query(
             "UPDATE room SET archived_seq = $2 WHERE id = $1 AND archived_seq < $2"
-        ).bind(room.as_uuid()).bind(head as i64).execute(e))?;
+        ).bind(room.as_uuid()).bind(*head as i64).execute(e))?;
     }
     tx.commit().await?;
     Ok(())
+}
+
+/// Who writes has read what stood before.
+async fn mark_read(tx: &mut Tx, room: RoomId, user: UserId, seq: u64) -> sqlx::Result<()> {
+    on_tx!(tx, e => sqlx::query(
+        "UPDATE member SET read_seq = $3 WHERE room_id = $1 AND user_id = $2 AND read_seq < $3"
+    ).bind(room.as_uuid()).bind(user.as_uuid()).bind(seq as i64).execute(e))
+    .map(drop)
 }
 
 async fn insert(tx: &mut Tx, room: RoomId, seq: u64, message: &Message) -> anyhow::Result<()> {
@@ -86,16 +104,31 @@ async fn insert(tx: &mut Tx, room: RoomId, seq: u64, message: &Message) -> anyho
     Ok(())
 }
 
-/// Removes objects whose rows are gone.
+/// Removes objects whose rows are gone: at once, and again when the last upload that was signed for
+/// them before can have ended.
 pub async fn remove_doomed(database: &Database, storage: &Storage) -> anyhow::Result<()> {
-    let keys: Vec<String> = on_db!(database, e => sqlx::query_scalar(
-        "SELECT object_key FROM doomed_object ORDER BY doomed_at LIMIT $1"
-    ).bind(DOOMED_AT_ONCE).fetch_all(e))?;
-    for key in keys {
-        storage.delete(&key).await?;
+    let doomed: Vec<Doomed> = on_db!(database, e => sqlx::query_as(
+        "SELECT object_key, due_at FROM doomed_object
+         WHERE due_at IS NULL OR due_at < $1 ORDER BY doomed_at LIMIT $2"
+    ).bind(Utc::now()).bind(DOOMED_AT_ONCE).fetch_all(e))?;
+    for Doomed { object_key, due_at } in doomed {
+        storage.delete_all(&object_key).await?;
         let mut tx = database.begin().await?;
-        on_tx!(&mut tx, e => sqlx::query("DELETE FROM doomed_object WHERE object_key = $1").bind(&key).execute(e))?;
+        match due_at {
+            None => on_tx!(&mut tx, e => sqlx::query(
+                "UPDATE doomed_object SET due_at = $2 WHERE object_key = $1"
+            ).bind(&object_key).bind(Utc::now() + UPLOADS_END_AFTER).execute(e))?,
+            Some(_) => on_tx!(&mut tx, e => sqlx::query(
+                "DELETE FROM doomed_object WHERE object_key = $1"
+            ).bind(&object_key).execute(e))?,
+        };
         tx.commit().await?;
     }
     Ok(())
+}
+
+#[derive(sqlx::FromRow)]
+struct Doomed {
+    object_key: String,
+    due_at: Option<DateTime<Utc>>,
 }

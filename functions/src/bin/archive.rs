@@ -29,6 +29,11 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     if arguments.follow {
         return follow(config, shutdown).await;
     }
+    // A batch that is cut off comes again.
+    shutdown.run_until_cancelled(Box::pin(one_by_one(config))).await.unwrap_or(Ok(()))
+}
+
+async fn one_by_one(config: Config) -> anyhow::Result<()> {
     let archive = Archive::connect(&config).await?;
     if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
         let moved = archive.once().await?;
@@ -40,10 +45,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         let moved = archive.once().await.map_err(|error| Error::from(format!("{error:#}")))?;
         Ok::<_, Error>(serde_json::json!({ "moved": moved }))
     });
-    tokio::select! {
-        result = lambda_runtime::run(handler) => {
-            result.map_err(|error| anyhow::anyhow!("the Lambda runtime: {error}"))
-        }
-        () = shutdown.cancelled() => Ok(()),
-    }
+    lambda_runtime::run(handler)
+        .await
+        .map_err(|error| anyhow::anyhow!("the Lambda runtime: {error}"))
 }

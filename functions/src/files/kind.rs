@@ -40,7 +40,13 @@ impl MediaType {
     }
 }
 
-/// A file's name as its owner knows it: 1 to 255 characters, none of them a control or a slash.
+/// Characters that change the direction of what follows (UAX #9): `gpj.exe` could be shown backwards.
+fn turns(c: char) -> bool {
+    matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A file's name as its owner knows it: 1 to 255 characters, none of them a slash, a control or one
+/// that turns the direction of reading.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "Cow<'_, str>")]
 #[schema(value_type = String, example = "photo.png")]
@@ -50,7 +56,7 @@ impl TryFrom<Cow<'_, str>> for FileName {
     type Error = &'static str;
     fn try_from(text: Cow<'_, str>) -> Result<Self, &'static str> {
         let is_fit = (1..=FILE_NAME_CHARS).contains(&text.chars().count())
-            && !text.chars().any(|c| c.is_control() || matches!(c, '/' | '\\'))
+            && !text.chars().any(|c| c.is_control() || turns(c) || matches!(c, '/' | '\\'))
             && !matches!(&*text, "." | "..");
         is_fit.then(|| Self(text.into_owned())).ok_or("must be a file name of 1 to 255 characters")
     }
@@ -84,8 +90,11 @@ pub fn content_fits(declared: &str, first: &[u8]) -> Result<(), String> {
     ) && (!is_recognised(declared)
         || declared.starts_with("audio/")
         || declared.starts_with("video/"));
+    // Markup and scripts are text; that a browser must not run them is the download's concern.
+    let is_text = found.starts_with("text/") && is_textual(declared);
     if found == declared
         || is_container
+        || is_text
         || declared == "application/octet-stream"
         || is_alias(declared, found)
     {
@@ -107,19 +116,30 @@ fn is_recognised(media_type: &str) -> bool {
     )
 }
 
+/// Types that people write: nearly any text may begin like markup or a script.
+fn is_textual(media_type: &str) -> bool {
+    let is_application = media_type.starts_with("application/");
+    let ends = |ends: &[&str]| ends.iter().any(|end| media_type.ends_with(end));
+    media_type.starts_with("text/")
+        || ends(&["+xml", "+json"])
+        || is_application && ends(&["json", "xml", "script", "-sh", "yaml", "toml"])
+}
+
 fn is_alias(declared: &str, found: &str) -> bool {
     let canonical = |media_type| match media_type {
         "image/jpg" | "image/pjpeg" => "image/jpeg",
         "audio/mp3" => "audio/mpeg",
         "audio/wav" | "audio/wave" => "audio/x-wav",
         "audio/mp4" | "audio/x-m4a" => "audio/m4a",
+        "audio/flac" => "audio/x-flac",
+        "audio/opus" | "video/ogg" | "application/ogg" => "audio/ogg",
+        "image/heic" | "image/heic-sequence" | "image/heif-sequence" => "image/heif",
+        "image/x-icon" => "image/vnd.microsoft.icon",
+        "font/woff" | "font/woff2" => "application/font-woff",
+        "font/ttf" | "font/otf" => "application/font-sfnt",
+        "application/x-rar-compressed" => "application/vnd.rar",
         "application/x-zip-compressed" => "application/zip",
         "application/x-gzip" => "application/gzip",
-        "text/html"
-        | "text/xml"
-        | "application/xml"
-        | "image/svg+xml"
-        | "application/xhtml+xml" => "text/markup",
         other => other,
     };
     canonical(declared) == canonical(found)
@@ -181,10 +201,24 @@ mod tests {
         assert!(content_fits("image/png", b"hello").is_err());
         assert!(content_fits("text/plain", b"hello").is_ok());
         assert!(content_fits("text/plain", b"").is_ok());
+        assert!(content_fits("text/markdown", b"<!-- title --> hello").is_ok());
+        assert!(content_fits("image/svg+xml", b"<?xml version=\"1.0\"?><svg/>").is_ok());
+        assert!(content_fits("image/bmp", b"<html><body></body></html>").is_err());
+        assert!(content_fits("audio/flac", b"fLaC\0\0\0\x22").is_ok());
+        assert!(content_fits("audio/ogg", b"OggS\0\x02").is_ok());
         let zip = b"PK\x03\x04aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
         let docx = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
         assert!(content_fits(docx, zip).is_ok());
         assert!(content_fits("image/png", zip).is_err());
+    }
+
+    #[test]
+    fn names_that_could_deceive_are_refused() {
+        let parse = |name| FileName::try_from(Cow::Borrowed(name));
+        assert!(parse("보고서 1.pdf").is_ok());
+        for bad in ["", "..", "a/b", "a\\b", "a\nb", "photo\u{202E}gpj.exe"] {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
     }
 
     #[test]

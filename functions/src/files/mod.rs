@@ -6,7 +6,7 @@ mod kind;
 mod upload;
 
 use chrono::{DateTime, Utc};
-use protocol::{FileId, stored::FileRef};
+use protocol::{FileId, RoomId, stored::FileRef};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -49,6 +49,11 @@ impl FileRow {
     pub fn bytes(&self) -> u64 {
         u64::try_from(self.size).unwrap_or(0)
     }
+}
+
+/// What the keys of all files of a room begin with.
+pub fn all_of(room: RoomId) -> String {
+    format!("{room}/")
 }
 
 /// A file by its id.

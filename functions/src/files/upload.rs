@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::kind::{FileName, MediaType};
 use crate::{
-    db::on_tx,
+    db::{self, on_tx},
     error::{ApiError, Problem},
     extract::{AuthUser, Body, InRoom},
     rooms,
@@ -100,7 +100,7 @@ pub async fn declare(
     let checksum = sha256.as_ref().map(|hash| &hash.0);
     let presigned = state.storage.presign_put(&key, size, &file.media_type, checksum).await?;
     let mut tx = state.database.begin().await?;
-    on_tx!(&mut tx, e => sqlx::query(
+    let inserted = on_tx!(&mut tx, e => sqlx::query(
         "INSERT INTO file (id, room_id, uploader_id, name, size, media_type, sha256, object_key, created_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
     )
@@ -113,8 +113,13 @@ pub async fn declare(
     .bind(sha256.as_ref().map(Sha256Hex::to_hex))
     .bind(&key)
     .bind(Utc::now())
-    .execute(e))?;
-    tx.commit().await?;
+    .execute(e));
+    match inserted {
+        Ok(_) => tx.commit().await?,
+        // Deleted since it was looked up.
+        Err(error) if db::is_gone(&error) => return Err(ApiError::NoSuchRoom),
+        Err(error) => return Err(error.into()),
+    }
     let Presigned { url, headers, expires_at } = presigned;
     let headers = headers.into_iter().collect();
     let upload = Upload { method: "PUT", url, headers, expires_at };
@@ -123,5 +128,5 @@ pub async fn declare(
 
 /// Made here alone: nothing of the file's name is in it.
 fn object_key(room: RoomId, file: FileId) -> String {
-    format!("{room}/{file}")
+    format!("{}{file}", super::all_of(room))
 }

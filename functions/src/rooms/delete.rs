@@ -1,6 +1,8 @@
 //! `DELETE /room/{name}`: its creator only. What NATS and the storage must do is written down in the
 //! same transaction, so a crash in the middle leaves nothing undone for ever.
 
+use std::time::Duration;
+
 use axum::{extract::State as Shared, http::StatusCode};
 use chrono::Utc;
 use protocol::{Timestamp, stored::StoredEvent, subject::Revoked};
@@ -10,9 +12,13 @@ use crate::{
     db::on_tx,
     error::{ApiError, Problem},
     extract::{AuthUser, InRoom, Trace},
+    files,
     outbox::{self, Owed},
     state::State,
 };
+
+/// How long the caller waits for the files to go.
+const REMOVE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Delete a room
 #[utoipa::path(delete, path = "/room/{name}", tag = "rooms", params(("name" = String, Path)), security(("access" = [])),
@@ -32,11 +38,11 @@ pub async fn delete(
         return Err(ApiError::NotTheCreator);
     }
     let mut tx = state.database.begin().await?;
+    let files = files::all_of(room.room_id());
     on_tx!(&mut tx, e => sqlx::query(
-        "INSERT INTO doomed_object (object_key, doomed_at)
-         SELECT object_key, $2 FROM file WHERE room_id = $1
+        "INSERT INTO doomed_object (object_key, doomed_at) VALUES ($1, $2)
          ON CONFLICT (object_key) DO NOTHING"
-    ).bind(room.id).bind(Utc::now()).execute(e))?;
+    ).bind(&files).bind(Utc::now()).execute(e))?;
     let deleted = on_tx!(&mut tx, e => sqlx::query("DELETE FROM room WHERE id = $1").bind(room.id).execute(e))?;
     if deleted == 0 {
         return Err(ApiError::NoSuchRoom);
@@ -53,5 +59,7 @@ pub async fn delete(
     }
     tx.commit().await?;
     outbox::publish(&state.database, &state.log, &owed).await;
+    // What cannot be removed now, `archive` removes; the storage has logged why.
+    let _ = tokio::time::timeout(REMOVE_WITHIN, state.storage.delete_all(&files)).await;
     Ok(StatusCode::NO_CONTENT)
 }

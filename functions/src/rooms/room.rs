@@ -136,9 +136,13 @@ pub async fn add_member(
     .bind(user.id.as_uuid())
     .bind(role_text(role))
     .bind(Utc::now())
-    .execute(e))?;
-    if added == 0 {
-        return Ok(None);
+    .execute(e));
+    match added {
+        Ok(0) => return Ok(None),
+        Ok(_) => {}
+        // Deleted since it was looked up.
+        Err(error) if db::is_gone(&error) => return Err(ApiError::NoSuchRoom),
+        Err(error) => return Err(error.into()),
     }
     let event = StoredEvent::MemberJoined { user, at: Timestamp::now() };
     let owed = Owed::event(state.config.shards, room, &event, trace);

@@ -2,6 +2,7 @@
 
 use anyhow::Context as _;
 use aws_sdk_s3::{
+    Client,
     error::{DisplayErrorContext, ProvideErrorMetadata},
     types::{
         AbortIncompleteMultipartUpload, BucketLifecycleConfiguration, CorsConfiguration, CorsRule,
@@ -10,78 +11,96 @@ use aws_sdk_s3::{
 };
 use functions::storage::Storage;
 
+use crate::{Outcome, report};
+
 /// An upload that was not finished in a day will not be.
 const ABORT_AFTER_DAYS: i32 = 1;
 /// Browsers ask again after this many seconds.
 const CORS_MAX_AGE: i32 = 3600;
 
-/// Brings the bucket to what this version needs. Storages that have no such call for CORS or
-/// lifecycle are told so in the log; MinIO sets CORS by its own configuration.
+/// Brings the bucket to what this version needs. A storage that has no such call for CORS or
+/// lifecycle rules is no fault; MinIO sets CORS by its own configuration.
 pub async fn provision(storage: &Storage, origins: &[String]) -> anyhow::Result<()> {
     let (client, bucket) = storage.admin();
-    match client.create_bucket().bucket(bucket).send().await {
-        Ok(_) => tracing::info!(bucket, "the bucket is made"),
+    let outcome = match client.create_bucket().bucket(bucket).send().await {
+        Ok(_) => Outcome::Created,
         Err(error)
             if matches!(error.code(), Some("BucketAlreadyOwnedByYou" | "BucketAlreadyExists")) =>
         {
-            tracing::info!(bucket, "the bucket is there");
+            Outcome::Unchanged
         }
-        Err(error) => {
-            let text = DisplayErrorContext(&error).to_string();
-            return Err(anyhow::anyhow!(text)).with_context(|| format!("S3 bucket {bucket}"));
-        }
-    }
+        Err(error) => return Err(failed(&error)).with_context(|| format!("S3 bucket {bucket}")),
+    };
+    report(&format!("S3 bucket {bucket}"), outcome);
     if !origins.is_empty() {
-        let rule = CorsRule::builder()
-            .set_allowed_origins(Some(origins.to_vec()))
-            .set_allowed_methods(Some(["GET", "HEAD", "PUT"].map(str::to_owned).to_vec()))
-            .allowed_headers("*")
-            .expose_headers("ETag")
-            .max_age_seconds(CORS_MAX_AGE)
-            .build()?;
-        let cors = CorsConfiguration::builder().cors_rules(rule).build()?;
-        let put = client.put_bucket_cors().bucket(bucket).cors_configuration(cors).send().await;
-        tolerate("CORS", put.map(drop))?;
+        cors(client, bucket, origins).await.context("the bucket's CORS")?;
     }
+    lifecycle(client, bucket).await.context("the bucket's lifecycle rules")
+}
+
+async fn cors(client: &Client, bucket: &str, origins: &[String]) -> anyhow::Result<()> {
+    let rule = CorsRule::builder()
+        .set_allowed_origins(Some(origins.to_vec()))
+        .set_allowed_methods(Some(["GET", "HEAD", "PUT"].map(str::to_owned).to_vec()))
+        .allowed_headers("*")
+        .expose_headers("ETag")
+        .max_age_seconds(CORS_MAX_AGE)
+        .build()?;
+    let before = client.get_bucket_cors().bucket(bucket).send().await;
+    let before = before.ok().and_then(|found| found.cors_rules);
+    let rules = vec![rule];
+    let put = if before.as_ref() == Some(&rules) {
+        Ok(())
+    } else {
+        let wanted = CorsConfiguration::builder().set_cors_rules(Some(rules.clone())).build()?;
+        client.put_bucket_cors().bucket(bucket).cors_configuration(wanted).send().await.map(drop)
+    };
+    report("S3 CORS", outcome(put, Outcome::of(before.as_ref(), &rules))?);
+    Ok(())
+}
+
+async fn lifecycle(client: &Client, bucket: &str) -> anyhow::Result<()> {
+    let abort = AbortIncompleteMultipartUpload::builder();
     let rule = LifecycleRule::builder()
         .id("abort-unfinished-uploads")
         .status(ExpirationStatus::Enabled)
         .filter(LifecycleRuleFilter::builder().prefix("").build())
-        .abort_incomplete_multipart_upload(
-            AbortIncompleteMultipartUpload::builder()
-                .days_after_initiation(ABORT_AFTER_DAYS)
-                .build(),
-        )
+        .abort_incomplete_multipart_upload(abort.days_after_initiation(ABORT_AFTER_DAYS).build())
         .build()?;
-    let lifecycle = BucketLifecycleConfiguration::builder().rules(rule).build()?;
-    let put = client
-        .put_bucket_lifecycle_configuration()
-        .bucket(bucket)
-        .lifecycle_configuration(lifecycle)
-        .send()
-        .await;
-    tolerate("lifecycle rules", put.map(drop))
+    let before = client.get_bucket_lifecycle_configuration().bucket(bucket).send().await;
+    let before = before.ok().and_then(|found| found.rules);
+    let rules = vec![rule];
+    let put = if before.as_ref() == Some(&rules) {
+        Ok(())
+    } else {
+        let wanted =
+            BucketLifecycleConfiguration::builder().set_rules(Some(rules.clone())).build()?;
+        let put = client.put_bucket_lifecycle_configuration().bucket(bucket);
+        put.lifecycle_configuration(wanted).send().await.map(drop)
+    };
+    report("S3 lifecycle rules", outcome(put, Outcome::of(before.as_ref(), &rules))?);
+    Ok(())
 }
 
 /// A storage without the feature is no fault; any other refusal is.
-fn tolerate<E>(what: &str, result: Result<(), E>) -> anyhow::Result<()>
+fn outcome<E>(put: Result<(), E>, done: Outcome) -> anyhow::Result<Outcome>
 where
-    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+    E: ProvideErrorMetadata + std::error::Error,
 {
-    match result {
-        Ok(()) => tracing::info!("the bucket has its {what}"),
+    match put {
+        Ok(()) => Ok(done),
         Err(error)
             if matches!(
                 error.code(),
                 Some("NotImplemented" | "InvalidArgument" | "MalformedXML")
             ) =>
         {
-            tracing::warn!(code = error.code(), "this storage takes no {what}; set them there");
+            Ok(Outcome::Unsupported)
         }
-        Err(error) => {
-            return Err(anyhow::anyhow!("{}", DisplayErrorContext(&error)))
-                .with_context(|| format!("the bucket's {what}"));
-        }
+        Err(error) => Err(failed(&error)),
     }
-    Ok(())
+}
+
+fn failed(error: &impl std::error::Error) -> anyhow::Error {
+    anyhow::anyhow!("{}", DisplayErrorContext(error))
 }

@@ -53,11 +53,42 @@ impl Config {
     }
 }
 
+/// What became of one thing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Created,
+    Unchanged,
+    Updated,
+    /// The storage has no such feature; whoever runs it sets what is needed there.
+    Unsupported,
+}
+
+impl Outcome {
+    /// By how it was before, if it was, and how it is now.
+    fn of<T: PartialEq>(before: Option<&T>, now: &T) -> Self {
+        match before {
+            None => Self::Created,
+            Some(before) if before == now => Self::Unchanged,
+            Some(_) => Self::Updated,
+        }
+    }
+}
+
+/// One line per thing.
+fn report(thing: &str, outcome: Outcome) {
+    match outcome {
+        Outcome::Created => tracing::info!("{thing}: created"),
+        Outcome::Unchanged => tracing::info!("{thing}: unchanged"),
+        Outcome::Updated => tracing::info!("{thing}: updated"),
+        Outcome::Unsupported => tracing::warn!("{thing}: this storage has none; set it there"),
+    }
+}
+
 /// Does all of it, in the order in which parts need each other.
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let database = Database::connect(config.database.0.expose_secret()).await?;
-    db::migrate(&database).await?;
-    tracing::info!("the database has this version's schema");
+    let (before, now) = db::migrate(&database).await?;
+    report("schema", Outcome::of(Some(before).filter(|before| *before > 0).as_ref(), &now));
     database.close().await;
     let client = nats::connect(&config.nats, |_| {}).await?;
     streams::provision(&client, &config).await?;

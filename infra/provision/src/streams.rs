@@ -6,8 +6,9 @@ use anyhow::Context as _;
 use async_nats::{
     Client,
     jetstream::{
-        self, Context,
-        consumer::{AckPolicy, pull},
+        self, Context, ErrorCode,
+        consumer::{AckPolicy, PullConsumer, pull},
+        context::GetStreamErrorKind,
         kv,
         stream::{Config as StreamConfig, DiscardPolicy, Republish, RetentionPolicy, StorageType},
     },
@@ -17,7 +18,7 @@ use protocol::{
     subject::{ARCHIVE_CONSUMER, FILES_BUCKET, REVOKED_BUCKET, Shard},
 };
 
-use crate::Config;
+use crate::{Config, Outcome, report};
 
 /// Longer than any token that a revocation is for can live.
 const REVOKED_FOR: Duration = Duration::from_secs(3600);
@@ -36,14 +37,41 @@ pub async fn provision(client: &Client, config: &Config) -> anyhow::Result<()> {
     for shard in config.shards.all() {
         let wanted = stream(shard, config);
         let name = wanted.name.clone();
-        let info = context.create_or_update_stream(wanted).await;
-        info.with_context(|| format!("stream {name}"))?;
-        let consumer = context.create_consumer_on_stream(archive_consumer(), &name).await;
-        consumer.with_context(|| format!("consumer {ARCHIVE_CONSUMER} on {name}"))?;
-        tracing::info!(stream = name, "the stream is there");
+        let before = config_of(&context, &name).await?;
+        let now = context.create_or_update_stream(wanted).await;
+        let now = now.with_context(|| {
+            format!("stream {name} (STREAM_MAX_BYTES={} is reserved for it)", config.stream_bytes)
+        })?;
+        report(&format!("stream {name}"), Outcome::of(before.as_ref(), &now.config));
+        consumer(&context, &name).await?;
     }
     bucket(&context, REVOKED_BUCKET, REVOKED_FOR, config.replicas).await?;
     bucket(&context, FILES_BUCKET, FILES_FOR, config.replicas).await
+}
+
+async fn config_of(context: &Context, stream: &str) -> anyhow::Result<Option<StreamConfig>> {
+    match context.get_stream(stream).await {
+        Ok(found) => Ok(Some(found.cached_info().config.clone())),
+        Err(error) => match error.kind() {
+            GetStreamErrorKind::JetStream(refusal)
+                if refusal.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+            {
+                Ok(None)
+            }
+            _ => Err(error).with_context(|| format!("stream {stream}")),
+        },
+    }
+}
+
+async fn consumer(context: &Context, stream: &str) -> anyhow::Result<()> {
+    let name = format!("consumer {ARCHIVE_CONSUMER} of {stream}");
+    let before: Option<PullConsumer> =
+        context.get_consumer_from_stream(ARCHIVE_CONSUMER, stream).await.ok();
+    let now = context.create_consumer_on_stream(archive_consumer(), stream).await;
+    let now = now.with_context(|| name.clone())?;
+    let before = before.map(|before| before.cached_info().config.clone());
+    report(&name, Outcome::of(before.as_ref(), &now.cached_info().config));
+    Ok(())
 }
 
 fn stream(shard: Shard, config: &Config) -> StreamConfig {
@@ -63,6 +91,8 @@ fn stream(shard: Shard, config: &Config) -> StreamConfig {
             headers_only: false,
         }),
         allow_direct: true,
+        // Single events go by purge alone, from the old end: a hole would look like a loss.
+        deny_delete: true,
         num_replicas: config.replicas,
         ..StreamConfig::default()
     }
@@ -93,8 +123,10 @@ async fn bucket(
         num_replicas: replicas,
         ..kv::Config::default()
     };
-    let made = context.create_or_update_key_value(wanted).await;
-    made.with_context(|| format!("key-value bucket {name}"))?;
-    tracing::info!(bucket = name, "the key-value bucket is there");
+    let (thing, stream) = (format!("key-value bucket {name}"), format!("KV_{name}"));
+    let before = config_of(context, &stream).await?;
+    context.create_or_update_key_value(wanted).await.with_context(|| thing.clone())?;
+    let now = config_of(context, &stream).await?.with_context(|| thing.clone())?;
+    report(&thing, Outcome::of(before.as_ref(), &now));
     Ok(())
 }
