@@ -1,7 +1,7 @@
 //! The thin WebSocket gateway: Socket.IO on one side, NATS on the other, nothing that a restart
 //! loses in between.
 //!
-//! A message's way in: [`handshake`] → a shard's `receive` ([`ws`], [`packet`], `ClientEvent`) →
+//! A message's way in: `handshake` → a shard's `receive` ([`ws`], [`packet`], `ClientEvent`) →
 //! [`session`] → a shard's `outgoing` → [`bus`]. Its way out: [`bus`] → [`room`] → the shards.
 
 pub mod bus;

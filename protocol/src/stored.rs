@@ -1,7 +1,7 @@
 //! Stored events: what the stream holds, and how it becomes what a client receives.
 //!
 //! A stored event is the JSON text `["<name>",{…}]`, its fields without `roomId`, `seq` and `prev`:
-//! those the stream gives. To deliver it, [`StoredEvent::with_position`] puts them in front of the
+//! those the stream gives. To deliver it, [`RawEvent::with_position`] puts them in front of the
 //! fields without reading those again.
 
 use serde::{Deserialize, Serialize};
