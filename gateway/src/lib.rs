@@ -29,10 +29,7 @@ use axum::{
     routing::{any, get},
 };
 use protocol::{Timestamp, subject::Revoked};
-use tokio::{
-    runtime::Handle,
-    sync::{Mutex, oneshot},
-};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 pub use self::config::{Config, KeySource, Limits};
@@ -43,7 +40,7 @@ use self::{
     revoked::RevokedSet,
     room::registry::Rooms,
     session::Rules,
-    shard::{Command, Shards},
+    shard::{Command, Running, Shards, Thread},
 };
 
 /// A running gateway.
@@ -57,7 +54,7 @@ struct Inner {
     keys: Keys,
     shards: Shards,
     draining: AtomicBool,
-    drained: Mutex<Vec<oneshot::Receiver<()>>>,
+    running: Mutex<Vec<Running>>,
 }
 
 impl Gateway {
@@ -69,19 +66,19 @@ impl Gateway {
         let ended = CancellationToken::new();
         let keys = Keys::start(config.keys.clone(), ended.clone()).await?;
         let (shards, starter) = Shards::new(config.threads);
+        let threads = starter.open(&config).await?;
         let peers = Peers::default();
-        let room_context = room::Context {
-            bus: bus.clone(),
-            shards: shards.clone(),
-            peers: peers.clone(),
-            gateway: id,
-        };
-        let rooms = Rooms::new(room_context, Handle::current());
+        let rooms = Rooms::new(threads.iter().map(|thread| {
+            let (bus, shards, peers) = (thread.bus.clone(), shards.clone(), peers.clone());
+            (thread.runtime.clone(), room::Context { bus, shards, peers, gateway: id })
+        }));
         let revoked = RevokedSet::default();
         let rules = Arc::new(Rules { limits: config.limits.clone(), revoked: revoked.clone() });
-        let context =
-            shard::Context { bus: bus.clone(), keys: keys.clone(), rules, rooms: rooms.clone() };
-        let drained = starter.start(&context)?;
+        let run = |thread: Thread| {
+            let (bus, keys, rules) = (thread.bus.clone(), keys.clone(), rules.clone());
+            thread.run(shard::Context { bus, keys, rules, rooms: rooms.clone() })
+        };
+        let running = threads.into_iter().map(run).collect();
         watch_revoked(bus.clone(), revoked, shards.clone(), ended.clone());
         let peers_run =
             peers.run(bus.clone(), id, move |gateway| rooms.lost(gateway), ended.clone());
@@ -97,7 +94,7 @@ impl Gateway {
             keys,
             shards,
             draining: AtomicBool::new(false),
-            drained: Mutex::new(drained),
+            running: Mutex::new(running),
         }));
         tokio::spawn(gateway.clone().drain_on(shutdown));
         Ok(gateway)
@@ -114,9 +111,8 @@ impl Gateway {
 
     /// Resolves once the shutdown was asked for and no socket is left.
     pub async fn drained(&self) {
-        for shard in std::mem::take(&mut *self.0.drained.lock().await) {
-            // A shard that ended is drained, however it ended.
-            let _ = shard.await;
+        for shard in self.0.running.lock().await.iter_mut() {
+            shard.drained().await;
         }
         peers::say(&self.0.bus, self.0.id, true).await;
         let _ = self.0.bus.ready().await;

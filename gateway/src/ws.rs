@@ -163,10 +163,11 @@ fn whole(opcode: u8, payload: BytesMut) -> Result<Message, Violation> {
         .map_err(|_| Violation { code: 1007, reason: "text that is not UTF-8" })
 }
 
-fn encode(opcode: u8, parts: &[&str]) -> Bytes {
+/// Appends a text message, given in parts to spare a copy.
+pub fn put_text(frame: &mut BytesMut, parts: &[&str]) {
     let length: usize = parts.iter().map(|part| part.len()).sum();
-    let mut frame = BytesMut::with_capacity(length + 10);
-    frame.put_u8(0x80 | opcode);
+    frame.reserve(length + 10);
+    frame.put_u8(0x80 | TEXT);
     match length {
         0..=125 => frame.put_u8(length as u8),
         126..=0xFFFF => {
@@ -181,12 +182,13 @@ fn encode(opcode: u8, parts: &[&str]) -> Bytes {
     for part in parts {
         frame.put_slice(part.as_bytes());
     }
-    frame.freeze()
 }
 
-/// A text message, given in parts to spare a copy.
+/// A text message of its own. See [`put_text`].
 pub fn text(parts: &[&str]) -> Bytes {
-    encode(TEXT, parts)
+    let mut frame = BytesMut::new();
+    put_text(&mut frame, parts);
+    frame.freeze()
 }
 
 /// The answer to a ping.

@@ -52,6 +52,26 @@ stories! {
         assert!(b.stored().iter().all(|(name, ..)| name != "receive-msg"), "{:?}", b.stored());
     }
 
+    async fn who_stays_receives_everything_whoever_leaves(world: World) {
+        let gateway = world.gateway().await;
+        let ada = world.user("ada").await;
+        let room = ada.create_room("lobby").await;
+        let (mut a, _) = ada.join(&gateway, "lobby").await;
+        let mut others = Vec::new();
+        for _ in 0..4 {
+            others.push(ada.join(&gateway, "lobby").await.0);
+        }
+        // The first, the last, and one from the middle.
+        for leaving in [0, 3, 1, 0] {
+            let mut left = others.remove(leaving % others.len());
+            left.ok("leave-room", json!({ "roomId": room })).await;
+            let sent = a.ok("send-msg", json!({ "roomId": room, "msg": "who is left?" })).await;
+            for socket in others.iter_mut().chain([&mut a]) {
+                socket.expect_where("receive-msg", |data| data["seq"] == sent["seq"]).await;
+            }
+        }
+    }
+
     async fn the_order_of_one_sender_is_kept_and_the_chain_has_no_gap(world: World) {
         let gateway = world.gateway().await;
         let (ada, bob) = (world.user("ada").await, world.user("bob").await);

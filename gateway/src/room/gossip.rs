@@ -11,11 +11,18 @@ use super::{
     Room,
     presence::{Change, Gossip},
 };
-use crate::{shard::Frame, ws};
+use crate::shard::BatchBuilder;
 
-/// In a room of more users than this, presence is told at most once a second.
-const BIG_ROOM: usize = 50;
-const PRESENCE_EVERY: Duration = Duration::from_secs(1);
+/// In a room of at most this many users, presence is told at every change; in a bigger one changes
+/// are gathered, for longer the bigger it is: a storm of joins must not be told to all once for each.
+fn gather(users: usize) -> Duration {
+    match users {
+        0..=10 => Duration::ZERO,
+        11..=50 => Duration::from_millis(100),
+        _ => Duration::from_secs(1),
+    }
+}
+
 /// How long the first join waits for other gateways to say who is there; later ones are told by
 /// `presence`.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(50);
@@ -50,7 +57,7 @@ impl Room {
 
     /// Messages may have been missed: look for stored ones, and ask again who is there.
     pub(super) async fn on_disturbed(&mut self) {
-        self.catch_up().await;
+        self.look().await;
         self.gossip(Gossip::Ask { gateway: self.context.gateway }).await;
         for answer in self.presence.all() {
             self.gossip(answer).await;
@@ -59,11 +66,7 @@ impl Room {
 
     pub(super) fn presence_changed(&mut self) {
         if self.presence.is_changed() && self.tell_presence_at.is_none() {
-            let pause = if self.presence.online().count > BIG_ROOM {
-                PRESENCE_EVERY
-            } else {
-                Duration::ZERO
-            };
+            let pause = gather(self.presence.online().count);
             let earliest = self.presence_told.map_or_else(Instant::now, |told| told + pause);
             self.tell_presence_at = Some(earliest);
         }
@@ -78,8 +81,9 @@ impl Room {
         if let Some(change) = self.presence.take_change() {
             let Change { count, joined, left } = change;
             let event = ServerEvent::Presence { room_id: self.id, count, joined, left };
-            let frame = Frame { seq: None, bytes: ws::text(&["42", &event.encode()]) };
-            self.deliver(vec![frame]).await;
+            let mut batch = BatchBuilder::default();
+            batch.push(None, &["42", &event.encode()]);
+            self.deliver(batch).await;
         }
     }
 

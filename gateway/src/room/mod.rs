@@ -29,8 +29,7 @@ use self::{
 use crate::{
     bus::{Bus, Republished},
     peers::Peers,
-    shard::{Command as ShardCommand, Frame, Shards, SocketRef},
-    ws,
+    shard::{Batch, BatchBuilder, Command as ShardCommand, Shards, SocketRef},
 };
 
 /// A room without sockets keeps its ring this long, so that a reconnect storm finds it warm.
@@ -67,7 +66,7 @@ pub enum Command {
     },
 }
 
-/// What all rooms of a gateway share.
+/// What all rooms of a shard's thread share.
 pub struct Context {
     pub bus: Bus,
     pub shards: Shards,
@@ -110,7 +109,7 @@ async fn run(id: RoomId, context: Arc<Context>, mut commands: mpsc::Receiver<Com
             Some(events) = stored.next() => room.on_stored(events).await,
             Some(payload) = live.next() => { room.on_live(&payload).await; true }
             Ok(()) = disturbed.changed() => { room.on_disturbed().await; true }
-            () = at(room.look_at) => { room.look_at = None; room.catch_up().await; true }
+            () = at(room.look_at) => { room.look_at = None; room.look().await; true }
             () = at(room.tell_presence_at) => { room.tell_presence().await; true }
             // A join that came in this moment keeps the room open.
             () = at(room.end_at) => { room.end_at = None; !commands.is_empty() }
@@ -194,14 +193,14 @@ impl Room {
 
     /// Delivers what follows, repairs holes. False once the room is deleted.
     async fn on_stored(&mut self, events: Vec<Republished>) -> bool {
-        let mut frames = Vec::with_capacity(events.len());
+        let mut batch = BatchBuilder::default();
         for event in events {
-            if self.ring.place(event.position) == Place::AfterHole {
+            if self.place(&batch, event.position) == Place::AfterHole {
                 metrics::counter!("gateway_holes_total").increment(1);
-                self.deliver(std::mem::take(&mut frames)).await;
+                self.deliver(std::mem::take(&mut batch)).await;
                 self.catch_up().await;
             }
-            match self.ring.place(event.position) {
+            match self.place(&batch, event.position) {
                 Place::Next => {
                     tracing::debug!(
                         room = %self.id,
@@ -209,9 +208,9 @@ impl Room {
                         trace = event.trace.map(|trace| trace.trace_id()),
                         "delivering an event"
                     );
-                    frames.extend(self.take(event.position.seq, &event.payload));
+                    self.take(event.position.seq, &event.payload, &mut batch);
                     if is_room_deleted(&event.payload) {
-                        self.deliver(frames).await;
+                        self.deliver(batch).await;
                         self.close().await;
                         return false;
                     }
@@ -221,16 +220,39 @@ impl Room {
                 Place::AfterHole => self.look_soon(),
             }
         }
-        self.deliver(frames).await;
+        self.deliver(batch).await;
         true
     }
 
-    /// Puts the next event into the ring and encodes it, once for all sockets.
-    fn take(&mut self, seq: u64, payload: &Bytes) -> Option<Frame> {
-        let position = Position { seq, prev: self.ring.last() };
-        let frame = encode(self.id, position, payload)?;
-        self.ring.push(seq, frame.clone());
-        Some(Frame { seq: Some(seq), bytes: frame })
+    /// The newest event, counting what is in `batch` already.
+    fn last(&self, batch: &BatchBuilder) -> u64 {
+        batch.last().unwrap_or(self.ring.last())
+    }
+
+    fn place(&self, batch: &BatchBuilder, position: Position) -> Place {
+        ring::place(self.last(batch), position)
+    }
+
+    /// Encodes the next event, once for all sockets.
+    fn take(&self, seq: u64, payload: &[u8], batch: &mut BatchBuilder) {
+        let position = Position { seq, prev: self.last(batch) };
+        if let Some(event) = parse(self.id, seq, payload) {
+            batch.push(Some(seq), &["42", &event.with_position(self.id, position)]);
+        }
+    }
+
+    /// Asks the stream whether something is missing. Its newest event of a room is an index entry of
+    /// the server's; the ones after some seq are a search, which thousands of rooms must not start at
+    /// once.
+    async fn look(&mut self) {
+        match self.context.bus.log().last(self.id).await {
+            Ok(newest) if newest.as_ref().is_none_or(|entry| entry.seq <= self.ring.last()) => {}
+            Ok(_) => self.catch_up().await,
+            Err(error) => {
+                tracing::warn!(room = %self.id, %error, "the newest event cannot be read yet");
+                self.look_soon();
+            }
+        }
     }
 
     /// Reads everything after the last delivered event from the stream and delivers it.
@@ -240,11 +262,11 @@ impl Room {
                 Ok(entries) => {
                     let is_all = entries.len() < FETCH;
                     metrics::counter!("gateway_hole_events_total").increment(entries.len() as u64);
-                    let frames = entries
-                        .iter()
-                        .filter_map(|Entry { seq, payload }| self.take(*seq, payload));
-                    let frames = frames.collect();
-                    self.deliver(frames).await;
+                    let mut batch = BatchBuilder::default();
+                    for Entry { seq, payload } in &entries {
+                        self.take(*seq, payload, &mut batch);
+                    }
+                    self.deliver(batch).await;
                     if is_all {
                         return;
                     }
@@ -261,13 +283,16 @@ impl Room {
         self.look_at = Some(Instant::now() + FETCH_AGAIN_AFTER);
     }
 
-    async fn deliver(&self, frames: Vec<Frame>) {
-        if frames.is_empty() {
-            return;
-        }
-        let frames: Arc<[Frame]> = frames.into();
+    /// Keeps what is stored in the ring, and hands all of it to the shards.
+    async fn deliver(&mut self, batch: BatchBuilder) {
+        let Some(batch) = batch.build() else { return };
+        batch.stored().for_each(|(seq, frame)| self.ring.push(seq, frame));
+        self.hand_out(&batch).await;
+    }
+
+    async fn hand_out(&self, batch: &Batch) {
         for (shard, _) in self.sockets.iter().enumerate().filter(|(_, sockets)| **sockets > 0) {
-            let command = ShardCommand::Deliver { room: self.id, frames: frames.clone() };
+            let command = ShardCommand::Deliver { room: self.id, batch: batch.clone() };
             self.context.shards.send(shard, command).await;
         }
     }
@@ -283,13 +308,9 @@ fn is_room_deleted(payload: &[u8]) -> bool {
     RawEvent::parse(payload).is_ok_and(|event| event.name == "room-deleted")
 }
 
-/// A stored event as a frame; none for a payload that is no event, which only a fault of ours makes.
-fn encode(room: RoomId, position: Position, payload: &[u8]) -> Option<Bytes> {
-    match RawEvent::parse(payload) {
-        Ok(event) => Some(ws::text(&["42", &event.with_position(room, position)])),
-        Err(error) => {
-            tracing::error!(%room, seq = position.seq, %error, "an event cannot be delivered");
-            None
-        }
-    }
+/// A stored event; none for a payload that is no event, which only a fault of ours makes.
+fn parse(room: RoomId, seq: u64, payload: &[u8]) -> Option<RawEvent<'_>> {
+    RawEvent::parse(payload)
+        .inspect_err(|error| tracing::error!(%room, seq, %error, "an event cannot be delivered"))
+        .ok()
 }

@@ -187,6 +187,8 @@ impl Presence {
         if joined.is_empty() && left.is_empty() {
             return None;
         }
+        joined.truncate(limits::ONLINE_USERS_LISTED);
+        left.truncate(limits::ONLINE_USERS_LISTED);
         Some(Change { count: self.online.len(), joined, left })
     }
 
@@ -287,5 +289,17 @@ mod tests {
         presence.rename(ada.clone());
         assert_eq!(presence.take_change().unwrap().joined, vec![ada]);
         assert_eq!(presence.take_change(), None);
+    }
+
+    #[test]
+    fn a_crowd_is_counted_whole_and_listed_in_part() {
+        let mut presence = Presence::new(Uuid::from_u128(1));
+        let crowd: Vec<Person> = (0..250).map(|n| person(&format!("User {n}"))).collect();
+        crowd.iter().cloned().for_each(|user| presence.enter(user));
+        let came = presence.take_change().unwrap();
+        assert_eq!((came.count, came.joined.len()), (250, limits::ONLINE_USERS_LISTED));
+        crowd.iter().for_each(|user| presence.leave(user.id));
+        let went = presence.take_change().unwrap();
+        assert_eq!((went.count, went.left.len()), (0, limits::ONLINE_USERS_LISTED));
     }
 }

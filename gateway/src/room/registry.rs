@@ -21,16 +21,20 @@ const MAILBOX: usize = 8_192;
 pub struct Rooms(Arc<Inner>);
 
 struct Inner {
-    context: Arc<Context>,
-    runtime: Handle,
+    homes: Vec<(Handle, Arc<Context>)>,
     rooms: Mutex<HashMap<RoomId, mpsc::Sender<Command>>>,
 }
 
 impl Rooms {
-    /// Rooms that run on `runtime`.
-    pub fn new(context: Context, runtime: Handle) -> Self {
-        let context = Arc::new(context);
-        Self(Arc::new(Inner { context, runtime, rooms: Mutex::default() }))
+    /// Rooms that are spread over these threads, at least one.
+    pub fn new(homes: impl IntoIterator<Item = (Handle, Context)>) -> Self {
+        let homes = homes.into_iter().map(|(thread, context)| (thread, Arc::new(context)));
+        Self(Arc::new(Inner { homes: homes.collect(), rooms: Mutex::default() }))
+    }
+
+    fn home(&self, room: RoomId) -> &(Handle, Arc<Context>) {
+        let homes = &self.0.homes;
+        &homes[(room.as_uuid().as_u128() % homes.len() as u128) as usize]
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<RoomId, mpsc::Sender<Command>>> {
@@ -57,12 +61,13 @@ impl Rooms {
         let sent = sender.try_send(command).map_err(TrySendError::into_inner);
         rooms.insert(room, sender);
         metrics::gauge!("gateway_rooms").set(rooms.len() as f64);
-        self.0.runtime.spawn(self.clone().run(room, receiver));
+        let (thread, context) = self.home(room);
+        thread.spawn(self.clone().run(room, context.clone(), receiver));
         sent
     }
 
-    async fn run(self, room: RoomId, receiver: mpsc::Receiver<Command>) {
-        super::run(room, self.0.context.clone(), receiver).await;
+    async fn run(self, room: RoomId, context: Arc<Context>, receiver: mpsc::Receiver<Command>) {
+        super::run(room, context, receiver).await;
         let mut rooms = self.lock();
         if rooms.get(&room).is_some_and(mpsc::Sender::is_closed) {
             rooms.remove(&room);

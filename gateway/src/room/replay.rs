@@ -10,8 +10,11 @@ use protocol::{
 };
 use service::roomlog::LogError;
 
-use super::{Room, encode};
-use crate::shard::{Command as ShardCommand, SocketRef};
+use super::{Room, parse};
+use crate::{
+    shard::{Command as ShardCommand, SocketRef},
+    ws,
+};
 
 /// The frames that a rejoining socket missed; none when they are too many or gone.
 type Missed = Option<Vec<Bytes>>;
@@ -91,8 +94,9 @@ impl Room {
         let mut prev = before.unwrap_or(0);
         let mut events: Vec<(u64, Bytes)> = Vec::with_capacity(entries.len());
         for entry in entries.iter().filter(|entry| entry.seq <= self.ring.last()) {
-            if let Some(frame) = encode(self.id, Position { seq: entry.seq, prev }, &entry.payload)
-            {
+            if let Some(event) = parse(self.id, entry.seq, &entry.payload) {
+                let position = Position { seq: entry.seq, prev };
+                let frame = ws::text(&["42", &event.with_position(self.id, position)]);
                 events.push((entry.seq, frame));
                 prev = entry.seq;
             }

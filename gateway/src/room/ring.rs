@@ -22,6 +22,16 @@ pub enum Place {
     AfterHole,
 }
 
+/// Where an event belongs after the one at `last`. `prev` may lie before that one when the stream
+/// was purged; an event between them cannot be missing, as sequences only grow.
+pub fn place(last: u64, position: Position) -> Place {
+    match position {
+        Position { seq, .. } if seq <= last => Place::Known,
+        Position { prev, .. } if prev <= last => Place::Next,
+        _ => Place::AfterHole,
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Ring {
@@ -41,16 +51,6 @@ impl Ring {
     /// The seq of the newest event.
     pub fn last(&self) -> u64 {
         self.last
-    }
-
-    /// Where an event belongs. `prev` may lie before the last one when the stream was purged; an
-    /// event between them cannot be missing, as sequences only grow.
-    pub fn place(&self, position: Position) -> Place {
-        match position {
-            Position { seq, .. } if seq <= self.last => Place::Known,
-            Position { prev, .. } if prev <= self.last => Place::Next,
-            _ => Place::AfterHole,
-        }
     }
 
     /// Appends the event that follows the last one.
@@ -106,11 +106,11 @@ mod tests {
     #[test]
     fn an_event_is_placed_by_its_predecessor() {
         let mut ring = Ring::new(5);
-        assert_eq!(ring.place(Position { seq: 9, prev: 5 }), Place::Next);
-        assert_eq!(ring.place(Position { seq: 9, prev: 0 }), Place::Next);
-        assert_eq!(ring.place(Position { seq: 9, prev: 7 }), Place::AfterHole);
+        assert_eq!(place(5, Position { seq: 9, prev: 5 }), Place::Next);
+        assert_eq!(place(5, Position { seq: 9, prev: 0 }), Place::Next);
+        assert_eq!(place(5, Position { seq: 9, prev: 7 }), Place::AfterHole);
+        assert_eq!(place(9, Position { seq: 9, prev: 5 }), Place::Known);
         ring.push(9, frame(9));
-        assert_eq!(ring.place(Position { seq: 9, prev: 5 }), Place::Known);
         assert!(ring.since(4).is_none() && ring.since(10).is_none());
         assert_eq!(ring.since(5).unwrap().count(), 1);
         assert_eq!(ring.since(9).unwrap().count(), 0);

@@ -83,16 +83,14 @@ impl Shard {
     /// Has the socket flushed again once its peer takes more.
     pub fn wait_until_writable(&mut self, id: SocketId) {
         let Some(shard) = self.me() else { return };
+        self.set_blocked(id, true);
         let Some(socket) = self.socket(id) else { return };
-        socket.blocked = true;
         let stream = socket.stream.clone();
         tokio::task::spawn_local(async move {
             // An error shows again at the write.
             let _ = stream.writable().await;
             let mut shard = shard.borrow_mut();
-            if let Some(socket) = shard.socket(id) {
-                socket.blocked = false;
-            }
+            shard.set_blocked(id, false);
             shard.mark_rooms_dirty(id);
             shard.mark_dirty(id);
         });

@@ -1,132 +1,229 @@
 //! What a room's sockets on one shard have yet to be written: the frames once, and for each socket
 //! how far it is. A delivery costs no queue entry, no copy and no wake-up.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
-/// Frames, and bytes of them, that the slowest socket of a room may be behind before it is told
-/// `lag`. A second of a very busy room, a minute of a usual one.
-const MAX_FRAMES: usize = 1_024;
-const MAX_BYTES: usize = 1024 * 1024;
+use crate::ws;
 
-/// One encoded frame, shared by all sockets it goes to.
+/// Bytes that the slowest socket of a room may be behind before it is told `lag`: a second of a very
+/// busy room, minutes of a usual one.
+const MAX_BYTES: u64 = 1024 * 1024;
+
+/// Encoded frames, one behind the other in memory, so that many of them leave as one slice.
 #[derive(Debug, Clone)]
-pub struct Frame {
-    /// The event's place in the room; none for what is not stored.
-    pub seq: Option<u64>,
-    pub bytes: Bytes,
+pub struct Batch {
+    bytes: Bytes,
+    cuts: Arc<[Cut]>,
 }
 
-/// How many frames of the log a socket has taken, counted from the log's beginning.
+/// Where a frame of a batch ends.
+#[derive(Debug, Clone, Copy)]
+struct Cut {
+    end: usize,
+    /// The event's place in the room; none for what is not stored.
+    seq: Option<u64>,
+}
+
+/// Encodes frames into a batch.
+#[derive(Debug, Default)]
+pub struct BatchBuilder {
+    bytes: BytesMut,
+    cuts: Vec<Cut>,
+}
+
+impl BatchBuilder {
+    /// Appends a text, put together from parts.
+    pub fn push(&mut self, seq: Option<u64>, text: &[&str]) {
+        ws::put_text(&mut self.bytes, text);
+        self.cuts.push(Cut { end: self.bytes.len(), seq });
+    }
+
+    /// The seq of the last stored event in it.
+    pub fn last(&self) -> Option<u64> {
+        self.cuts.iter().rev().find_map(|cut| cut.seq)
+    }
+
+    /// The batch, unless it is empty.
+    pub fn build(self) -> Option<Batch> {
+        let Self { bytes, cuts } = self;
+        (!cuts.is_empty()).then(|| Batch { bytes: bytes.freeze(), cuts: cuts.into() })
+    }
+}
+
+impl Batch {
+    /// Frames in it.
+    pub fn frames(&self) -> usize {
+        self.cuts.len()
+    }
+
+    /// The frames of stored events, with their seqs.
+    pub fn stored(&self) -> impl Iterator<Item = (u64, Bytes)> {
+        let starts = std::iter::once(0).chain(self.cuts.iter().map(|cut| cut.end));
+        starts
+            .zip(self.cuts.iter())
+            .filter_map(|(start, cut)| cut.seq.map(|seq| (seq, self.bytes.slice(start..cut.end))))
+    }
+}
+
+/// How many bytes of the log a socket has taken, counted from the log's beginning. Always at the
+/// end of a frame: of one that is partly written, the rest is the socket's own to write.
 pub type Cursor = u64;
 
 /// See the module.
 #[derive(Debug)]
 pub struct FrameLog {
-    frames: VecDeque<Frame>,
-    bytes: usize,
-    /// The cursor at the first frame held.
-    start: Cursor,
-    /// The newest seq before the first frame held.
+    /// Each with the cursor at its beginning.
+    batches: VecDeque<(Cursor, Batch)>,
+    end: Cursor,
+    /// The newest seq before the first batch held.
     seq_before: u64,
 }
 
 impl FrameLog {
     /// An empty log of a room whose newest event is `last`.
     pub fn new(last: u64) -> Self {
-        Self { frames: VecDeque::new(), bytes: 0, start: 0, seq_before: last }
+        Self { batches: VecDeque::new(), end: 0, seq_before: last }
     }
 
     /// The cursor of a socket that has everything.
     pub fn end(&self) -> Cursor {
-        self.start + self.frames.len() as u64
+        self.end
     }
 
-    /// Appends a frame for all.
-    pub fn push(&mut self, frame: Frame) {
-        self.bytes += frame.bytes.len();
-        self.frames.push_back(frame);
+    /// Appends frames for all.
+    pub fn push(&mut self, batch: Batch) {
+        let start = self.end;
+        self.end += batch.bytes.len() as u64;
+        self.batches.push_back((start, batch));
     }
 
-    /// The frames that a socket at `cursor` has yet to be written.
-    pub fn after(&self, cursor: Cursor) -> impl Iterator<Item = &Frame> {
-        self.frames.range(self.index(cursor)..)
+    /// What a socket at `cursor` has yet to be written.
+    pub fn after(&self, cursor: Cursor) -> impl Iterator<Item = &[u8]> {
+        self.batches_after(cursor).map(|(at, bytes)| &bytes[at..])
+    }
+
+    /// The same, to outlive the log.
+    pub fn shared_after(&self, cursor: Cursor) -> impl Iterator<Item = Bytes> {
+        self.batches_after(cursor).map(|(at, bytes)| bytes.slice(at..))
+    }
+
+    fn batches_after(&self, cursor: Cursor) -> impl Iterator<Item = (usize, &Bytes)> {
+        let first = self.batches.partition_point(|(start, batch)| batch.end(*start) <= cursor);
+        let at = move |start: Cursor| usize::try_from(cursor.saturating_sub(start)).unwrap_or(0);
+        self.batches.range(first..).map(move |(start, batch)| (at(*start), &batch.bytes))
+    }
+
+    /// What is left of the frame that `cursor` is in the middle of.
+    pub fn rest_of_frame(&self, cursor: Cursor) -> Option<Bytes> {
+        let first = self.batches.partition_point(|(start, batch)| batch.end(*start) <= cursor);
+        let (start, batch) = self.batches.get(first)?;
+        let at = usize::try_from(cursor.checked_sub(*start)?).ok()?;
+        let cut = batch.cuts.partition_point(|cut| cut.end <= at);
+        let begins = cut.checked_sub(1).map_or(0, |before| batch.cuts[before].end);
+        (at > begins).then(|| batch.bytes.slice(at..batch.cuts[cut].end))
     }
 
     /// The newest seq that a socket at `cursor` was written.
     pub fn seq_at(&self, cursor: Cursor) -> u64 {
-        let taken = self.frames.range(..self.index(cursor));
-        taken.rev().find_map(|frame| frame.seq).unwrap_or(self.seq_before)
+        let taken = self.batches.iter().rev().flat_map(|(start, batch)| {
+            batch.cuts.iter().rev().filter(move |cut| start + cut.end as u64 <= cursor)
+        });
+        taken.filter_map(|cut| cut.seq).next().unwrap_or(self.seq_before)
     }
 
     /// Forgets what all have taken: every socket is at `slowest` or further.
     pub fn trim(&mut self, slowest: Cursor) {
-        let count = self.index(slowest);
-        for frame in self.frames.drain(..count) {
-            self.bytes -= frame.bytes.len();
-            self.seq_before = frame.seq.unwrap_or(self.seq_before);
-            self.start += 1;
+        while let Some((start, batch)) = self.batches.front()
+            && batch.end(*start) <= slowest
+        {
+            let last = batch.cuts.iter().rev().find_map(|cut| cut.seq);
+            self.seq_before = last.unwrap_or(self.seq_before);
+            self.batches.pop_front();
         }
-        if self.frames.is_empty() {
+        if self.batches.is_empty() {
             // An idle room holds no memory for its busy past.
-            self.frames = VecDeque::new();
+            self.batches = VecDeque::new();
         }
     }
 
-    /// Where sockets must at least be for the log to be within its bounds.
+    /// Where sockets must at least be for the log to be within its bound.
     pub fn bound(&self) -> Cursor {
-        let (mut bytes, mut bound) = (self.bytes, self.start);
-        let mut left = self.frames.len();
-        for frame in &self.frames {
-            if left <= MAX_FRAMES && bytes <= MAX_BYTES {
-                break;
-            }
-            left -= 1;
-            bytes -= frame.bytes.len();
-            bound += 1;
-        }
-        bound
+        self.end.saturating_sub(MAX_BYTES)
     }
+}
 
-    fn index(&self, cursor: Cursor) -> usize {
-        let index = usize::try_from(cursor.saturating_sub(self.start)).unwrap_or(usize::MAX);
-        index.min(self.frames.len())
+impl Batch {
+    fn end(&self, start: Cursor) -> Cursor {
+        start + self.bytes.len() as u64
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    fn frame(seq: Option<u64>, size: usize) -> Frame {
-        Frame { seq, bytes: Bytes::from(vec![0; size]) }
+    fn batch(frames: &[(Option<u64>, usize)]) -> Batch {
+        let mut builder = BatchBuilder::default();
+        frames.iter().for_each(|(seq, size)| builder.push(*seq, &[&"x".repeat(*size)]));
+        builder.build().unwrap()
     }
 
     #[test]
     fn a_socket_takes_frames_in_order_and_knows_its_last_seq() {
         let mut log = FrameLog::new(4);
-        let start = log.end();
-        log.push(frame(None, 1));
-        log.push(frame(Some(7), 1));
-        log.push(frame(None, 1));
-        assert_eq!(log.seq_at(start), 4);
-        assert_eq!(log.seq_at(start + 1), 4);
-        assert_eq!(log.seq_at(start + 3), 7);
-        log.trim(start + 2);
-        assert_eq!((log.seq_at(start + 2), log.after(start + 2).count()), (7, 1));
-        log.trim(log.end());
-        assert_eq!((log.end(), log.seq_at(log.end()), log.bytes), (start + 3, 7, 0));
+        assert_eq!(log.seq_at(log.end()), 4);
+        log.push(batch(&[(None, 1), (Some(7), 1)]));
+        log.push(batch(&[(None, 1)]));
+        // A frame of one character is three bytes.
+        assert_eq!([0, 3, 6, 9].map(|cursor| log.seq_at(cursor)), [4, 4, 7, 7]);
+        assert_eq!(log.after(3).collect::<Vec<_>>(), [b"\x81\x01x", b"\x81\x01x"]);
+        log.trim(6);
+        assert_eq!((log.seq_at(6), log.after(6).count()), (7, 1));
+        log.trim(9);
+        assert_eq!((log.end(), log.seq_at(9), log.after(9).count()), (9, 7, 0));
     }
 
     #[test]
-    fn its_bound_moves_only_when_it_is_too_long_or_too_big() {
+    fn its_bound_moves_only_when_it_is_too_big() {
         let mut log = FrameLog::new(0);
-        (1..=MAX_FRAMES as u64).for_each(|seq| log.push(frame(Some(seq), 1)));
+        log.push(batch(&[(Some(1), 60_000)]));
         assert_eq!(log.bound(), 0);
-        log.push(frame(Some(2_000), 1));
-        assert_eq!(log.bound(), 1);
-        log.push(frame(Some(2_001), MAX_BYTES));
-        assert_eq!(log.bound(), log.end() - 1);
+        (2..20).for_each(|seq| log.push(batch(&[(Some(seq), 60_000)])));
+        assert_eq!(log.bound(), log.end() - MAX_BYTES);
+    }
+
+    proptest! {
+        /// However the network cuts it, what a socket is written is what was pushed.
+        #[test]
+        fn nothing_is_lost_or_doubled_by_partial_writes(
+            sizes in prop::collection::vec(prop::collection::vec(0..300_usize, 1..6), 1..6),
+            writes in prop::collection::vec(1..500_usize, 1..80),
+        ) {
+            let mut log = FrameLog::new(0);
+            let mut expected = Vec::new();
+            for frames in &sizes {
+                let batch = batch(&frames.iter().map(|size| (Some(1), *size)).collect::<Vec<_>>());
+                expected.extend_from_slice(&batch.bytes);
+                log.push(batch);
+            }
+            let (mut cursor, mut written) = (0, Vec::new());
+            for size in writes {
+                let ready: Vec<u8> = log.after(cursor).flatten().copied().take(size).collect();
+                cursor += ready.len() as u64;
+                written.extend_from_slice(&ready);
+                if let Some(rest) = log.rest_of_frame(cursor) {
+                    cursor += rest.len() as u64;
+                    written.extend_from_slice(&rest);
+                }
+                prop_assert!(log.rest_of_frame(cursor).is_none());
+                log.trim(cursor);
+            }
+            log.after(cursor).for_each(|rest| written.extend_from_slice(rest));
+            prop_assert_eq!(written, expected);
+        }
     }
 }

@@ -15,13 +15,14 @@ use std::{cell::RefCell, net::TcpStream, rc::Rc, sync::Arc, time::Duration};
 use bytes::Bytes;
 use protocol::{RoomId, Timestamp, UserId, code::Refusal, event::Done, subject::Revoked};
 use tokio::{
+    runtime::Handle,
     sync::{Notify, mpsc, oneshot},
     task::LocalSet,
 };
 
-pub use self::log::Frame;
+pub use self::log::{Batch, BatchBuilder};
 use self::state::Shard;
-use crate::{bus::Bus, keys::Keys, room::registry::Rooms, session::Rules};
+use crate::{bus::Bus, config::Config, keys::Keys, room::registry::Rooms, session::Rules};
 
 /// Commands that wait for one shard; who sends more waits.
 const INBOX: usize = 4_096;
@@ -62,7 +63,7 @@ pub enum Command {
     /// A room did not take the socket in.
     NotJoined { socket: SocketId, room: RoomId, ack: Option<u64>, refusal: Refusal },
     /// Frames for all sockets in a room.
-    Deliver { room: RoomId, frames: Arc<[Frame]> },
+    Deliver { room: RoomId, batch: Batch },
     /// A room was deleted; its last frame was delivered before.
     RoomClosed { room: RoomId },
     /// Something is no longer valid.
@@ -75,11 +76,10 @@ pub enum Command {
 #[derive(Clone)]
 pub struct Shards(Arc<[mpsc::Sender<Command>]>);
 
-/// What is needed to start the shards, once the inboxes exist.
+/// What the shards' threads are started with, once the inboxes exist.
 pub struct Starter(Vec<mpsc::Receiver<Command>>);
 
-/// What all shards of a gateway share.
-#[derive(Clone)]
+/// What a shard needs; all but `bus` is the whole gateway's.
 pub struct Context {
     pub bus: Bus,
     pub keys: Keys,
@@ -117,20 +117,80 @@ impl Shards {
 }
 
 impl Starter {
-    /// Starts a thread for each shard. Each receiver resolves when its shard has drained.
-    pub fn start(self, context: &Context) -> std::io::Result<Vec<oneshot::Receiver<()>>> {
-        let start = |(index, inbox)| {
-            let context = context.clone();
-            let (ended, drained) = oneshot::channel();
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-            std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
-                LocalSet::new().block_on(&runtime, run(index, context, inbox));
-                // Nobody waits when the gateway was simply dropped.
-                let _ = ended.send(());
-            })?;
-            Ok(drained)
-        };
-        self.0.into_iter().enumerate().map(start).collect()
+    /// Starts the threads. Each has its own connection to NATS, so that what a socket sends, its
+    /// acknowledgement and what a room brings need no other thread.
+    pub async fn open(self, config: &Config) -> anyhow::Result<Vec<Thread>> {
+        let mut threads = Vec::new();
+        for (index, inbox) in self.0.into_iter().enumerate() {
+            threads.push(Thread::start(index, inbox, config.clone()).await?);
+        }
+        Ok(threads)
+    }
+}
+
+/// A shard's thread.
+pub struct Thread {
+    pub runtime: Handle,
+    pub bus: Bus,
+    context: oneshot::Sender<Context>,
+    drained: oneshot::Receiver<()>,
+    release: oneshot::Sender<()>,
+}
+
+/// A shard that serves. Its thread ends after this is dropped.
+pub struct Running {
+    drained: oneshot::Receiver<()>,
+    _release: oneshot::Sender<()>,
+}
+
+impl Thread {
+    async fn start(
+        index: usize,
+        inbox: mpsc::Receiver<Command>,
+        config: Config,
+    ) -> anyhow::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let handle = runtime.handle().clone();
+        let (connected, bus) = oneshot::channel();
+        let (context, begin) = oneshot::channel();
+        let (ended, drained) = oneshot::channel();
+        let (release, released) = oneshot::channel::<()>();
+        std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
+            LocalSet::new().block_on(&runtime, async move {
+                let serve = async {
+                    // Whoever waited for it is gone only when the gateway could not start.
+                    let _ = connected.send(Bus::connect(&config).await);
+                    if let Ok(context) = begin.await {
+                        run(index, context, inbox).await;
+                    }
+                    let _ = ended.send(());
+                    // Rooms on this thread serve the others' sockets too: until it is let go.
+                    std::future::pending::<()>().await;
+                };
+                tokio::select! {
+                    () = serve => {}
+                    _ = released => {}
+                }
+            });
+        })?;
+        Ok(Self { runtime: handle, bus: bus.await??, context, drained, release })
+    }
+
+    /// Lets it serve.
+    pub fn run(self, context: Context) -> Running {
+        // Its thread waits for this.
+        let _ = self.context.send(context);
+        Running { drained: self.drained, _release: self.release }
+    }
+}
+
+impl Running {
+    /// Resolves once no socket is left; later calls at once.
+    pub async fn drained(&mut self) {
+        if !self.drained.is_terminated() {
+            // A shard that ended is drained, however it ended.
+            let _ = (&mut self.drained).await;
+        }
     }
 }
 

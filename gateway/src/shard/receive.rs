@@ -1,6 +1,6 @@
 //! What comes from a socket: bytes, messages, packets, events, in this order and no other.
 
-use std::{rc::Rc, time::Instant};
+use std::{io, rc::Rc, time::Instant};
 
 use protocol::{
     Code,
@@ -10,7 +10,7 @@ use protocol::{
     token::{Access, TokenError},
 };
 use serde::Deserialize;
-use tokio::{net::TcpStream, sync::oneshot};
+use tokio::{io::Interest, net::TcpStream, sync::oneshot};
 
 use super::{
     SocketId, SocketRef,
@@ -31,26 +31,13 @@ const READ_AT_ONCE: usize = 16 * 1024;
 
 /// Reads a socket until it ends.
 pub async fn read(shard: SharedShard, id: SocketId, stream: Rc<TcpStream>) {
-    let mut chunk = Vec::new();
-    loop {
-        if stream.readable().await.is_err() {
+    while stream.readable().await.is_ok() {
+        let read = shard.borrow_mut().read_ready(id, &stream);
+        let Ok(paused) = read else { break };
+        if let Some(resumed) = paused
+            && resumed.await.is_err()
+        {
             break;
-        }
-        // The buffer lives only while there is something to read: idle sockets hold none.
-        chunk.resize(READ_AT_ONCE, 0);
-        match stream.try_read(&mut chunk) {
-            Ok(0) => break,
-            Ok(count) => {
-                let paused = shard.borrow_mut().on_readable(id, &chunk[..count]);
-                chunk = Vec::new();
-                if let Some(resumed) = paused
-                    && resumed.await.is_err()
-                {
-                    break;
-                }
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => chunk = Vec::new(),
-            Err(_) => break,
         }
     }
     shard.borrow_mut().remove(id);
@@ -62,6 +49,32 @@ struct Auth {
 }
 
 impl Shard {
+    /// Reads what is there, into the buffer that all sockets of the shard share.
+    fn read_ready(
+        &mut self,
+        id: SocketId,
+        stream: &TcpStream,
+    ) -> io::Result<Option<oneshot::Receiver<()>>> {
+        let mut chunk = std::mem::take(&mut self.chunk);
+        chunk.resize(READ_AT_ONCE, 0);
+        let outcome = match stream.try_read(&mut chunk) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                if count < chunk.len() {
+                    // The socket is empty: epoll(7) says so for a short read. Asking again would
+                    // cost another read for every message.
+                    let empty = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+                    let _ = stream.try_io(Interest::READABLE, empty);
+                }
+                Ok(self.on_readable(id, &chunk[..count]))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(error),
+        };
+        self.chunk = chunk;
+        outcome
+    }
+
     fn on_readable(&mut self, id: SocketId, bytes: &[u8]) -> Option<oneshot::Receiver<()>> {
         self.on_bytes(id, bytes);
         let socket = self.socket(id)?;

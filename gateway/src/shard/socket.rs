@@ -40,6 +40,8 @@ pub struct Place {
     /// The room's key in the shard.
     pub room: usize,
     pub cursor: Cursor,
+    /// Its index among the room's members.
+    pub slot: usize,
 }
 
 /// What a flush came to.
@@ -123,15 +125,16 @@ impl Socket {
     }
 
     /// Writes all that is ready, as much at once as the peer takes.
-    pub fn flush(&mut self, rooms: &Slab<LocalRoom>) -> Flushed {
+    pub fn flush(&mut self, rooms: &Slab<LocalRoom>, writes: &metrics::Counter) -> Flushed {
         if self.outbox_bytes > OUTBOX_AT_MOST {
             return Flushed::Broken;
         }
         loop {
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let ready = self.outbox.iter().chain(self.places.iter().flat_map(|place| {
+            let ready = self.outbox.iter().map(|frame| &**frame);
+            let ready = ready.chain(self.places.iter().flat_map(|place| {
                 let room = rooms.get(place.room).into_iter();
-                room.flat_map(|room| room.log.after(place.cursor)).map(|frame| &frame.bytes)
+                room.flat_map(|room| room.log.after(place.cursor))
             }));
             let count = slices
                 .iter_mut()
@@ -139,20 +142,25 @@ impl Socket {
                 .map(|(slice, bytes)| *slice = IoSlice::new(bytes))
                 .count();
             if count == 0 {
-                if self.outbox.capacity() > SLICES {
-                    self.outbox = VecDeque::new();
-                }
-                return Flushed::All;
+                break;
             }
+            let size: usize = slices[..count].iter().map(|slice| slice.len()).sum();
             match self.stream.try_write_vectored(&slices[..count]) {
                 Ok(written) => {
-                    metrics::counter!("gateway_writes_total").increment(1);
+                    writes.increment(1);
                     self.advance(written, rooms);
+                    if written == size && count < SLICES {
+                        break;
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Blocked,
                 Err(_) => return Flushed::Broken,
             }
         }
+        if self.outbox.capacity() > SLICES {
+            self.outbox = VecDeque::new();
+        }
+        Flushed::All
     }
 
     /// Notes that `written` bytes are out, in the order in which [`Self::flush`] gave them.
@@ -169,22 +177,22 @@ impl Socket {
                 self.outbox.pop_front();
             }
         }
+        let mut written = written as u64;
         for place in &mut self.places {
             let Some(room) = rooms.get(place.room) else { continue };
-            for frame in room.log.after(place.cursor) {
-                if written == 0 {
-                    return;
-                }
-                place.cursor += 1;
-                if written < frame.bytes.len() {
-                    // The rest of a frame that is partly out goes before everything else.
-                    let rest = frame.bytes.slice(written..);
-                    self.outbox_bytes += rest.len();
-                    self.outbox.push_front(rest);
-                    return;
-                }
-                written -= frame.bytes.len();
+            let taken = written.min(room.log.end() - place.cursor);
+            place.cursor += taken;
+            written -= taken;
+            if written > 0 {
+                continue;
             }
+            // The rest of a frame that is partly out goes before everything else.
+            if let Some(rest) = room.log.rest_of_frame(place.cursor) {
+                place.cursor += rest.len() as u64;
+                self.outbox_bytes += rest.len();
+                self.outbox.push_front(rest);
+            }
+            return;
         }
     }
 }

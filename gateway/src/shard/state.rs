@@ -31,7 +31,45 @@ pub struct LocalRoom {
     pub id: RoomId,
     pub log: FrameLog,
     pub members: Vec<SocketId>,
+    /// Members that take no more for now. Without any, all have all after a turn's flush.
+    pub(super) blocked: usize,
     pub(super) dirty: bool,
+    /// Frames since the sockets were last told to be written.
+    pub(super) pending: usize,
+    /// The last time, there was more than one.
+    pub(super) busy: bool,
+    /// Its frames wait a moment for more.
+    pub(super) held: bool,
+}
+
+impl LocalRoom {
+    fn new(id: RoomId, last: u64) -> Self {
+        Self {
+            id,
+            log: FrameLog::new(last),
+            members: Vec::new(),
+            blocked: 0,
+            dirty: false,
+            pending: 0,
+            busy: false,
+            held: false,
+        }
+    }
+}
+
+/// What is counted for every delivery, looked up once.
+pub(super) struct Meters {
+    pub deliveries: metrics::Counter,
+    pub writes: metrics::Counter,
+}
+
+impl Meters {
+    fn new() -> Self {
+        Self {
+            deliveries: metrics::counter!("gateway_deliveries_total"),
+            writes: metrics::counter!("gateway_writes_total"),
+        }
+    }
 }
 
 /// See the module.
@@ -48,6 +86,9 @@ pub struct Shard {
     pub(super) flush: Rc<Notify>,
     pub(super) clock: Clock,
     pub(super) draining: Option<Draining>,
+    pub(super) meters: Meters,
+    /// What is being read; idle sockets hold no buffer.
+    pub(super) chunk: Vec<u8>,
     /// Commands that a room's mailbox had no place for, sent again at the next tick.
     unsent: Vec<(RoomId, RoomCommand)>,
 }
@@ -68,6 +109,8 @@ impl Shard {
                 flush,
                 clock: Clock::new(),
                 draining: None,
+                meters: Meters::new(),
+                chunk: Vec::new(),
                 unsent: Vec::new(),
             })
         })
@@ -99,7 +142,7 @@ impl Shard {
                 }
                 self.acknowledge(socket, ack, Err(refusal));
             }
-            Command::Deliver { room, frames } => self.deliver(room, &frames),
+            Command::Deliver { room, batch } => self.deliver(room, batch),
             Command::RoomClosed { room } => self.room_closed(room),
             Command::Revoked(revoked) => self.on_revoked(revoked),
             Command::Drain { deadline, within } => self.drain(deadline, within),
@@ -122,14 +165,15 @@ impl Shard {
         if !stays {
             return self.tell_room(room, RoomCommand::Leave { shard: self.index, user });
         }
-        let key = *self.room_keys.entry(room).or_insert_with(|| {
-            let log = FrameLog::new(last);
-            self.rooms.insert(LocalRoom { id: room, log, members: Vec::new(), dirty: false })
-        });
-        let cursor = self.rooms[key].log.end();
-        self.rooms[key].members.push(id);
-        if let Some(socket) = self.socket(id) {
-            socket.places.push(Place { room: key, cursor });
+        let rooms = &mut self.rooms;
+        let key =
+            *self.room_keys.entry(room).or_insert_with(|| rooms.insert(LocalRoom::new(room, last)));
+        let local = &mut self.rooms[key];
+        let (cursor, slot) = (local.log.end(), local.members.len());
+        local.members.push(id);
+        if let Some(socket) = self.sockets.get_mut(id.index as usize) {
+            local.blocked += usize::from(socket.blocked);
+            socket.places.push(Place { room: key, cursor, slot });
             replay.into_iter().for_each(|frame| socket.push(frame));
         }
         self.acknowledge(id, ack, Ok(done));
@@ -161,10 +205,19 @@ impl Shard {
         let Some(&key) = self.room_keys.get(&room) else { return };
         let Some(socket) = self.socket(id) else { return };
         let Some(index) = socket.places.iter().position(|place| place.room == key) else { return };
-        socket.places.swap_remove(index);
+        let place = socket.places.swap_remove(index);
         let user = socket.session().map(|session| session.user());
+        let blocked = socket.blocked;
         let local = &mut self.rooms[key];
-        local.members.retain(|member| *member != id);
+        local.blocked -= usize::from(blocked);
+        local.members.swap_remove(place.slot);
+        // The last member took the place of this one.
+        if let Some(moved) = local.members.get(place.slot)
+            && let Some(moved) = self.sockets.get_mut(moved.index as usize)
+            && let Some(moved) = moved.places.iter_mut().find(|moved| moved.room == key)
+        {
+            moved.slot = place.slot;
+        }
         if local.members.is_empty() {
             self.rooms.remove(key);
             self.room_keys.remove(&room);
