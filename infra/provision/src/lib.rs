@@ -16,40 +16,75 @@ use service::{
     nats::{self, NatsConfig},
 };
 
-/// What there is to provision.
+/// What can be provisioned by itself, where somebody else looks after the rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// The schema.
+    Database,
+    /// Streams, consumers, key-value buckets.
+    Nats,
+    /// The bucket, its CORS rules and its lifecycle.
+    Storage,
+}
+
+/// What there is to provision; a part that is none is left alone.
 #[derive(Debug, Clone)]
 pub struct Config {
-    pub database: DatabaseConfig,
-    pub nats: NatsConfig,
-    pub shards: Shards,
-    pub storage: StorageConfig,
-    /// `ALLOWED_ORIGINS`: pages of these origins may upload to the bucket.
-    pub origins: Vec<String>,
+    database: Option<DatabaseConfig>,
+    streams: Option<StreamsConfig>,
+    storage: Option<(StorageConfig, Vec<String>)>,
+}
+
+#[derive(Debug, Clone)]
+struct StreamsConfig {
+    nats: NatsConfig,
+    shards: Shards,
     /// `STREAM_MAX_BYTES`: what a stream may hold before it takes no more. NATS reserves it.
-    pub stream_bytes: i64,
+    stream_bytes: i64,
     /// `NATS_REPLICAS`: 3 in production.
-    pub replicas: usize,
+    replicas: usize,
 }
 
 /// Below the 16 GB that infra/nats/nats.conf lets all streams take together.
 const STREAM_BYTES: i64 = 8 * 1024 * 1024 * 1024;
 
 impl Config {
-    /// Reads everything; faults are in `env`.
+    /// Reads what all parts need; faults are in `env`.
     pub fn from_env(env: &mut Env<'_>) -> Option<Self> {
-        let database = DatabaseConfig::from_env(env);
+        Self::of_parts(&[Part::Database, Part::Nats, Part::Storage], env)
+    }
+
+    /// Reads what these parts need; faults are in `env`.
+    pub fn of_parts(parts: &[Part], env: &mut Env<'_>) -> Option<Self> {
+        // All are read before the first fault ends it, so that all faults are told at once.
+        let [database, streams, storage] =
+            [Part::Database, Part::Nats, Part::Storage].map(|part| parts.contains(&part));
+        let database = database.then(|| DatabaseConfig::from_env(env));
+        let streams = streams.then(|| StreamsConfig::from_env(env));
+        let storage = storage.then(|| {
+            // `ALLOWED_ORIGINS`: pages of these origins may upload to the bucket.
+            let origins = env.or("ALLOWED_ORIGINS", List::default()).0;
+            Some((StorageConfig::from_env(env)?, origins))
+        });
+        Some(Self { database: flat(database)?, streams: flat(streams)?, storage: flat(storage)? })
+    }
+}
+
+/// Fails only where a part is wanted and its configuration is not there.
+fn flat<T>(wanted: Option<Option<T>>) -> Option<Option<T>> {
+    match wanted {
+        None => Some(None),
+        Some(read) => read.map(Some),
+    }
+}
+
+impl StreamsConfig {
+    fn from_env(env: &mut Env<'_>) -> Option<Self> {
         let nats = NatsConfig::from_env(env, "provision");
-        let storage = StorageConfig::from_env(env);
         let shards = shards(env);
-        Some(Self {
-            origins: env.or("ALLOWED_ORIGINS", List::default()).0,
-            stream_bytes: env.or("STREAM_MAX_BYTES", STREAM_BYTES),
-            replicas: env.or("NATS_REPLICAS", 1),
-            database: database?,
-            nats: nats?,
-            storage: storage?,
-            shards: shards?,
-        })
+        let stream_bytes = env.or("STREAM_MAX_BYTES", STREAM_BYTES);
+        let replicas = env.or("NATS_REPLICAS", 1);
+        Some(Self { nats: nats?, shards: shards?, stream_bytes, replicas })
     }
 }
 
@@ -86,12 +121,19 @@ fn report(thing: &str, outcome: Outcome) {
 
 /// Does all of it, in the order in which parts need each other.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    let database = Database::connect(config.database.0.expose_secret()).await?;
-    let (before, now) = db::migrate(&database).await?;
-    report("schema", Outcome::of(Some(before).filter(|before| *before > 0).as_ref(), &now));
-    database.close().await;
-    let client = nats::connect(&config.nats, |_| {}).await?;
-    streams::provision(&client, &config).await?;
-    let storage = Storage::connect(&config.storage).await?;
-    bucket::provision(&storage, &config.origins).await
+    if let Some(database) = &config.database {
+        let database = Database::connect(database.0.expose_secret()).await?;
+        let (before, now) = db::migrate(&database).await?;
+        report("schema", Outcome::of(Some(before).filter(|before| *before > 0).as_ref(), &now));
+        database.close().await;
+    }
+    if let Some(streams) = &config.streams {
+        let client = nats::connect(&streams.nats, |_| {}).await?;
+        streams::provision(&client, streams).await?;
+    }
+    if let Some((storage, origins)) = &config.storage {
+        let storage = Storage::connect(storage).await?;
+        bucket::provision(&storage, origins).await?;
+    }
+    Ok(())
 }

@@ -18,7 +18,7 @@ use protocol::{
     subject::{ARCHIVE_CONSUMER, FILES_BUCKET, REVOKED_BUCKET, Shard},
 };
 
-use crate::{Config, Outcome, report};
+use crate::{Outcome, StreamsConfig, report};
 
 /// Longer than any token that a revocation is for can live.
 const REVOKED_FOR: Duration = Duration::from_secs(3600);
@@ -32,7 +32,7 @@ const UNACKNOWLEDGED: i64 = 2_000;
 const ACKNOWLEDGE_WITHIN: Duration = Duration::from_secs(30);
 
 /// Brings NATS to what this version needs.
-pub async fn provision(client: &Client, config: &Config) -> anyhow::Result<()> {
+pub async fn provision(client: &Client, config: &StreamsConfig) -> anyhow::Result<()> {
     let context = jetstream::new(client.clone());
     for shard in config.shards.all() {
         let wanted = stream(shard, config);
@@ -74,7 +74,7 @@ async fn consumer(context: &Context, stream: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn stream(shard: Shard, config: &Config) -> StreamConfig {
+fn stream(shard: Shard, config: &StreamsConfig) -> StreamConfig {
     StreamConfig {
         name: shard.stream(),
         description: Some("What happened in the rooms of one shard".into()),
