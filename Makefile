@@ -66,12 +66,22 @@ lint: setup-lint web ## formatting, clippy, rustdoc, licences and origins of wha
 advisories: setup-lint ## known holes in what we use; fetches their list, so it needs the internet
 	cargo deny $(LOCKED) check advisories
 
+.PHONY: bench
+bench: setup-bench bench/peers/node_modules/.package-lock.json ## measure the gateway and its peers side by side (ARGS="--alone --only fanout")
+	cargo build $(LOCKED) --release -p gateway -p provision -p bench
+	target/release/bench run $(ARGS)
+
+# The peers on Node: socket.io with its Redis adapter, and ws.
+bench/peers/node_modules/.package-lock.json: bench/peers/package.json bench/peers/package-lock.json
+	npm ci --prefix bench/peers --no-audit --no-fund
+	@touch $@
+
 .PHONY: ci
 ci: setup-ci lint test ## what CI runs: lint and test
 
 # Silent and done in a fraction of a second when nothing is missing.
-.PHONY: setup-run setup-test setup-lint setup-ci setup-web
-setup-run setup-test setup-lint setup-ci setup-web:
+.PHONY: setup-run setup-test setup-lint setup-ci setup-web setup-bench
+setup-run setup-test setup-lint setup-ci setup-web setup-bench:
 	@infra/setup.sh $(@:setup-%=%)
 
 # --- cleaning ---------------------------------------------------------------------------------------------------------
@@ -79,7 +89,7 @@ setup-run setup-test setup-lint setup-ci setup-web:
 .PHONY: clean
 clean: ## remove what was built; keeps the data of `make run` (.local) and the tools (.tools)
 	cargo clean
-	rm -rf web/node_modules web/*/node_modules web/*/dist tests/node/node_modules
+	rm -rf web/node_modules web/*/node_modules web/*/dist tests/node/node_modules bench/peers/node_modules
 
 .PHONY: clean-tools
 clean-tools: ## remove what setup brought into .tools; the next `make` brings it again

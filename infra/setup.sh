@@ -6,6 +6,7 @@
 #   infra/setup.sh test        the same and PostgreSQL's server programs and Chromium
 #   infra/setup.sh lint        Rust, a C compiler, Node and npm, cargo-deny
 #   infra/setup.sh ci          all of these
+#   infra/setup.sh bench       what `run` needs and Redis, for a peer that is measured; Linux only
 #   infra/setup.sh web         Node and npm alone
 #   infra/setup.sh nats-path   print the nats-server to use; gets nothing
 #
@@ -97,7 +98,7 @@ apt_install() { # apt_install WHAT package…
         quietly as_root apt-get -o DPkg::Lock::Timeout=300 update || failed "apt-get update failed; $what needs it"
         apt_updated=1
     fi
-    quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install \
+    quietly as_root env DEBIAN_FRONTEND=noninteractive ${RUNLEVEL:+"RUNLEVEL=$RUNLEVEL"} apt-get -o DPkg::Lock::Timeout=300 install \
         --yes --no-install-recommends "$@" || failed "apt-get could not install $what"
 }
 
@@ -249,6 +250,21 @@ need_cargo_deny() {
     hash -r
 }
 
+# --- what the measurements need -----------------------------------------------------------------------------------
+
+need_linux() {
+    [ "$(uname -s)" = Linux ] || die 'the measurements pin processes and read /proc: they run on Linux only'
+    has taskset || apt_install 'taskset (it pins what is measured to a core)' util-linux
+}
+
+need_redis() {
+    has redis-server && return
+    say 'Redis is missing (socket.io on two processes is measured with it): getting it'
+    # RUNLEVEL=1 keeps the package from starting a service of its own.
+    RUNLEVEL=1 apt_install Redis redis-server
+    hash -r
+}
+
 need_for_run() {
     need_cargo
     need_cc
@@ -275,13 +291,18 @@ ci)
     need_chromium
     need_cargo_deny
     ;;
+bench)
+    need_linux
+    need_for_run
+    need_redis
+    ;;
 web) need_node ;;
 nats-path)
     find_nats || die "no nats-server $NATS_MIN or newer yet: infra/setup.sh run gets one"
     printf '%s\n' "$nats"
     ;;
 *)
-    printf 'usage: infra/setup.sh run|test|lint|ci|web|nats-path (its head says what each is for)\n' >&2
+    printf 'usage: infra/setup.sh run|test|lint|ci|bench|web|nats-path (its head says what each is for)\n' >&2
     exit 2
     ;;
 esac

@@ -1,0 +1,273 @@
+//! The sections of a run, in order.
+
+use anyhow::Context as _;
+
+use crate::{
+    identity::Identity,
+    process::pin_self,
+    results::{Hops, Loaded, Results, Row},
+    scenarios::{Fanout, fanout, idle, join_storm, open_loop, replay_storm},
+    servers::{ALL, Kind, OTHERS, Server},
+};
+
+/// What can be measured by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Section {
+    /// One room of 1,000, by messages in flight and size.
+    Fanout,
+    /// 100 rooms of 10.
+    Rooms,
+    /// Cost per delivery by members and by rooms.
+    Flat,
+    /// Latency of one room of 1,000 at shares of the maximum.
+    Loaded,
+    /// Acknowledgements beside a bare JetStream publish.
+    Acknowledgement,
+    /// Delivery across two gateways beside a bare publish and core hop.
+    Across,
+    /// 10,000 sockets that do nothing.
+    Idle,
+    /// 5,000 at once.
+    Join,
+    /// 1,000 come back to 200 missed messages each.
+    Replay,
+    /// 200 sockets send as fast as they are acknowledged.
+    Send,
+}
+
+const FANOUT_PEERS: [Kind; 8] = [
+    Kind::Gateway,
+    Kind::SocketIo,
+    Kind::SocketIoRedis2,
+    Kind::Ws,
+    Kind::Socketioxide,
+    Kind::Floor,
+    Kind::NatsCore,
+    Kind::Gateway2,
+];
+const MEMBERS: usize = 1_000;
+const SIZE: usize = 100;
+/// What the gateway is to hold; its latency is looked at with half of it.
+const SENDS_TO_HOLD: f64 = 15_000.0;
+
+struct Suite<'a> {
+    identity: Identity,
+    alone: bool,
+    seconds: f64,
+    results: &'a mut Results,
+}
+
+/// Measures sections, one after the other; what was measured is saved after each.
+pub fn run(
+    sections: &[Section],
+    alone: bool,
+    seconds: f64,
+    results: &mut Results,
+) -> anyhow::Result<()> {
+    // Before the keys are made: their threads, if any, are to be pinned too.
+    pin_self(OTHERS)?;
+    results.machine = machine();
+    let identity = Identity::new(10_000, 10_100)?;
+    let mut suite = Suite { identity, alone, seconds, results };
+    for section in sections {
+        eprintln!("{section:?}");
+        suite.section(*section).with_context(|| format!("in the section {section:?}"))?;
+        suite.results.save()?;
+    }
+    Ok(())
+}
+
+impl Suite<'_> {
+    fn section(&mut self, section: Section) -> anyhow::Result<()> {
+        match section {
+            Section::Fanout => self.fanout(),
+            Section::Rooms => self.rooms(),
+            Section::Flat => self.flat(),
+            Section::Loaded => self.loaded(),
+            Section::Acknowledgement => self.acknowledgement(),
+            Section::Across => self.across(),
+            Section::Idle => self.idle(),
+            Section::Join => self.join(),
+            Section::Replay => self.replay(),
+            Section::Send => self.send(),
+        }
+    }
+
+    fn peers<'k>(&self, kinds: &'k [Kind]) -> &'k [Kind] {
+        if self.alone { &kinds[..1] } else { kinds }
+    }
+
+    /// Every measurement has a server of its own, and rooms that nobody was in.
+    fn measure(&self, kind: Kind, plan: Fanout) -> anyhow::Result<Row> {
+        let server = Server::start(kind, &self.identity)?;
+        let sample = fanout(&server, &self.identity.elsewhere(), plan)
+            .with_context(|| kind.title().to_owned())?;
+        let Fanout { rooms, members, in_flight, size, .. } = plan;
+        eprintln!(
+            "  {:24} {rooms:5} × {members:5}, {in_flight:3} in flight, {size:4} B: {:9.0} deliveries/CPU-s, \
+             {:.3} writes each, p50 {:.0} µs, p99 {:.0} µs",
+            kind.title(),
+            sample.per_cpu_second(),
+            sample.writes_per_delivery(),
+            sample.delivery.p50,
+            sample.delivery.p99,
+        );
+        Ok(Row { kind, rooms, members, in_flight, size, sample })
+    }
+
+    fn fanout(&mut self) -> anyhow::Result<()> {
+        self.results.fanout.clear();
+        for (size, kinds) in [(SIZE, &FANOUT_PEERS[..]), (1_024, &FANOUT_PEERS[..6])] {
+            for in_flight in [1, 4, 32] {
+                for &kind in self.peers(kinds) {
+                    let plan = Fanout::new(1, MEMBERS, in_flight, size, self.seconds);
+                    let row = self.measure(kind, plan)?;
+                    self.results.fanout.push(row);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn rooms(&mut self) -> anyhow::Result<()> {
+        self.results.rooms.clear();
+        for &kind in self.peers(&FANOUT_PEERS[..6]) {
+            let row = self.measure(kind, Fanout::new(100, 10, 100, SIZE, self.seconds))?;
+            self.results.rooms.push(row);
+        }
+        Ok(())
+    }
+
+    fn flat(&mut self) -> anyhow::Result<()> {
+        self.results.flat.clear();
+        for members in [100, 1_000, 10_000] {
+            for &kind in self.peers(&[Kind::Gateway, Kind::Floor]) {
+                let row = self.measure(kind, Fanout::new(1, members, 1, SIZE, self.seconds))?;
+                self.results.flat.push(row);
+            }
+        }
+        for rooms in [10, 100, 1_000, 10_000] {
+            let sockets = (rooms * 10).min(10_000);
+            let plan = Fanout { sockets, ..Fanout::new(rooms, 10, 10, SIZE, self.seconds) };
+            for &kind in self.peers(&[Kind::Gateway, Kind::Floor]) {
+                // The floor knows one room a socket.
+                if kind == Kind::Gateway || rooms < sockets {
+                    let row = self.measure(kind, plan)?;
+                    self.results.flat.push(row);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn loaded(&mut self) -> anyhow::Result<()> {
+        self.results.loaded.clear();
+        for &kind in self.peers(&[Kind::Gateway, Kind::SocketIo, Kind::Floor]) {
+            let plan = Fanout::new(1, MEMBERS, 4, SIZE, self.seconds);
+            let sample = self.measure(kind, plan)?.sample;
+            let maximum = sample.deliveries as f64 / sample.seconds / MEMBERS as f64;
+            for percent in [20, 50, 80] {
+                let server = Server::start(kind, &self.identity)?;
+                let rate = maximum * percent as f64 / 100.0;
+                let sample = open_loop(&server, &self.identity.elsewhere(), plan, rate)?;
+                eprintln!("  {:24} {percent}% ({rate:.0}/s): {:?}", kind.title(), sample.delivery);
+                self.results.loaded.push(Loaded { kind, percent, rate, sample });
+            }
+        }
+        Ok(())
+    }
+
+    /// One message at a time through `kind`, and bare, at `rate`.
+    fn hops(&self, kind: Kind, rate: f64) -> anyhow::Result<Hops> {
+        let server = Server::start_on(kind, &self.identity, ALL)?;
+        let plan = Fanout::new(1, 2, 1, SIZE, self.seconds);
+        let ours = open_loop(&server, &self.identity.elsewhere(), plan, rate)?;
+        let bare = open_loop(&server.jetstream()?, &self.identity.elsewhere(), plan, rate)?;
+        let floor = Server::start_on(Kind::Floor, &self.identity, ALL)?;
+        let hop = open_loop(&floor, &self.identity.elsewhere(), plan, rate)?;
+        eprintln!("  hop {:?} {:?}", hop.acknowledgement, hop.delivery);
+        eprintln!("  at {rate:.0}/s: ours {:?} {:?}", ours.acknowledgement, ours.delivery);
+        eprintln!("  alone {:?} {:?}", bare.acknowledgement, bare.delivery);
+        Ok(Hops { rate, ours, bare, hop })
+    }
+
+    fn acknowledgement(&mut self) -> anyhow::Result<()> {
+        pin_self(ALL)?;
+        self.results.acknowledgement = Some(self.hops(Kind::Gateway, 200.0)?);
+        pin_self(OTHERS)
+    }
+
+    fn across(&mut self) -> anyhow::Result<()> {
+        self.results.across.clear();
+        pin_self(ALL)?;
+        let plan = Fanout::new(1, 2, 16, SIZE, self.seconds);
+        let server = Server::start_on(Kind::Gateway2, &self.identity, ALL)?;
+        let sample = fanout(&server, &self.identity.elsewhere(), plan)?;
+        drop(server);
+        let maximum = sample.acknowledged as f64 / sample.seconds;
+        for rate in [200.0, maximum / 2.0] {
+            let hops = self.hops(Kind::Gateway2, rate)?;
+            self.results.across.push(hops);
+        }
+        pin_self(OTHERS)
+    }
+
+    fn idle(&mut self) -> anyhow::Result<()> {
+        self.results.idle.clear();
+        let kinds = [Kind::Gateway, Kind::SocketIo, Kind::Ws, Kind::Socketioxide, Kind::Floor];
+        for &kind in self.peers(&kinds) {
+            let server = Server::start(kind, &self.identity)?;
+            let idle = idle(&server, &self.identity, 10_000)?;
+            eprintln!("  {:24} {idle:?}", kind.title());
+            self.results.idle.push((kind, idle));
+        }
+        Ok(())
+    }
+
+    fn join(&mut self) -> anyhow::Result<()> {
+        self.results.join.clear();
+        for rooms in [1, 50] {
+            for &kind in self.peers(&[Kind::Gateway, Kind::SocketIo, Kind::Socketioxide]) {
+                let server = Server::start(kind, &self.identity)?;
+                let storm = join_storm(&server, &self.identity.elsewhere(), 5_000, rooms)?;
+                eprintln!("  {:24} {rooms} rooms: {storm:?}", kind.title());
+                self.results.join.push((kind, rooms, storm));
+            }
+        }
+        Ok(())
+    }
+
+    fn replay(&mut self) -> anyhow::Result<()> {
+        let server = Server::start(Kind::Gateway, &self.identity)?;
+        let storm = replay_storm(&server, &self.identity.elsewhere(), MEMBERS, 200)?;
+        eprintln!("  {storm:?}");
+        self.results.replay = Some(storm);
+        Ok(())
+    }
+
+    fn send(&mut self) -> anyhow::Result<()> {
+        pin_self(ALL)?;
+        self.results.send.clear();
+        let plan = Fanout::new(200, 1, 200 * 16, SIZE, self.seconds);
+        let start = || Server::start_on(Kind::Gateway, &self.identity, ALL);
+        let sample = fanout(&start()?, &self.identity.elsewhere(), plan)?;
+        let maximum = sample.acknowledged as f64 / sample.seconds;
+        eprintln!("  {maximum:.0} acknowledged/s: {:?}", sample.acknowledgement);
+        let row = |percent, rate, sample| Loaded { kind: Kind::Gateway, percent, rate, sample };
+        self.results.send.push(row(100, maximum, sample));
+        let rate = SENDS_TO_HOLD / 2.0;
+        let sample = open_loop(&start()?, &self.identity.elsewhere(), plan, rate)?;
+        eprintln!("  at {rate}/s: {:?}", sample.acknowledgement);
+        self.results.send.push(row(50, rate, sample));
+        pin_self(OTHERS)
+    }
+}
+
+/// What it was measured on.
+fn machine() -> String {
+    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let cores = text.lines().filter(|line| line.starts_with("processor")).count();
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    format!("{} × {cores}, Linux {}", model.map_or("unknown", |(_, model)| model), kernel.trim())
+}
