@@ -1,0 +1,53 @@
+//! Whose request it is, seen through the proxies in front.
+
+use std::net::{IpAddr, SocketAddr};
+
+use axum::http::HeaderMap;
+
+/// The header that proxies append the address to which they were asked by.
+const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// The client's address. `trusted_hops` is how many proxies of ours are in front: of the addresses in
+/// `X-Forwarded-For`, only the last so many were written by them; whatever is before those, the
+/// client may have made up. With 0 the header counts for nothing.
+pub fn address(headers: &HeaderMap, peer: SocketAddr, trusted_hops: usize) -> IpAddr {
+    let Some(nth) = trusted_hops.checked_sub(1) else { return peer.ip() };
+    let forwarded = headers.get_all(FORWARDED_FOR);
+    let lines: Vec<&str> = forwarded.iter().filter_map(|line| line.to_str().ok()).collect();
+    let from_the_end = lines.iter().rev().flat_map(|line| line.rsplit(','));
+    // A shorter list than our proxies write did not come through them.
+    from_the_end.map(str::trim).nth(nth).and_then(parse).unwrap_or(peer.ip())
+}
+
+/// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`
+fn parse(text: &str) -> Option<IpAddr> {
+    let with_port = || text.parse::<SocketAddr>().ok().map(|address| address.ip());
+    text.parse().ok().or_else(with_port)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderName, HeaderValue};
+
+    use super::*;
+
+    fn address_of(lines: &[&str], hops: usize) -> String {
+        let name = HeaderName::from_static(FORWARDED_FOR);
+        let headers: HeaderMap =
+            lines.iter().map(|line| (name.clone(), HeaderValue::from_str(line).unwrap())).collect();
+        address(&headers, "10.0.0.9:1234".parse().unwrap(), hops).to_string()
+    }
+
+    #[test]
+    fn only_what_our_proxies_wrote_is_believed() {
+        assert_eq!(address_of(&["203.0.113.7"], 0), "10.0.0.9");
+        assert_eq!(address_of(&["203.0.113.7"], 1), "203.0.113.7");
+        assert_eq!(address_of(&["1.1.1.1, 203.0.113.7"], 1), "203.0.113.7");
+        assert_eq!(address_of(&["1.1.1.1, 203.0.113.7, 10.0.0.1"], 2), "203.0.113.7");
+        assert_eq!(address_of(&["1.1.1.1", "203.0.113.7, 10.0.0.1"], 2), "203.0.113.7");
+        assert_eq!(address_of(&["[2001:db8::1]:443"], 1), "2001:db8::1");
+        for (lines, hops) in [(&["203.0.113.7"][..], 2), (&[], 1), (&["nonsense"], 1)] {
+            assert_eq!(address_of(lines, hops), "10.0.0.9");
+        }
+    }
+}
