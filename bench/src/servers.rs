@@ -193,6 +193,7 @@ impl Server {
                 ("LIMIT_EVENT_RATE", "0".to_owned()),
                 ("LIMIT_EVENT_BURST", "0".to_owned()),
                 ("LIMIT_SOCKETS_PER_ADDRESS", "0".to_owned()),
+                ("LIMIT_SOCKETS_PER_USER", "0".to_owned()),
                 ("ALLOWED_ORIGINS", "*".to_owned()),
                 ("RUST_LOG", std::env::var("RUST_LOG").unwrap_or("warn".to_owned())),
                 ("METRICS_LISTEN", "127.0.0.1:0".to_owned()),

@@ -6,19 +6,19 @@ use async_nats::{Client, Event, Subscriber, jetstream};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use protocol::{
-    FileId, RoomId, Timestamp,
-    stored::{FileRef, Position, StoredEvent},
+    FileId, RoomId, Timestamp, UserId,
+    stored::{FileRef, Position, ReadMark, StoredEvent},
     subject::{self, Revoked},
 };
 use service::{
     nats,
-    roomlog::{Appended, LogError, RoomLog},
+    roomlog::{Appended, LogError, Pending, RoomLog},
     trace::TraceParent,
 };
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::Config, revoked::RevokedSet};
+use crate::{config::Config, revoked::RevokedSet, room::live::Live};
 
 /// The watch of the revocations is tried again after this.
 const WATCH_AGAIN_AFTER: Duration = Duration::from_millis(500);
@@ -100,6 +100,26 @@ impl Bus {
         subscribed.map_err(|error| LogError::Unavailable(error.to_string().into()))
     }
 
+    /// Tells all gateways with sockets in the room; lost when NATS is away.
+    pub async fn tell(&self, room: RoomId, live: &Live) {
+        if let Ok(payload) = serde_json::to_vec(live) {
+            self.publish_live(subject::live(room), payload.into()).await;
+        }
+    }
+
+    /// Queues how far a user has read a room. Only the furthest counts, so a repeated one is harmless.
+    pub async fn store_read(
+        &self,
+        room: RoomId,
+        user: UserId,
+        seq: u64,
+    ) -> Result<Pending, LogError> {
+        let id = format!("read:{user}:{room}:{seq}");
+        let payload = ReadMark { seq }.encode().into();
+        let subject = subject::read(self.log.shards(), room, user);
+        self.log.publish(subject, &id, payload, None).await
+    }
+
     /// Sends what is not stored; lost when nobody listens or NATS is away.
     pub async fn publish_live(&self, subject: String, payload: Bytes) {
         if let Err(error) = self.client.publish(subject, payload).await {
@@ -124,11 +144,11 @@ impl Bus {
         }
     }
 
-    /// When the event at `seq` happened, for the answer to a repeated send.
-    pub async fn stored_at(&self, room: RoomId, seq: u64) -> Result<Option<Timestamp>, LogError> {
+    /// The room's event at `seq`, if the stream still holds it.
+    pub async fn stored(&self, room: RoomId, seq: u64) -> Result<Option<StoredEvent>, LogError> {
         let entries = self.log.after(room, seq.saturating_sub(1), 1).await?;
         let first = entries.into_iter().find(|entry| entry.seq == seq);
-        Ok(first.and_then(|entry| StoredEvent::decode(&entry.payload).ok()).map(|event| event.at()))
+        Ok(first.and_then(|entry| StoredEvent::decode(&entry.payload).ok()))
     }
 
     /// Keeps `set` as the bucket is and sends every new entry to `tell`. The whole bucket is
@@ -180,7 +200,8 @@ pub async fn settle(
     at: Timestamp,
 ) -> Result<protocol::event::Done, LogError> {
     let Appended { seq, duplicate } = appended;
-    let at = if duplicate { bus.stored_at(room, seq).await?.unwrap_or(at) } else { at };
+    let first = if duplicate { bus.stored(room, seq).await? } else { None };
+    let at = first.map_or(at, |event| event.at());
     Ok(protocol::event::Done::Stored { seq, at, duplicate })
 }
 

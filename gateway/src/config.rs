@@ -23,6 +23,12 @@ pub struct Config {
     /// `DRAIN_SECONDS`: how long clients have to move to another gateway when this one stops.
     pub drain: Duration,
     pub limits: Limits,
+    /// `TRUSTED_PROXY_HOPS`: proxies of ours in front, each of which adds to `X-Forwarded-For`.
+    pub trusted_hops: usize,
+    /// `CONFORMANCE_ECHO`: serves the handlers that the conformance suites of engine.io-protocol
+    /// and socket.io-protocol expect, at `/engine.io/` and `/socket.io/`, instead of the chat. For
+    /// tests only: connections that do not come from loopback are refused.
+    pub conformance_echo: bool,
 }
 
 /// Where the public keys come from.
@@ -47,9 +53,14 @@ pub struct Limits {
     pub event_burst: f64,
     /// `LIMIT_ROOMS_PER_SOCKET`
     pub rooms_per_socket: usize,
+    /// `LIMIT_SOCKETS_PER_USER`, on one gateway.
+    pub sockets_per_user: usize,
+    /// `LIMIT_SOCKETS_PER_ADDRESS`, on one gateway; of IPv6, per /64.
+    pub sockets_per_address: usize,
     /// `LIMIT_HANDSHAKE_SECONDS`: an unauthenticated socket is closed after this.
     pub handshake: Duration,
-    /// `PING_INTERVAL_SECONDS` and `PING_TIMEOUT_SECONDS`: Engine.IO's heartbeat.
+    /// `PING_INTERVAL_SECONDS` and `PING_TIMEOUT_SECONDS`: Engine.IO's heartbeat. Seconds may have
+    /// a fraction, here and in the handshake's.
     pub ping_interval: Duration,
     pub ping_timeout: Duration,
 }
@@ -57,7 +68,9 @@ pub struct Limits {
 /// A frame limit that is switched off still has this one: a length is no reason to run out of memory.
 const FRAME_BYTES_AT_MOST: usize = 16 * 1024 * 1024;
 /// A day: switched off, but still a number that time can be added to.
-const NO_HANDSHAKE_LIMIT: Duration = Duration::from_secs(24 * 3600);
+const NO_LIMIT: Duration = Duration::from_secs(24 * 3600);
+/// More pings than this would be load, not life.
+const SHORTEST_PING: Duration = Duration::from_millis(100);
 
 impl Default for Limits {
     fn default() -> Self {
@@ -67,6 +80,8 @@ impl Default for Limits {
             event_rate: 20.0,
             event_burst: 40.0,
             rooms_per_socket: 50,
+            sockets_per_user: 100,
+            sockets_per_address: 1_000,
             handshake: Duration::from_secs(10),
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),
@@ -85,9 +100,16 @@ impl Limits {
             0_u32 => f64::INFINITY,
             limit => f64::from(limit),
         };
-        let seconds =
-            |env: &mut Env<'_>, name, default: Duration| env.or(name, default.as_secs().max(1));
-        let handshake = seconds(env, "LIMIT_HANDSHAKE_SECONDS", default.handshake);
+        let seconds = |env: &mut Env<'_>, name, default: Duration| {
+            let seconds = env.or(name, default.as_secs_f64());
+            match Duration::try_from_secs_f64(seconds) {
+                Ok(wait) if wait < NO_LIMIT => wait,
+                _ => {
+                    env.fault(&format!("{name} is seconds, at most a day"));
+                    default
+                }
+            }
+        };
         Self {
             message_chars: count(env, "LIMIT_MESSAGE_CHARS", default.message_chars),
             frame_bytes: count(env, "LIMIT_FRAME_BYTES", default.frame_bytes)
@@ -95,16 +117,20 @@ impl Limits {
             event_rate: rate(env, "LIMIT_EVENT_RATE", default.event_rate as u32),
             event_burst: rate(env, "LIMIT_EVENT_BURST", default.event_burst as u32),
             rooms_per_socket: count(env, "LIMIT_ROOMS_PER_SOCKET", default.rooms_per_socket),
-            handshake: match handshake {
-                0 => NO_HANDSHAKE_LIMIT,
-                seconds => Duration::from_secs(seconds),
+            sockets_per_user: count(env, "LIMIT_SOCKETS_PER_USER", default.sockets_per_user),
+            sockets_per_address: count(
+                env,
+                "LIMIT_SOCKETS_PER_ADDRESS",
+                default.sockets_per_address,
+            ),
+            handshake: match seconds(env, "LIMIT_HANDSHAKE_SECONDS", default.handshake) {
+                Duration::ZERO => NO_LIMIT,
+                wait => wait,
             },
-            ping_interval: Duration::from_secs(
-                seconds(env, "PING_INTERVAL_SECONDS", default.ping_interval).max(1),
-            ),
-            ping_timeout: Duration::from_secs(
-                seconds(env, "PING_TIMEOUT_SECONDS", default.ping_timeout).max(1),
-            ),
+            ping_interval: seconds(env, "PING_INTERVAL_SECONDS", default.ping_interval)
+                .max(SHORTEST_PING),
+            ping_timeout: seconds(env, "PING_TIMEOUT_SECONDS", default.ping_timeout)
+                .max(SHORTEST_PING),
         }
     }
 }
@@ -136,6 +162,8 @@ impl Config {
             threads: env.or("GATEWAY_THREADS", cores).max(1),
             drain: Duration::from_secs(env.or("DRAIN_SECONDS", 10)),
             limits: Limits::from_env(env),
+            trusted_hops: env.or("TRUSTED_PROXY_HOPS", 0),
+            conformance_echo: env.or("CONFORMANCE_ECHO", false),
             nats: nats?,
             shards: shards?,
             keys: keys?,

@@ -1,25 +1,37 @@
-//! The WebSocket handshake over HTTP; what comes after it is a shard's.
+//! Engine.IO over HTTP: the handshakes of both transports, long-polling's requests, and the change
+//! from one to the other. What comes after is a shard's.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    net::SocketAddr,
+    sync::atomic::{AtomicUsize, Ordering},
+};
 
 use axum::{
-    Json,
-    body::Body,
-    extract::{Request, State},
-    http::{HeaderMap, StatusCode, header},
+    body::{Body, Bytes},
+    extract::{ConnectInfo, Request, State},
+    http::{HeaderMap, HeaderValue, Method, header},
     response::{IntoResponse, Response},
 };
 use hyper_util::{rt::TokioIo, server::conn::auto::upgrade::downcast};
 use serde::Deserialize;
-use serde_json::json;
-use tokio::net::TcpStream;
+use service::client;
+use tokio::{net::TcpStream, sync::oneshot};
 
-use crate::{Gateway, shard::Command};
+use crate::{
+    Gateway,
+    admission::{Admitted, Owner},
+    refused::Refused,
+    shard::{Command, Opening, Shards},
+    sid::Sid,
+};
 
 /// Spreads sockets over shards evenly.
 static NEXT_SHARD: AtomicUsize = AtomicUsize::new(0);
 
-/// The query of an Engine.IO handshake.
+fn next_shard(shards: &Shards) -> usize {
+    NEXT_SHARD.fetch_add(1, Ordering::Relaxed) % shards.count()
+}
+
 #[derive(Deserialize)]
 struct Query {
     #[serde(rename = "EIO")]
@@ -28,77 +40,102 @@ struct Query {
     sid: Option<String>,
 }
 
-/// Why a handshake is refused; the codes are Engine.IO's.
-#[derive(Debug, Clone, Copy)]
-enum Refused {
-    UnknownTransport,
-    UnknownSid,
-    BadMethod,
-    BadRequest,
-    Forbidden,
-    UnsupportedVersion,
-    Draining,
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Transport {
+    Polling,
+    WebSocket,
 }
 
-impl IntoResponse for Refused {
-    fn into_response(self) -> Response {
-        let (status, code, message) = match self {
-            Self::UnknownTransport => (StatusCode::BAD_REQUEST, 0, "Transport unknown"),
-            Self::UnknownSid => (StatusCode::BAD_REQUEST, 1, "Session ID unknown"),
-            Self::BadMethod => (StatusCode::BAD_REQUEST, 2, "Bad handshake method"),
-            Self::BadRequest => (StatusCode::BAD_REQUEST, 3, "Bad request"),
-            Self::Forbidden => (StatusCode::FORBIDDEN, 4, "Forbidden"),
-            Self::UnsupportedVersion => {
-                (StatusCode::BAD_REQUEST, 5, "Unsupported protocol version")
-            }
-            Self::Draining => (StatusCode::SERVICE_UNAVAILABLE, 3, "The gateway is stopping"),
-        };
-        metrics::counter!("gateway_handshakes_refused_total", "reason" => message).increment(1);
-        let mut response =
-            (status, Json(json!({ "code": code, "message": message }))).into_response();
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
-        }
-        response
-    }
+/// Any request to `/socket.io/`.
+pub async fn handle(
+    State(gateway): State<Gateway>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request,
+) -> Response {
+    let path = request.uri().path();
+    let echo = path.starts_with("/engine.io/");
+    answer(&gateway, peer, request, echo).await.unwrap_or_else(IntoResponse::into_response)
 }
 
-/// `GET /socket.io/?EIO=4&transport=websocket`
-pub async fn handle(State(gateway): State<Gateway>, request: Request) -> Response {
-    match upgrade(&gateway, request) {
-        Ok(response) => response,
-        Err(refused) => refused.into_response(),
-    }
-}
-
-fn upgrade(gateway: &Gateway, mut request: Request) -> Result<Response, Refused> {
+async fn answer(
+    gateway: &Gateway,
+    peer: SocketAddr,
+    request: Request,
+    echo: bool,
+) -> Result<Response, Refused> {
     let query = axum::extract::Query::<Query>::try_from_uri(request.uri());
     let Query { version, transport, sid } = query.map_err(|_| Refused::BadRequest)?.0;
     if version.as_deref() != Some("4") {
         return Err(Refused::UnsupportedVersion);
     }
-    if transport.as_deref() != Some("websocket") {
-        return Err(Refused::UnknownTransport);
-    }
-    if sid.is_some() {
-        return Err(Refused::UnknownSid);
-    }
-    if request.method() != axum::http::Method::GET {
-        return Err(Refused::BadMethod);
-    }
-    if !origin_allowed(request.headers(), gateway.origins()) {
+    let transport = match transport.as_deref() {
+        Some("polling") => Transport::Polling,
+        Some("websocket") => Transport::WebSocket,
+        _ => return Err(Refused::UnknownTransport),
+    };
+    if !origin_allowed(request.headers(), gateway.origins())
+        || (gateway.conformance_echo() && !peer.ip().to_canonical().is_loopback())
+    {
         return Err(Refused::Forbidden);
     }
+    let sid = sid.map(|sid| sid.parse().map_err(|_| Refused::UnknownSid)).transpose()?;
+    let admit = |headers| admit(gateway, headers, peer).map(|admitted| Opening { admitted, echo });
+    match (transport, sid, request.method()) {
+        (Transport::Polling, Some(sid), &Method::GET) => poll(gateway, sid).await,
+        (Transport::Polling, Some(sid), &Method::POST) => post(gateway, sid, request).await,
+        (Transport::Polling, None, &Method::GET) => {
+            open_polling(gateway, admit(request.headers())?).await
+        }
+        (Transport::WebSocket, None, &Method::GET) => {
+            let opening = admit(request.headers())?;
+            let shard = next_shard(gateway.shards());
+            upgrade(gateway, request, shard, move |stream, received| Command::Accept {
+                opening,
+                stream,
+                received,
+            })
+        }
+        (Transport::WebSocket, Some(sid), &Method::GET) => {
+            find(gateway, sid).await?;
+            let shard = sid.shard.into();
+            upgrade(gateway, request, shard, move |stream, received| Command::Upgrade {
+                sid,
+                stream,
+                received,
+            })
+        }
+        _ => Err(Refused::BadMethod),
+    }
+}
+
+/// Counts a new socket.
+fn admit(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    peer: SocketAddr,
+) -> Result<Option<Admitted>, Refused> {
     if gateway.is_draining() {
         return Err(Refused::Draining);
     }
+    let address = client::address(headers, peer, gateway.trusted_hops());
+    let limit = gateway.limits().sockets_per_address;
+    if limit == usize::MAX {
+        return Ok(None);
+    }
+    let admitted = gateway.admission().admit(Owner::address(address), limit);
+    admitted.map(Some).ok_or(Refused::TooManyFromAddress)
+}
+
+fn upgrade(
+    gateway: &Gateway,
+    mut request: Request,
+    shard: usize,
+    command: impl FnOnce(std::net::TcpStream, Bytes) -> Command + Send + 'static,
+) -> Result<Response, Refused> {
     let response = tungstenite::handshake::server::create_response_with_body(&request, Body::empty)
         .map_err(|_| Refused::BadRequest)?;
     let upgrade = hyper::upgrade::on(&mut request);
     let shards = gateway.shards().clone();
-    let shard = NEXT_SHARD.fetch_add(1, Ordering::Relaxed) % shards.count();
     tokio::spawn(async move {
         let upgraded = match upgrade.await {
             Ok(upgraded) => upgraded,
@@ -111,13 +148,48 @@ fn upgrade(gateway: &Gateway, mut request: Request) -> Result<Response, Refused>
         // Without it, small frames wait for the acknowledgement of the ones before.
         let stream = stream.set_nodelay(true).and_then(|()| stream.into_std());
         match stream {
-            Ok(stream) => {
-                shards.send(shard, Command::Accept { stream, received: parts.read_buf }).await;
-            }
+            Ok(stream) => shards.send(shard, command(stream, parts.read_buf)).await,
             Err(error) => tracing::debug!(%error, "a socket broke at its handshake"),
         }
     });
     Ok(response)
+}
+
+async fn open_polling(gateway: &Gateway, opening: Opening) -> Result<Response, Refused> {
+    let (respond, answer) = oneshot::channel();
+    let shard = next_shard(gateway.shards());
+    gateway.shards().send(shard, Command::OpenPolling { opening, respond }).await;
+    answer.await.map(packets).map_err(|_| Refused::Draining)
+}
+
+async fn poll(gateway: &Gateway, sid: Sid) -> Result<Response, Refused> {
+    let (respond, answer) = oneshot::channel();
+    gateway.shards().send(sid.shard.into(), Command::Poll { sid, respond }).await;
+    answer.await.map(packets).map_err(|_| Refused::UnknownSid)
+}
+
+async fn post(gateway: &Gateway, sid: Sid, request: Request) -> Result<Response, Refused> {
+    find(gateway, sid).await?;
+    let limits = gateway.limits();
+    let body = axum::body::to_bytes(request.into_body(), limits.frame_bytes);
+    let body = tokio::time::timeout(limits.handshake, body).await;
+    let body = body.map_err(|_| Refused::TooSlow)?.map_err(|_| Refused::TooLarge)?;
+    let body = String::from_utf8(body.into()).map_err(|_| Refused::BadRequest)?;
+    let (respond, answer) = oneshot::channel();
+    gateway.shards().send(sid.shard.into(), Command::Post { sid, body, respond }).await;
+    answer.await.map(|()| packets("ok".to_owned())).map_err(|_| Refused::BadRequest)
+}
+
+async fn find(gateway: &Gateway, sid: Sid) -> Result<(), Refused> {
+    let (respond, found) = oneshot::channel();
+    gateway.shards().send(sid.shard.into(), Command::Find { sid, respond }).await;
+    found.await.map_err(|_| Refused::UnknownSid)
+}
+
+/// No cache may keep a session's packets.
+fn packets(body: String) -> Response {
+    let no_store = HeaderValue::from_static("no-store");
+    ([(header::CACHE_CONTROL, no_store)], body).into_response()
 }
 
 /// Pages send their origin, programs none. A page of another site must not use its visitor's

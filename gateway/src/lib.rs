@@ -4,36 +4,45 @@
 //! A message's way in: `handshake` → a shard's `receive` ([`ws`], [`packet`], `ClientEvent`) →
 //! [`session`] → a shard's `outgoing` → [`bus`]. Its way out: [`bus`] → [`room`] → the shards.
 
+pub mod admission;
 pub mod bus;
 mod config;
 mod handshake;
 mod keys;
 pub mod packet;
+pub mod payload;
 mod peers;
+mod refused;
 mod revoked;
 pub mod room;
 pub mod session;
 pub mod shard;
+pub mod sid;
 pub mod ws;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::{
     Json, Router,
     extract::State,
-    http::StatusCode,
+    http::{Method, StatusCode, header},
     response::IntoResponse,
     routing::{any, get},
 };
 use protocol::{Timestamp, subject::Revoked};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
+use tower_http::cors::{AllowOrigin, CorsLayer};
 
 pub use self::config::{Config, KeySource, Limits};
 use self::{
+    admission::Admission,
     bus::Bus,
     keys::Keys,
     peers::Peers,
@@ -53,6 +62,7 @@ struct Inner {
     bus: Bus,
     keys: Keys,
     shards: Shards,
+    admission: Admission,
     draining: AtomicBool,
     running: Mutex<Vec<Running>>,
 }
@@ -74,9 +84,12 @@ impl Gateway {
         }));
         let revoked = RevokedSet::default();
         let rules = Arc::new(Rules { limits: config.limits.clone(), revoked: revoked.clone() });
+        let admission = Admission::default();
         let run = |thread: Thread| {
             let (bus, keys, rules) = (thread.bus.clone(), keys.clone(), rules.clone());
-            thread.run(shard::Context { bus, keys, rules, rooms: rooms.clone() })
+            let (rooms, admission) = (rooms.clone(), admission.clone());
+            let conformance_echo = config.conformance_echo;
+            thread.run(shard::Context { bus, keys, rules, rooms, admission, conformance_echo })
         };
         let running = threads.into_iter().map(run).collect();
         watch_revoked(bus.clone(), revoked, shards.clone(), ended.clone());
@@ -93,6 +106,7 @@ impl Gateway {
             bus,
             keys,
             shards,
+            admission,
             draining: AtomicBool::new(false),
             running: Mutex::new(running),
         }));
@@ -103,6 +117,7 @@ impl Gateway {
     async fn drain_on(self, shutdown: CancellationToken) {
         shutdown.cancelled().await;
         tracing::info!("draining: sockets are told to move to another gateway");
+        metrics::gauge!("gateway_draining").set(1.0);
         self.0.draining.store(true, Ordering::Relaxed);
         let within = self.0.config.drain;
         let deadline = Timestamp::from(Timestamp::now().utc() + within);
@@ -127,9 +142,31 @@ impl Gateway {
             .merge(self.socket_router())
     }
 
-    /// `/socket.io/` alone, for a server that answers the rest itself.
+    /// `/socket.io/` alone, for a server that answers the rest itself. Needs
+    /// [`axum::extract::ConnectInfo`].
     pub fn socket_router(&self) -> Router {
-        Router::new().route("/socket.io/", any(handshake::handle)).with_state(self.clone())
+        let mut router = Router::new().route("/socket.io/", any(handshake::handle));
+        if self.conformance_echo() {
+            tracing::warn!("CONFORMANCE_ECHO: sockets are echoed, nobody can chat");
+            router = router.route("/engine.io/", any(handshake::handle));
+        }
+        router.layer(cors(self.origins())).with_state(self.clone())
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.0.config.limits
+    }
+
+    fn trusted_hops(&self) -> usize {
+        self.0.config.trusted_hops
+    }
+
+    fn conformance_echo(&self) -> bool {
+        self.0.config.conformance_echo
+    }
+
+    fn admission(&self) -> &Admission {
+        &self.0.admission
     }
 
     fn origins(&self) -> &[String] {
@@ -144,6 +181,22 @@ impl Gateway {
         self.0.draining.load(Ordering::Relaxed)
     }
 }
+
+/// Long-polling from a page of another origin is a cross-origin request.
+fn cors(origins: &[String]) -> CorsLayer {
+    let origins = origins.to_vec();
+    let allowed = AllowOrigin::predicate(move |origin, _| {
+        origins.iter().any(|allowed| allowed == "*" || allowed.as_bytes() == origin.as_bytes())
+    });
+    CorsLayer::new()
+        .allow_origin(allowed)
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([header::CONTENT_TYPE])
+        .max_age(CORS_MAX_AGE)
+}
+
+/// Preflights are asked again after this.
+const CORS_MAX_AGE: Duration = Duration::from_secs(3600);
 
 /// Revocations that the shards have yet to be told; the watch waits while it is full.
 const REVOCATIONS: usize = 1_024;

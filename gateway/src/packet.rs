@@ -2,23 +2,26 @@
 //!
 //! <https://github.com/socketio/engine.io-protocol>, <https://github.com/socketio/socket.io-protocol>
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use crate::ws::{Violation, protocol_error};
 
 /// Attachments that a binary packet may announce. No event of the contract takes one; a few are
-/// skipped so that a mistaken client learns of its mistake instead of losing its socket.
+/// accepted so that a mistaken client learns of its mistake instead of losing its socket.
 const MAX_ATTACHMENTS: u32 = 10;
 
-/// An Engine.IO packet from a client over WebSocket.
+/// An Engine.IO packet from a client.
 #[derive(Debug, PartialEq, Eq)]
 pub enum EnginePacket<'a> {
     Close,
     Ping(&'a str),
     Pong,
     Message(&'a str),
-    /// Of no use once the transport is WebSocket.
+    /// A WebSocket takes the place of long-polling.
+    Upgrade,
     Noop,
 }
 
@@ -30,70 +33,128 @@ impl<'a> EnginePacket<'a> {
             Some(("2", data)) => Ok(Self::Ping(data)),
             Some(("3", _)) => Ok(Self::Pong),
             Some(("4", data)) => Ok(Self::Message(data)),
+            Some(("5", "")) => Ok(Self::Upgrade),
             Some(("6", "")) => Ok(Self::Noop),
             _ => Err(protocol_error("not an Engine.IO packet")),
         }
     }
 }
 
-/// A Socket.IO packet from a client.
-#[derive(Debug)]
-pub enum Packet<'a> {
-    Connect {
-        namespace: &'a str,
-        auth: &'a str,
-    },
-    Disconnect {
-        namespace: &'a str,
-    },
-    Event {
-        name: String,
-        data: Option<&'a RawValue>,
-        extra: bool,
-        ack: Option<u64>,
-    },
-    /// An event with attachments, which follow as binary messages.
-    BinaryEvent {
-        attachments: u32,
-        ack: Option<u64>,
-    },
-    /// An answer to an event of ours; we ask for none.
+/// What a Socket.IO packet is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Connect,
+    Disconnect,
+    Event,
     Ack,
+    ConnectError,
+}
+
+/// A Socket.IO packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packet<'a> {
+    pub kind: Kind,
+    /// Binary messages that follow and belong to it; [`Kind::Event`] and [`Kind::Ack`] only.
+    pub attachments: u32,
+    /// `/` when the packet names none.
+    pub namespace: &'a str,
+    pub ack: Option<u64>,
+    /// JSON: of an event an array that begins with a text, of an ack an array, else an object or
+    /// nothing.
+    pub data: Cow<'a, str>,
 }
 
 impl<'a> Packet<'a> {
-    /// Reads the data of an Engine.IO message packet.
+    /// A packet of the namespace `/` without attachments.
+    pub fn new(kind: Kind, ack: Option<u64>, data: impl Into<Cow<'a, str>>) -> Self {
+        Self { kind, attachments: 0, namespace: "/", ack, data: data.into() }
+    }
+
+    /// Reads the data of an Engine.IO message packet, as a server does.
     pub fn parse(text: &'a str) -> Result<Self, Violation> {
         let (kind, rest) = text.split_at_checked(1).ok_or(protocol_error("an empty packet"))?;
-        let (attachments, rest) = match kind {
-            "5" | "6" => attachments(rest)?,
-            _ => (0, rest),
+        let (kind, is_binary) = match kind {
+            "0" => (Kind::Connect, false),
+            "1" => (Kind::Disconnect, false),
+            "2" => (Kind::Event, false),
+            "3" => (Kind::Ack, false),
+            "5" => (Kind::Event, true),
+            "6" => (Kind::Ack, true),
+            _ => return Err(protocol_error("not a Socket.IO packet")),
         };
+        let (attachments, rest) = if is_binary { attachments(rest)? } else { (0, rest) };
         let (namespace, rest) = namespace(rest);
-        match kind {
-            "0" => Ok(Self::Connect { namespace, auth: rest }),
-            "1" => Ok(Self::Disconnect { namespace }),
-            _ if namespace != "/" => Err(protocol_error("not connected to that namespace")),
-            "2" => {
-                let (ack, arguments) = ack_id(rest)?;
-                let Arguments { name, data, extra } =
-                    serde_json::from_str(arguments).map_err(|_| {
-                        protocol_error("an event is an array that starts with its name")
-                    })?;
-                Ok(Self::Event { name, data, extra, ack })
+        let (ack, data) = ack_id(rest)?;
+        let packet = Self { kind, attachments, namespace, ack, data: data.into() };
+        packet.check()?;
+        Ok(packet)
+    }
+
+    fn check(&self) -> Result<(), Violation> {
+        match self.kind {
+            Kind::Connect if self.data.is_empty() => Ok(()),
+            Kind::Connect if is_object(&self.data) => Ok(()),
+            Kind::Connect => Err(protocol_error("what a client connects with is an object")),
+            Kind::Disconnect if self.data.is_empty() => Ok(()),
+            Kind::Disconnect => Err(protocol_error("a disconnect has no data")),
+            Kind::Ack if self.ack.is_none() => Err(protocol_error("an ack has an id")),
+            Kind::Event if self.attachments == 0 => self.event().map(drop),
+            Kind::Event | Kind::Ack => {
+                let arguments: Vec<Value> = serde_json::from_str(&self.data)
+                    .map_err(|_| protocol_error("arguments are an array"))?;
+                if self.kind == Kind::Event && !matches!(arguments.first(), Some(Value::String(_)))
+                {
+                    return Err(NO_EVENT);
+                }
+                let in_range =
+                    arguments.iter().all(|value| placeholders_below(value, self.attachments));
+                if in_range { Ok(()) } else { Err(protocol_error("no such attachment")) }
             }
-            "5" => Ok(Self::BinaryEvent { attachments, ack: ack_id(rest)?.0 }),
-            "3" => {
-                let (Some(_), arguments) = ack_id(rest)? else {
-                    return Err(protocol_error("an ack has an id"));
-                };
-                serde_json::from_str::<Vec<serde::de::IgnoredAny>>(arguments)
-                    .map_err(|_| protocol_error("an ack's arguments are an array"))?;
-                Ok(Self::Ack)
-            }
-            "6" => Err(protocol_error("an ack of nothing")),
-            _ => Err(protocol_error("not a Socket.IO packet")),
+            Kind::ConnectError => Err(protocol_error("not a client's packet")),
         }
+    }
+
+    /// The event of a packet without attachments.
+    pub fn event(&self) -> Result<Event<'_>, Violation> {
+        serde_json::from_str(&self.data).map_err(|_| NO_EVENT)
+    }
+
+    /// The packet as the data of an Engine.IO message packet.
+    pub fn encode(&self) -> String {
+        let kind = match (self.kind, self.attachments) {
+            (Kind::Connect, _) => "0",
+            (Kind::Disconnect, _) => "1",
+            (Kind::Event, 0) => "2",
+            (Kind::Ack, 0) => "3",
+            (Kind::ConnectError, _) => "4",
+            (Kind::Event, _) => "5",
+            (Kind::Ack, _) => "6",
+        };
+        let attachments = match self.attachments {
+            0 => String::new(),
+            count => format!("{count}-"),
+        };
+        let (namespace, comma) =
+            if self.namespace == "/" { ("", "") } else { (self.namespace, ",") };
+        let ack = self.ack.map(|ack| ack.to_string()).unwrap_or_default();
+        format!("{kind}{attachments}{namespace}{comma}{ack}{}", self.data)
+    }
+}
+
+const NO_EVENT: Violation = protocol_error("an event is an array that starts with its name");
+
+fn is_object(json: &str) -> bool {
+    json.starts_with('{') && serde_json::from_str::<&RawValue>(json).is_ok()
+}
+
+fn placeholders_below(value: &Value, count: u32) -> bool {
+    match value {
+        Value::Array(values) => values.iter().all(|value| placeholders_below(value, count)),
+        Value::Object(fields) if fields.get("_placeholder") == Some(&Value::Bool(true)) => {
+            fields.get("num").and_then(Value::as_u64).is_some_and(|num| num < u64::from(count))
+        }
+        Value::Object(fields) => fields.values().all(|value| placeholders_below(value, count)),
+        _ => true,
     }
 }
 
@@ -116,29 +177,30 @@ fn namespace(rest: &str) -> (&str, &str) {
 
 fn ack_id(rest: &str) -> Result<(Option<u64>, &str), Violation> {
     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-    let (id, arguments) = rest.split_at(digits);
+    let (id, data) = rest.split_at(digits);
     if id.is_empty() {
-        return Ok((None, arguments));
+        return Ok((None, data));
     }
     match id.parse() {
-        Ok(id) => Ok((Some(id), arguments)),
+        Ok(id) => Ok((Some(id), data)),
         Err(_) => Err(protocol_error("an ack id out of range")),
     }
 }
 
 /// `["name", data?, …]`.
-struct Arguments<'a> {
-    name: String,
-    data: Option<&'a RawValue>,
+#[derive(Debug)]
+pub struct Event<'a> {
+    pub name: String,
+    pub data: Option<&'a RawValue>,
     /// There was more than one argument.
-    extra: bool,
+    pub extra: bool,
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Arguments<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for Event<'a> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
         impl<'de> serde::de::Visitor<'de> for Visitor {
-            type Value = Arguments<'de>;
+            type Value = Event<'de>;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str("an array that starts with a name")
@@ -156,7 +218,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Arguments<'a> {
                 while seq.next_element::<serde::de::IgnoredAny>()?.is_some() {
                     extra = true;
                 }
-                Ok(Arguments { name, data, extra })
+                Ok(Event { name, data, extra })
             }
         }
         deserializer.deserialize_seq(Visitor)
@@ -164,69 +226,5 @@ impl<'de: 'a, 'a> Deserialize<'de> for Arguments<'a> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn packets_of_the_protocols_documents_are_read() {
-        assert!(matches!(EnginePacket::parse("3"), Ok(EnginePacket::Pong)));
-        assert!(matches!(EnginePacket::parse("4x"), Ok(EnginePacket::Message("x"))));
-        assert!(matches!(
-            Packet::parse(r#"0{"token":"123"}"#),
-            Ok(Packet::Connect { namespace: "/", auth: r#"{"token":"123"}"# })
-        ));
-        assert!(matches!(
-            Packet::parse("0/admin?token=1234&uid=abcd,"),
-            Ok(Packet::Connect { namespace: "/admin", auth: "" })
-        ));
-        assert!(matches!(Packet::parse("1"), Ok(Packet::Disconnect { namespace: "/" })));
-        let Ok(Packet::Event { name, data, extra: false, ack: Some(456) }) =
-            Packet::parse(r#"2456["project:delete",123]"#)
-        else {
-            panic!("not read")
-        };
-        assert_eq!((name.as_str(), data.map(RawValue::get)), ("project:delete", Some("123")));
-        assert!(matches!(
-            Packet::parse(r#"51-["hello",{"_placeholder":true,"num":0}]"#),
-            Ok(Packet::BinaryEvent { attachments: 1, ack: None })
-        ));
-        assert!(matches!(Packet::parse(r#"3456[]"#), Ok(Packet::Ack)));
-    }
-
-    #[test]
-    fn what_is_no_packet_is_a_violation() {
-        for bad in ["", "0", "5", "7", "x", "é"] {
-            assert!(EnginePacket::parse(bad).is_err(), "{bad}");
-        }
-        for bad in [
-            "",
-            "9",
-            "x",
-            "2",
-            "2{}",
-            "2[]",
-            "2[7]",
-            "2[\"a\"",
-            "2x[\"a\"]",
-            "2/x,[\"a\"]",
-            "299999999999999999999[\"a\"]",
-            "3[]",
-            "31{}",
-            "5[\"a\"]",
-            "50-[\"a\"]",
-            "5999999-[\"a\"]",
-            "61-1[]",
-        ] {
-            assert!(Packet::parse(bad).is_err(), "{bad}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn arbitrary_text_never_panics(text in "[0-9]{0,3}[-/,a-z]{0,4}\\PC{0,40}", any in "\\PC{0,20}") {
-            let _ = (Packet::parse(&text), Packet::parse(&any), EnginePacket::parse(&any));
-        }
-    }
-}
+#[path = "packet_tests.rs"]
+mod tests;

@@ -1,9 +1,12 @@
 //! What a socket may do: pure rules, without I/O. An event goes in, what is to be done comes out.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use protocol::{
-    Code, DisplayName, FileId, MessageId, RoomId, SessionId, Timestamp, UserId,
+    Code, DisplayName, MessageId, RoomId, SessionId, Timestamp, UserId,
     code::Refusal,
     event::{ClientEvent, Done, JoinRoom, SendMsg},
     stored::{Message, Person, StoredEvent},
@@ -11,7 +14,11 @@ use protocol::{
     token::{Access, Role, Ticket, TokenError, Verifier},
 };
 
-use crate::{config::Limits, revoked::RevokedSet};
+use crate::{config::Limits, revoked::RevokedSet, room::live::Live};
+
+/// A client that keeps saying that its user types is told on so often; who is typing is shown for
+/// some seconds.
+const TYPING_EVERY: Duration = Duration::from_secs(2);
 
 /// What all sessions of a gateway decide by.
 pub struct Rules {
@@ -33,10 +40,14 @@ struct Membership {
     name: DisplayName,
     /// The room has confirmed it; before that the socket is not in the room.
     joined: bool,
+    /// What was told last of the user's typing, and when.
+    typing: Option<(bool, Instant)>,
+    /// Up to where the user has read, by this socket.
+    read: u64,
 }
 
 /// What is to be done for an event.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Action {
     /// Ask the room to take the socket in.
     Join { room: RoomId, person: Person, after: Option<u64> },
@@ -44,10 +55,30 @@ pub enum Action {
     Rename { room: RoomId, person: Person },
     /// Tell the room that the socket left.
     Leave { room: RoomId },
-    /// Store an event. `file` must be looked up first and put into it.
-    Store { room: RoomId, id: String, event: StoredEvent, file: Option<FileId> },
+    /// Store an event, if what it needs is there. `id` is what JetStream dedupes by.
+    Store { room: RoomId, id: String, event: StoredEvent, needs: Needs },
+    /// Store how far the user has read, unless it is past the room's newest event. Then call
+    /// [`Session::has_read`].
+    Read { room: RoomId, seq: u64 },
+    /// Tell the room's sockets, on all gateways, and store nothing.
+    Tell { room: RoomId, live: Live },
     /// Verify this token, then call [`Session::refreshed`].
     Refresh { token: String },
+    /// Nothing that anyone would notice.
+    Nothing,
+}
+
+/// What must be looked up before an event is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    Nothing,
+    /// A complete file of the room, to be put into the message.
+    File(protocol::FileId),
+    /// A message of the room, by this author if one is named.
+    Message {
+        seq: u64,
+        author: Option<UserId>,
+    },
 }
 
 /// Tokens that refill at the limit's rate up to its burst.
@@ -88,13 +119,18 @@ fn ticket_refusal(error: TokenError) -> Refusal {
     Refusal::new(code, format!("{error}; enter the room again for a new ticket"))
 }
 
+fn not_revoked(rules: &Rules, access: &Access) -> Result<(), Refusal> {
+    let owners = [Revoked::Session(access.session), Revoked::User(access.user)];
+    if rules.revoked.contains_any(&owners) {
+        return Err(Refusal::new(Code::SessionRevoked, "the session is over; log in again"));
+    }
+    Ok(())
+}
+
 impl Session {
     /// Starts a session, unless it was revoked.
     pub fn new(access: Access, rules: Arc<Rules>, now: Instant) -> Result<Self, Refusal> {
-        let owners = [Revoked::Session(access.session), Revoked::User(access.user)];
-        if rules.revoked.contains_any(&owners) {
-            return Err(Refusal::new(Code::SessionRevoked, "the session is over; log in again"));
-        }
+        not_revoked(&rules, &access)?;
         let budget = Budget { tokens: rules.limits.event_burst, at: now };
         Ok(Self { access, rules, memberships: Vec::new(), budget })
     }
@@ -115,7 +151,12 @@ impl Session {
     }
 
     /// Decides on an event.
-    pub fn on_event(&mut self, event: ClientEvent, verifier: &Verifier) -> Result<Action, Refusal> {
+    pub fn on_event(
+        &mut self,
+        event: ClientEvent,
+        verifier: &Verifier,
+        now: Instant,
+    ) -> Result<Action, Refusal> {
         match event {
             ClientEvent::JoinRoom(join) => self.join(join, verifier),
             ClientEvent::LeaveRoom(leave) => {
@@ -128,22 +169,69 @@ impl Session {
                 Ok(Action::Rename { room: new.room_id, person: self.person(new.room_id)? })
             }
             ClientEvent::SendMsg(send) => self.send(send),
+            ClientEvent::EditMsg(edit) => {
+                let by = self.person(edit.room_id)?.id;
+                self.check_text(edit.msg.chars(), edit.msg.is_blank())?;
+                let (target, at) = (edit.seq, Timestamp::now());
+                let event = StoredEvent::MsgEdited { target, msg: edit.msg, by, at };
+                Ok(self.change(edit.room_id, event, target, Some(by)))
+            }
+            ClientEvent::DeleteMsg(delete) => {
+                let by = self.person(delete.room_id)?.id;
+                let author = self.moderator(delete.room_id).is_err().then_some(by);
+                let (target, at) = (delete.seq, Timestamp::now());
+                let event = StoredEvent::MsgDeleted { target, by, at };
+                Ok(self.change(delete.room_id, event, target, author))
+            }
+            ClientEvent::React(react) => {
+                let by = self.person(react.room_id)?;
+                let (target, at) = (react.seq, Timestamp::now());
+                let event =
+                    StoredEvent::Reaction { target, emoji: react.emoji, on: react.on, by, at };
+                Ok(self.change(react.room_id, event, target, None))
+            }
+            ClientEvent::Typing(typing) => self.typing(typing.room_id, typing.on, now),
+            ClientEvent::Read(read) => {
+                let membership = self.membership(read.room_id)?;
+                if read.seq <= membership.read {
+                    return Ok(Action::Nothing);
+                }
+                Ok(Action::Read { room: read.room_id, seq: read.seq })
+            }
+            ClientEvent::Signal(signal) => {
+                let from = self.person(signal.room_id)?;
+                let live = Live::Signal { from, to: signal.to, data: signal.data };
+                Ok(Action::Tell { room: signal.room_id, live })
+            }
             ClientEvent::RoomBroadcast(notice) => {
                 let from = self.moderator(notice.room_id)?;
                 self.check_text(notice.msg.chars(), notice.msg.is_blank())?;
                 let event =
                     StoredEvent::RoomBroadcast { from, msg: notice.msg, at: Timestamp::now() };
-                Ok(self.store(notice.room_id, MessageId::generate(), event, None))
+                Ok(self.store(notice.room_id, MessageId::generate(), event, Needs::Nothing))
             }
             ClientEvent::Refresh(refresh) => Ok(Action::Refresh { token: refresh.token }),
-            ClientEvent::EditMsg(_)
-            | ClientEvent::DeleteMsg(_)
-            | ClientEvent::React(_)
-            | ClientEvent::Typing(_)
-            | ClientEvent::Read(_)
-            | ClientEvent::Signal(_) => {
-                Err(Refusal::new(Code::NotImplemented, "this gateway does not serve it yet"))
-            }
+        }
+    }
+
+    fn typing(&mut self, room: RoomId, on: bool, now: Instant) -> Result<Action, Refusal> {
+        let user = self.person(room)?;
+        let told = &mut self.membership(room)?.typing;
+        let is_news = match *told {
+            None => on,
+            Some((was, at)) => was != on || (on && now.duration_since(at) >= TYPING_EVERY),
+        };
+        if !is_news {
+            return Ok(Action::Nothing);
+        }
+        *told = Some((on, now));
+        Ok(Action::Tell { room, live: Live::Typing { user, on } })
+    }
+
+    /// The user has read the room up to `seq`, which is stored.
+    pub fn has_read(&mut self, room: RoomId, seq: u64) {
+        if let Ok(membership) = self.membership(room) {
+            membership.read = membership.read.max(seq);
         }
     }
 
@@ -161,6 +249,7 @@ impl Session {
         if access.user != self.access.user {
             return Err(Refusal::new(Code::WrongUser, "the token is another user's"));
         }
+        not_revoked(&self.rules, &access)?;
         self.access = access;
         Ok(Done::Nothing {})
     }
@@ -192,7 +281,8 @@ impl Session {
         }
         let person = Person { id: ticket.user, name: ticket.name.clone() };
         let Ticket { role, name, .. } = ticket;
-        self.memberships.push(Membership { room, role, name, joined: false });
+        let joined = false;
+        self.memberships.push(Membership { room, role, name, joined, typing: None, read: 0 });
         Ok(Action::Join { room, person, after })
     }
 
@@ -222,17 +312,16 @@ impl Session {
         let id = id.unwrap_or_else(MessageId::generate);
         let at = Timestamp::now();
         let event = StoredEvent::ReceiveMsg(Message { id, from, msg, at, file: None, reply_to });
-        Ok(self.store(room, id, event, file_id))
+        Ok(self.store(room, id, event, file_id.map_or(Needs::Nothing, Needs::File)))
     }
 
-    fn store(
-        &self,
-        room: RoomId,
-        id: MessageId,
-        event: StoredEvent,
-        file: Option<FileId>,
-    ) -> Action {
-        Action::Store { room, id: subject::message_id(self.user(), room, id), event, file }
+    fn store(&self, room: RoomId, id: MessageId, event: StoredEvent, needs: Needs) -> Action {
+        Action::Store { room, id: subject::message_id(self.user(), room, id), event, needs }
+    }
+
+    /// Stores what happens to the message at `seq`.
+    fn change(&self, room: RoomId, event: StoredEvent, seq: u64, author: Option<UserId>) -> Action {
+        self.store(room, MessageId::generate(), event, Needs::Message { seq, author })
     }
 
     fn check_text(&self, chars: usize, is_blank: bool) -> Result<(), Refusal> {

@@ -44,7 +44,7 @@ impl World {
     fn join(&self, session: &mut Session, room: RoomId, ticket: Ticket) -> Result<Action, Refusal> {
         let ticket = self.minter.sign_ticket(ticket).unwrap();
         let join = JoinRoom { room_id: room, user_id: session.user(), ticket, after: None };
-        session.on_event(ClientEvent::JoinRoom(join), &self.verifier)
+        session.on_event(ClientEvent::JoinRoom(join), &self.verifier, self.now)
     }
 
     fn joined(&self, session: &mut Session, role: Role) -> RoomId {
@@ -56,7 +56,17 @@ impl World {
     }
 
     fn event(&self, session: &mut Session, name: &str, data: &str) -> Result<Action, Refusal> {
-        session.on_event(ClientEvent::parse(name, data.as_bytes())?, &self.verifier)
+        self.event_at(session, name, data, self.now)
+    }
+
+    fn event_at(
+        &self,
+        session: &mut Session,
+        name: &str,
+        data: &str,
+        now: Instant,
+    ) -> Result<Action, Refusal> {
+        session.on_event(ClientEvent::parse(name, data.as_bytes())?, &self.verifier, now)
     }
 }
 
@@ -146,13 +156,72 @@ fn texts_rooms_and_notices_have_their_limits() {
 }
 
 #[test]
+fn a_message_is_changed_by_its_author_and_deleted_by_a_moderator_too() {
+    let world = World::new();
+    let mut session = world.session();
+    let (room, moderated) =
+        (world.joined(&mut session, Role::Member), world.joined(&mut session, Role::Moderator));
+    let me = session.user();
+    for (room, name, fields, author) in [
+        (room, "edit-msg", r#","msg":"new""#, Some(me)),
+        (moderated, "edit-msg", r#","msg":"new""#, Some(me)),
+        (room, "delete-msg", "", Some(me)),
+        (moderated, "delete-msg", "", None),
+        (room, "react", r#","emoji":"👍","on":true"#, None),
+    ] {
+        let data = format!(r#"{{"roomId":"{room}","seq":7{fields}}}"#);
+        let Action::Store { needs, .. } = world.event(&mut session, name, &data).unwrap() else {
+            panic!("{name} is not stored")
+        };
+        assert_eq!(needs, Needs::Message { seq: 7, author }, "{name}");
+    }
+    let blank = format!(r#"{{"roomId":"{room}","seq":7,"msg":" "}}"#);
+    assert_eq!(code(world.event(&mut session, "edit-msg", &blank)), Code::MessageEmpty);
+}
+
+#[test]
+fn typing_is_told_when_it_is_news() {
+    let world = World::new();
+    let mut session = world.session();
+    let room = world.joined(&mut session, Role::Member);
+    let mut told = |on: bool, after: u64| {
+        let data = format!(r#"{{"roomId":"{room}","on":{on}}}"#);
+        let now = world.now + Duration::from_millis(after);
+        matches!(world.event_at(&mut session, "typing", &data, now), Ok(Action::Tell { .. }))
+    };
+    assert!(!told(false, 0), "nobody thought so");
+    assert!(told(true, 0));
+    assert!(!told(true, 1_999));
+    assert!(told(true, 2_000), "still");
+    assert!(told(false, 2_001));
+    assert!(!told(false, 9_000));
+}
+
+#[test]
+fn reading_moves_forward_only() {
+    let world = World::new();
+    let mut session = world.session();
+    let room = world.joined(&mut session, Role::Member);
+    let mut read = |seq: u64| {
+        let data = format!(r#"{{"roomId":"{room}","seq":{seq}}}"#);
+        let action = world.event(&mut session, "read", &data).unwrap();
+        let is_news = matches!(action, Action::Read { .. });
+        if is_news {
+            session.has_read(room, seq);
+        }
+        is_news
+    };
+    assert_eq!([5, 5, 4, 6].map(&mut read), [true, false, false, true]);
+}
+
+#[test]
 fn the_rate_refills_with_time() {
     let world = World::new();
     let mut session = world.session();
     let burst = world.rules.limits.event_burst as usize;
     let allowed = (0..burst + 5).filter(|_| session.may_act(world.now).is_ok()).count();
     assert_eq!(allowed, burst);
-    let later = world.now + std::time::Duration::from_millis(101);
+    let later = world.now + Duration::from_millis(101);
     assert!(session.may_act(later).is_ok() && session.may_act(later).is_ok());
     assert_eq!(session.may_act(later).unwrap_err().code, Code::RateLimited);
 }
@@ -169,6 +238,7 @@ fn a_session_ends_by_revocation_and_is_refreshed_by_its_own_user_only() {
     assert!(session.refreshed(Ok(own.clone())).is_ok());
     assert_eq!(session.expires(), exp);
     world.rules.revoked.insert(Revoked::Session(own.session));
+    assert_eq!(session.refreshed(Ok(own.clone())).unwrap_err().code, Code::SessionRevoked);
     let refused = Session::new(own, world.rules.clone(), world.now).err().unwrap();
     assert_eq!(refused.code, Code::SessionRevoked);
 }
@@ -178,15 +248,15 @@ proptest! {
     /// has not taken the socket in.
     #[test]
     fn arbitrary_events_store_nothing_outside_joined_rooms(
-        steps in prop::collection::vec((0..5_usize, 0..3_usize), 0..40),
+        steps in prop::collection::vec((0..11_usize, 0..3_usize), 0..40),
     ) {
         let world = World::new();
         let mut session = world.session();
         let rooms: Vec<RoomId> = (0..3).map(|_| RoomId::generate()).collect();
         let mut joined = std::collections::HashSet::new();
+        let signal = format!(r#""to":"{}","data":[{{}}]"#, session.user());
         for (step, room) in steps {
             let room = rooms[room];
-            let target = format!(r#"{{"roomId":"{room}","msg":"x"}}"#);
             match step {
                 0 => {
                     let ticket = world.ticket(&session, room, Role::Owner);
@@ -200,10 +270,20 @@ proptest! {
                     let leave = format!(r#"{{"roomId":"{room}"}}"#);
                     prop_assert_eq!(world.event(&mut session, "leave-room", &leave).is_ok(), joined.remove(&room));
                 }
-                2 | 3 => {
-                    let name = if step == 2 { "send-msg" } else { "room-broadcast" };
-                    let stored = world.event(&mut session, name, &target);
-                    prop_assert_eq!(stored.is_ok(), joined.contains(&room));
+                2..=9 => {
+                    let (name, fields) = [
+                        ("send-msg", r#""msg":"x""#),
+                        ("room-broadcast", r#""msg":"x""#),
+                        ("edit-msg", r#""seq":1,"msg":"x""#),
+                        ("delete-msg", r#""seq":1"#),
+                        ("react", r#""seq":1,"emoji":"👍","on":false"#),
+                        ("typing", r#""on":true"#),
+                        ("read", r#""seq":1"#),
+                        ("signal", &signal),
+                    ][step - 2];
+                    let data = format!(r#"{{"roomId":"{room}",{fields}}}"#);
+                    let done = world.event(&mut session, name, &data);
+                    prop_assert_eq!(done.is_ok(), joined.contains(&room), "{}", name);
                 }
                 _ => {
                     session.forget(room);

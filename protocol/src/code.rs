@@ -76,6 +76,8 @@ codes! {
     RoomDeleted = "room-deleted",
     /// No such complete file in this room.
     NoSuchFile = "no-such-file",
+    /// No message at that seq in this room, or it is too old to be in the stream.
+    NoSuchMessage = "no-such-message",
     /// Neither text nor file.
     MessageEmpty = "message-empty",
     /// Longer than `LIMIT_MESSAGE_CHARS`.
@@ -86,8 +88,9 @@ codes! {
     TooManyRooms = "too-many-rooms",
     /// More sockets of this user than `LIMIT_SOCKETS_PER_USER`.
     TooManySockets = "too-many-sockets",
-    /// The contract has this event, this version does not serve it yet.
-    NotImplemented = "not-implemented",
+    /// More sockets from this address than `LIMIT_SOCKETS_PER_ADDRESS`; in the HTTP answer to the
+    /// handshake.
+    TooManyFromAddress = "too-many-from-address",
 
     // What failed on our side; the same event may be sent again.
     /// NATS did not answer. Send again with the same `id`: it is stored once.

@@ -200,6 +200,19 @@ pub enum ServerEvent {
 }
 
 impl ServerEvent {
+    /// The event's name on the wire.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Presence { .. } => "presence",
+            Self::Typing { .. } => "typing",
+            Self::Read { .. } => "read",
+            Self::Signal { .. } => "signal",
+            Self::Lag { .. } => "lag",
+            Self::Migrate { .. } => "migrate",
+            Self::SessionExpired { .. } => "session-expired",
+        }
+    }
+
     /// The event as the array of a Socket.IO packet: `["<name>",{…}]`.
     pub fn encode(&self) -> String {
         // Externally tagged: {"<name>":{…}}. No type here can fail to serialize.

@@ -21,6 +21,9 @@ pub const FRAME_BYTES: usize = 64 * 1024;
 pub const REPLAY_EVENTS: usize = 1_000;
 /// Users named in the acknowledgement of `join-room`; `count` counts the others too.
 pub const ONLINE_USERS_LISTED: usize = 100;
+/// Users online up to which `typing` and `read` are relayed in a room. In a bigger one nobody could
+/// follow them, and everybody's would go to everybody.
+pub const LIVE_USERS: usize = 100;
 /// Bytes of a file that is uploaded by one PUT; larger ones go in parts.
 pub const SINGLE_PUT_BYTES: u64 = 8 * 1024 * 1024;
 /// Seconds of an access token's life.

@@ -100,6 +100,24 @@ pub enum StoredEvent {
     },
 }
 
+/// How far a user has read a room. Stored beside the room's events, not among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadMark {
+    pub seq: u64,
+}
+
+impl ReadMark {
+    /// The stream's payload.
+    pub fn encode(self) -> Vec<u8> {
+        serde_json::to_vec(&self).unwrap_or_default()
+    }
+
+    /// Reads a payload.
+    pub fn decode(payload: &[u8]) -> Result<Self, NotAnEvent> {
+        serde_json::from_slice(payload).map_err(|_| NotAnEvent)
+    }
+}
+
 /// Where in its room an event stands: the stream's sequence, and that of the room's event before it
 /// (0 for none). Both from the stream alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -54,6 +54,11 @@ impl Shard {
         format!("chat.{}.in.*", self.0)
     }
 
+    /// How far users have read, stored in the same stream and not republished.
+    pub fn reads_of_all_rooms(self) -> String {
+        format!("chat.{}.read.*.*", self.0)
+    }
+
     /// Where the stream republishes what it stored, in NATS's mapping notation.
     pub fn republished(self) -> String {
         format!("chat.{}.out.{{{{wildcard(1)}}}}", self.0)
@@ -75,9 +80,32 @@ pub fn live(room: RoomId) -> String {
     format!("chat.live.{room}")
 }
 
-/// The room of a subject that [`stored`] or [`republished`] made.
-pub fn room_of(subject: &str) -> Option<RoomId> {
-    subject.rsplit_once('.')?.1.parse().ok()
+/// Where is stored how far a user has read a room.
+pub fn read(shards: Shards, room: RoomId, user: UserId) -> String {
+    format!("chat.{}.read.{room}.{user}", shards.of(room).0)
+}
+
+/// What a stream stores on a subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// An event of a room.
+    Event(RoomId),
+    /// How far a user has read a room.
+    Read(RoomId, UserId),
+}
+
+impl Stored {
+    /// Reads a subject that [`stored`] or [`read`] made.
+    pub fn parse(subject: &str) -> Option<Self> {
+        let parts: Vec<&str> = subject.split('.').collect();
+        match parts[..] {
+            ["chat", _, "in", room] => Some(Self::Event(room.parse().ok()?)),
+            ["chat", _, "read", room, user] => {
+                Some(Self::Read(room.parse().ok()?, user.parse().ok()?))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// `Nats-Msg-Id` of a message. NATS dedupes per stream, not per subject: without user and room in
@@ -159,6 +187,9 @@ mod tests {
         let shards = Shards::new(16).unwrap();
         let room = "01890a5d-ac96-774b-bcce-b302099a8057".parse().unwrap();
         assert_eq!(stored(shards, room), format!("chat.3.in.{room}"));
-        assert_eq!(room_of(&republished(shards, room)), Some(room));
+        assert_eq!(Stored::parse(&stored(shards, room)), Some(Stored::Event(room)));
+        let user = UserId::generate();
+        assert_eq!(Stored::parse(&read(shards, room, user)), Some(Stored::Read(room, user)));
+        assert_eq!(Stored::parse(&republished(shards, room)), None);
     }
 }

@@ -14,7 +14,7 @@ use async_nats::{
 use futures_util::StreamExt as _;
 use protocol::{
     RoomId,
-    subject::{self, ARCHIVE_CONSUMER, Shard},
+    subject::{ARCHIVE_CONSUMER, Shard, Stored},
 };
 use tokio::sync::Mutex;
 
@@ -96,13 +96,15 @@ impl Source {
             let info = message.info();
             let seq = info.map_err(|error| anyhow::anyhow!("an event without a place: {error}"))?;
             let (seq, subject) = (seq.stream_sequence, &message.subject);
-            let Some(room) = subject::room_of(subject) else {
+            let Some(stored) = Stored::parse(subject) else {
                 tracing::error!(%subject, seq, "an event of no room is passed over");
                 continue;
             };
-            let head = heads.entry(room).or_default();
-            *head = seq.max(*head);
-            events.push(Event { room, seq, payload: message.payload.clone() });
+            if let Stored::Event(room) = stored {
+                let head = heads.entry(room).or_default();
+                *head = seq.max(*head);
+            }
+            events.push(Event { stored, seq, payload: message.payload.clone() });
         }
         events.sort_unstable_by_key(|event| event.seq);
         let info = self.consumer.get_info().await.context("the consumer cannot be asked")?;

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use protocol::{
     RoomId, UserId,
-    stored::{Message, StoredEvent},
+    stored::{Message, ReadMark, StoredEvent},
+    subject::Stored,
 };
 use uuid::Uuid;
 
@@ -23,7 +24,7 @@ const UPLOADS_END_AFTER: Duration = PRESIGNED_FOR.saturating_add(Duration::from_
 
 /// An event as it came from the stream.
 pub struct Event {
-    pub room: RoomId,
+    pub stored: Stored,
     pub seq: u64,
     pub payload: Bytes,
 }
@@ -36,11 +37,25 @@ pub async fn store(
 ) -> anyhow::Result<()> {
     let mut tx = database.begin().await?;
     let mut read: BTreeMap<(RoomId, UserId), u64> = BTreeMap::new();
+    let mut has_read = |room, user, seq: u64| {
+        let furthest = read.entry((room, user)).or_default();
+        *furthest = seq.max(*furthest);
+    };
     for event in events {
+        let room = match event.stored {
+            Stored::Event(room) => room,
+            Stored::Read(room, user) => {
+                match ReadMark::decode(&event.payload) {
+                    Ok(ReadMark { seq }) => has_read(room, user, seq),
+                    Err(error) => tracing::error!(%room, seq = event.seq, %error, "passed over"),
+                }
+                continue;
+            }
+        };
         match StoredEvent::decode(&event.payload) {
             Ok(StoredEvent::ReceiveMsg(message)) => {
-                insert(&mut tx, event.room, event.seq, &message).await?;
-                read.insert((event.room, message.from.id), event.seq);
+                insert(&mut tx, room, event.seq, &message).await?;
+                has_read(room, message.from.id, event.seq);
             }
             // Membership and rooms are in the database before the event is; edits, deletions and
             // reactions come with the gateway that sends them.
@@ -56,7 +71,7 @@ pub async fn store(
                 | StoredEvent::RoomDeleted { .. },
             ) => {}
             Err(error) => {
-                tracing::error!(room = %event.room, seq = event.seq, %error, "passed over");
+                tracing::error!(%room, seq = event.seq, %error, "passed over");
             }
         }
     }
@@ -73,7 +88,7 @@ pub async fn store(
     Ok(())
 }
 
-/// Who writes has read what stood before.
+/// Moves forward only. Who writes has read what stood before.
 async fn mark_read(tx: &mut Tx, room: RoomId, user: UserId, seq: u64) -> sqlx::Result<()> {
     on_tx!(tx, e => sqlx::query(
         "UPDATE member SET read_seq = $3 WHERE room_id = $1 AND user_id = $2 AND read_seq < $3"

@@ -1,17 +1,22 @@
-//! Presence in a room: what other gateways say, what they and the room's sockets are told.
+//! What is live in a room: what other gateways say of it, and what they and the room's sockets are
+//! told.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use protocol::{event::ServerEvent, subject};
+use protocol::{event::ServerEvent, limits};
 use tokio::time::Instant;
 
 use super::{
-    Room,
+    Room, count_out,
+    live::{Heard, Live},
     presence::{Change, Gossip},
 };
-use crate::shard::BatchBuilder;
+use crate::{
+    shard::{BatchBuilder, Command},
+    ws,
+};
 
 /// In a room of at most this many users, presence is told at every change; in a bigger one changes
 /// are gathered, for longer the bigger it is: a storm of joins must not be told to all once for each.
@@ -43,16 +48,33 @@ impl Room {
     }
 
     pub(super) async fn on_live(&mut self, payload: &[u8]) {
-        let Ok(gossip) = serde_json::from_slice::<Gossip>(payload) else {
+        let Ok(live) = serde_json::from_slice::<Live>(payload) else {
             tracing::warn!(room = %self.id, "a live event of an unknown kind; a newer gateway's?");
             return;
         };
-        if self.presence.hear(gossip) {
-            for answer in self.presence.all() {
-                self.gossip(answer).await;
+        match live.heard(self.id) {
+            Heard::Gateways(gossip) => {
+                if self.presence.hear(gossip) {
+                    for answer in self.presence.all() {
+                        self.gossip(answer).await;
+                    }
+                }
+                self.presence_changed();
+            }
+            Heard::All(event) if self.presence.count() <= limits::LIVE_USERS => {
+                self.tell(&event).await;
+            }
+            Heard::All(_) => {}
+            Heard::User(user, event) => {
+                count_out(event.name());
+                let frame = ws::text(&["42", &event.encode()]);
+                for shard in self.shards() {
+                    let frame = frame.clone();
+                    let command = Command::DeliverTo { room: self.id, user, frame };
+                    self.context.shards.send(shard, command).await;
+                }
             }
         }
-        self.presence_changed();
     }
 
     /// Messages may have been missed: look for stored ones, and ask again who is there.
@@ -66,7 +88,7 @@ impl Room {
 
     pub(super) fn presence_changed(&mut self) {
         if self.presence.is_changed() && self.tell_presence_at.is_none() {
-            let pause = gather(self.presence.online().count);
+            let pause = gather(self.presence.count());
             let earliest = self.presence_told.map_or_else(Instant::now, |told| told + pause);
             self.tell_presence_at = Some(earliest);
         }
@@ -80,16 +102,18 @@ impl Room {
         }
         if let Some(change) = self.presence.take_change() {
             let Change { count, joined, left } = change;
-            let event = ServerEvent::Presence { room_id: self.id, count, joined, left };
-            let mut batch = BatchBuilder::default();
-            batch.push(None, &["42", &event.encode()]);
-            self.deliver(batch).await;
+            self.tell(&ServerEvent::Presence { room_id: self.id, count, joined, left }).await;
         }
     }
 
+    async fn tell(&mut self, event: &ServerEvent) {
+        count_out(event.name());
+        let mut batch = BatchBuilder::default();
+        batch.push(None, &["42", &event.encode()]);
+        self.deliver(batch).await;
+    }
+
     pub(super) async fn gossip(&self, gossip: Gossip) {
-        if let Ok(payload) = serde_json::to_vec(&gossip) {
-            self.context.bus.publish_live(subject::live(self.id), payload.into()).await;
-        }
+        self.context.bus.tell(self.id, &Live::Presence(gossip)).await;
     }
 }

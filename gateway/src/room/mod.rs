@@ -2,6 +2,7 @@
 //! each once, and hands them to the shards whose sockets are in the room.
 
 mod gossip;
+pub mod live;
 pub mod presence;
 pub mod registry;
 mod replay;
@@ -14,7 +15,7 @@ use futures_util::{Stream, StreamExt as _};
 use protocol::{
     Code, RoomId, UserId,
     code::Refusal,
-    stored::{Person, Position, RawEvent},
+    stored::{Person, Position, RawEvent, StoredEvent},
 };
 use service::roomlog::{Entry, LogError};
 use tokio::{
@@ -86,6 +87,8 @@ struct Room {
     look_at: Option<Instant>,
     /// When the room ends if nobody joins.
     end_at: Option<Instant>,
+    /// Its last event was delivered.
+    is_deleted: bool,
 }
 
 /// Runs a room until it has been empty for a while or is deleted.
@@ -104,17 +107,18 @@ async fn run(id: RoomId, context: Arc<Context>, mut commands: mpsc::Receiver<Com
     let mut disturbed: watch::Receiver<u64> = context.bus.disturbed();
     disturbed.mark_unchanged();
     loop {
-        let goes_on = tokio::select! {
-            Some(command) = commands.recv() => { room.on_command(command).await; true }
+        let mut is_over = false;
+        tokio::select! {
+            Some(command) = commands.recv() => room.on_command(command).await,
             Some(events) = stored.next() => room.on_stored(events).await,
-            Some(payload) = live.next() => { room.on_live(&payload).await; true }
-            Ok(()) = disturbed.changed() => { room.on_disturbed().await; true }
-            () = at(room.look_at) => { room.look_at = None; room.look().await; true }
-            () = at(room.tell_presence_at) => { room.tell_presence().await; true }
+            Some(payload) = live.next() => room.on_live(&payload).await,
+            Ok(()) = disturbed.changed() => room.on_disturbed().await,
+            () = at(room.look_at) => { room.look_at = None; room.look().await; }
+            () = at(room.tell_presence_at) => room.tell_presence().await,
             // A join that came in this moment keeps the room open.
-            () = at(room.end_at) => { room.end_at = None; !commands.is_empty() }
-        };
-        if !goes_on {
+            () = at(room.end_at) => { room.end_at = None; is_over = commands.is_empty(); }
+        }
+        if is_over || room.is_deleted {
             let refusal = Refusal::new(Code::Unavailable, "the room just closed here; try again");
             return refuse_all(&context, id, commands, refusal).await;
         }
@@ -167,6 +171,7 @@ impl Room {
             presence_told: None,
             look_at: Some(Instant::now() + LOOK_AGAIN_AFTER),
             end_at: Some(Instant::now() + LINGER),
+            is_deleted: false,
             context,
         };
         room.ask_others(&mut live).await;
@@ -191,8 +196,8 @@ impl Room {
         self.presence_changed();
     }
 
-    /// Delivers what follows, repairs holes. False once the room is deleted.
-    async fn on_stored(&mut self, events: Vec<Republished>) -> bool {
+    /// Delivers what follows, repairs holes.
+    async fn on_stored(&mut self, events: Vec<Republished>) {
         let mut batch = BatchBuilder::default();
         for event in events {
             if self.place(&batch, event.position) == Place::AfterHole {
@@ -208,12 +213,7 @@ impl Room {
                         trace = event.trace.map(|trace| trace.trace_id()),
                         "delivering an event"
                     );
-                    self.take(event.position.seq, &event.payload, &mut batch);
-                    if is_room_deleted(&event.payload) {
-                        self.deliver(batch).await;
-                        self.close().await;
-                        return false;
-                    }
+                    self.take(event.position.seq, &event.payload, &mut batch).await;
                 }
                 Place::Known => {}
                 // A replica that lags behind did not have it yet.
@@ -221,7 +221,6 @@ impl Room {
             }
         }
         self.deliver(batch).await;
-        true
     }
 
     /// The newest event, counting what is in `batch` already.
@@ -233,11 +232,27 @@ impl Room {
         ring::place(self.last(batch), position)
     }
 
-    /// Encodes the next event, once for all sockets.
-    fn take(&self, seq: u64, payload: &[u8], batch: &mut BatchBuilder) {
+    /// Encodes the next event, once for all sockets. One that ends somebody's being here is
+    /// delivered at once, and then they are not here any more.
+    async fn take(&mut self, seq: u64, payload: &[u8], batch: &mut BatchBuilder) {
         let position = Position { seq, prev: self.last(batch) };
-        if let Some(event) = parse(self.id, seq, payload) {
-            batch.push(Some(seq), &["42", &event.with_position(self.id, position)]);
+        let Some(event) = parse(self.id, seq, payload) else { return };
+        count_out(event.name);
+        batch.push(Some(seq), &["42", &event.with_position(self.id, position)]);
+        match event.name {
+            "room-deleted" => {
+                self.deliver(std::mem::take(batch)).await;
+                self.send_to_shards(|room| ShardCommand::RoomClosed { room }).await;
+                self.is_deleted = true;
+            }
+            "member-removed" => {
+                if let Ok(StoredEvent::MemberRemoved { user, .. }) = StoredEvent::decode(payload) {
+                    let user = user.id;
+                    self.deliver(std::mem::take(batch)).await;
+                    self.send_to_shards(|room| ShardCommand::Removed { room, user }).await;
+                }
+            }
+            _ => {}
         }
     }
 
@@ -264,10 +279,10 @@ impl Room {
                     metrics::counter!("gateway_hole_events_total").increment(entries.len() as u64);
                     let mut batch = BatchBuilder::default();
                     for Entry { seq, payload } in &entries {
-                        self.take(*seq, payload, &mut batch);
+                        self.take(*seq, payload, &mut batch).await;
                     }
                     self.deliver(batch).await;
-                    if is_all {
+                    if is_all || self.is_deleted {
                         return;
                     }
                 }
@@ -291,21 +306,24 @@ impl Room {
     }
 
     async fn hand_out(&self, batch: &Batch) {
-        for (shard, _) in self.sockets.iter().enumerate().filter(|(_, sockets)| **sockets > 0) {
-            let command = ShardCommand::Deliver { room: self.id, batch: batch.clone() };
-            self.context.shards.send(shard, command).await;
-        }
+        self.send_to_shards(|room| ShardCommand::Deliver { room, batch: batch.clone() }).await;
     }
 
-    async fn close(&self) {
-        for (shard, _) in self.sockets.iter().enumerate().filter(|(_, sockets)| **sockets > 0) {
-            self.context.shards.send(shard, ShardCommand::RoomClosed { room: self.id }).await;
+    /// The shards with sockets in the room.
+    fn shards(&self) -> impl Iterator<Item = usize> {
+        self.sockets.iter().enumerate().filter(|(_, sockets)| **sockets > 0).map(|(shard, _)| shard)
+    }
+
+    async fn send_to_shards(&self, command: impl Fn(RoomId) -> ShardCommand) {
+        for shard in self.shards() {
+            self.context.shards.send(shard, command(self.id)).await;
         }
     }
 }
 
-fn is_room_deleted(payload: &[u8]) -> bool {
-    RawEvent::parse(payload).is_ok_and(|event| event.name == "room-deleted")
+/// Counts an event that goes out, however many sockets it goes to.
+fn count_out(name: &str) {
+    metrics::counter!("gateway_events_out_total", "event" => name.to_owned()).increment(1);
 }
 
 /// A stored event; none for a payload that is no event, which only a fault of ours makes.

@@ -159,6 +159,11 @@ impl Presence {
         }
     }
 
+    /// How many users are here.
+    pub fn count(&self) -> usize {
+        self.online.len()
+    }
+
     /// Who is here now.
     pub fn online(&self) -> Online {
         let users = self.online.values().take(limits::ONLINE_USERS_LISTED);

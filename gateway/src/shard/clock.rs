@@ -1,4 +1,4 @@
-//! What must happen to a socket at some second: one queue for a shard, instead of a timer a socket.
+//! What must happen to a socket at some moment: one queue for a shard, instead of a timer a socket.
 
 use std::{
     collections::BTreeMap,
@@ -24,27 +24,72 @@ pub enum Due {
     Migrate,
 }
 
-/// Seconds are exact enough for all of this.
-#[derive(Debug)]
+/// Moments are rounded down to a 64th of the wait, at most half a second: what thousands of idle
+/// sockets wait for comes in few wake-ups, and a short wait is kept exactly.
+#[derive(Debug, Default)]
 pub struct Clock {
-    started: Instant,
-    due: BTreeMap<u64, Vec<(SocketId, Due)>>,
+    due: BTreeMap<Duration, Vec<(SocketId, Due)>>,
 }
 
+const COARSEST: Duration = Duration::from_millis(512);
+
 impl Clock {
-    pub fn new() -> Self {
-        Self { started: Instant::now(), due: BTreeMap::new() }
+    /// Puts a socket into the queue. `now` is the time since the shard started.
+    pub fn after(&mut self, now: Duration, wait: Duration, socket: SocketId, due: Due) {
+        let grain = (wait / 64).min(COARSEST).as_millis().max(1) as u64;
+        let at = (now + wait).as_millis() as u64 / grain * grain;
+        self.due.entry(Duration::from_millis(at)).or_default().push((socket, due));
     }
 
-    /// Puts a socket into the queue, never earlier than asked.
-    pub fn after(&mut self, wait: Duration, socket: SocketId, due: Due) {
-        let second = (self.started.elapsed() + wait).as_secs() + 1;
-        self.due.entry(second).or_default().push((socket, due));
+    /// When to look next.
+    pub fn next(&self) -> Option<Duration> {
+        self.due.keys().next().copied()
     }
 
     /// Takes what is due by now.
-    pub fn take_due(&mut self) -> Vec<(SocketId, Due)> {
-        let later = self.due.split_off(&(self.started.elapsed().as_secs() + 1));
+    pub fn take_due(&mut self, now: Duration) -> Vec<(SocketId, Due)> {
+        let later = self.due.split_off(&(now + Duration::from_nanos(1)));
         std::mem::replace(&mut self.due, later).into_values().flatten().collect()
+    }
+}
+
+/// A shard's time, counted from its start.
+#[derive(Debug, Clone, Copy)]
+pub struct Started(Instant);
+
+impl Started {
+    pub fn now() -> Self {
+        Self(Instant::now())
+    }
+
+    pub fn elapsed(self) -> Duration {
+        self.0.elapsed()
+    }
+
+    pub fn at(self, elapsed: Duration) -> Instant {
+        self.0 + elapsed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_wait_is_exact_and_long_ones_come_together() {
+        let (mut clock, socket) = (Clock::default(), SocketId { index: 1, generation: 1 });
+        let ms = Duration::from_millis;
+        clock.after(ms(1_003), ms(20), socket, Due::Pong);
+        assert_eq!(clock.next(), Some(ms(1_023)));
+        for start in 0..100 {
+            clock.after(ms(start), ms(25_000), socket, Due::Ping);
+        }
+        assert_eq!(clock.take_due(ms(1_022)), []);
+        assert_eq!(clock.take_due(ms(1_023)), [(socket, Due::Pong)]);
+        assert!(clock.due.len() <= 2, "{:?}", clock.due.keys());
+        // Never much too early: a ping that comes a little sooner harms nobody.
+        assert!(clock.next().unwrap() >= ms(24_600));
+        assert_eq!(clock.take_due(ms(26_000)).len(), 100);
+        assert_eq!(clock.next(), None);
     }
 }

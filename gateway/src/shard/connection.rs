@@ -11,13 +11,17 @@ use protocol::{Code, Timestamp, event::ServerEvent};
 use tokio::net::TcpStream;
 
 use super::{
-    SocketId,
+    Opening, SocketId,
     clock::Due,
+    echo::Echo,
     receive::read,
-    socket::{Socket, Stage},
+    socket::{Life, Socket, Stage, Transport},
     state::Shard,
 };
-use crate::ws::{self, Decoder};
+use crate::{
+    sid::Sid,
+    ws::{self, Decoder},
+};
 
 /// How long the peer may take to close its side after we closed ours.
 const CLOSE_WITHIN: Duration = Duration::from_secs(2);
@@ -32,37 +36,62 @@ pub struct Draining {
 
 impl Shard {
     /// Takes over a connection whose WebSocket handshake is done.
-    pub fn accept(&mut self, stream: std::net::TcpStream, received: &[u8]) {
+    pub fn accept(&mut self, opening: Opening, stream: std::net::TcpStream, received: &[u8]) {
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => Rc::new(stream),
             Err(error) => return tracing::error!(%error, "a socket cannot be taken over"),
         };
-        let Some(shard) = self.me() else { return };
-        let limits = self.context().rules.limits.clone();
+        let transport = Transport::WebSocket { stream: stream.clone(), reader: None };
+        let id = self.open(opening, transport);
+        self.listen(id, stream);
+        self.on_bytes(id, received);
+    }
+
+    /// Makes a socket and queues its first packet.
+    pub fn open(&mut self, opening: Opening, transport: Transport) -> SocketId {
+        let Opening { admitted, echo } = opening;
+        let limits = &self.context().rules.limits;
+        let (interval, timeout) = (limits.ping_interval, limits.ping_timeout);
+        let (handshake, max) = (limits.handshake, limits.frame_bytes);
+        let upgrades = match transport {
+            Transport::WebSocket { .. } => "",
+            Transport::Polling { .. } => r#""websocket""#,
+        };
+        metrics::gauge!("gateway_sockets", "transport" => transport.name()).increment(1);
+        let stage = if echo { Stage::Echo(Box::new(Echo::engine())) } else { Stage::Unidentified };
         self.generation = self.generation.wrapping_add(1);
-        let decoder = Decoder::new(limits.frame_bytes);
-        let socket = Socket::new(stream.clone(), self.generation, decoder);
-        let index = self.sockets.insert(socket);
-        let id = SocketId { index: index as u32, generation: self.generation };
-        metrics::gauge!("gateway_sockets").increment(1);
+        let mut socket = Socket::new(transport, self.generation, Decoder::new(max), stage);
+        socket.admitted[0] = admitted;
+        let secret = socket.secret;
+        let index = self.sockets.insert(socket) as u32;
+        let id = SocketId { index, generation: self.generation };
+        let sid = Sid { shard: self.index as u16, socket: id, secret };
         let open = format!(
-            r#"0{{"sid":"{}","upgrades":[],"pingInterval":{},"pingTimeout":{},"maxPayload":{}}}"#,
-            uuid::Uuid::new_v4().simple(),
-            limits.ping_interval.as_millis(),
-            limits.ping_timeout.as_millis(),
-            limits.frame_bytes,
+            r#"0{{"sid":"{sid}","upgrades":[{upgrades}],"pingInterval":{},"pingTimeout":{},"maxPayload":{max}}}"#,
+            interval.as_millis(),
+            timeout.as_millis(),
         );
         self.push(id, ws::text(&[&open]));
-        self.clock.after(limits.handshake, id, Due::Handshake);
-        self.clock.after(limits.ping_interval, id, Due::Ping);
-        if self.draining.is_some() {
-            self.clock.after(Duration::ZERO, id, Due::Migrate);
+        self.remind(id, handshake, Due::Handshake);
+        self.remind(id, interval, Due::Ping);
+        id
+    }
+
+    /// Starts to read a WebSocket.
+    pub fn listen(&mut self, id: SocketId, stream: Rc<TcpStream>) {
+        let Some(shard) = self.me.upgrade() else { return };
+        let task = tokio::task::spawn_local(read(shard, id, stream)).abort_handle();
+        if let Some(Transport::WebSocket { reader, .. }) =
+            self.socket(id).map(|socket| &mut socket.transport)
+        {
+            *reader = Some(task);
         }
-        let reader = tokio::task::spawn_local(read(shard, id, stream)).abort_handle();
-        if let Some(socket) = self.socket(id) {
-            socket.reader = Some(reader);
-        }
-        self.on_bytes(id, received);
+    }
+
+    /// Has a socket looked at later.
+    pub fn remind(&mut self, id: SocketId, wait: Duration, due: Due) {
+        let now = self.started.elapsed();
+        self.clock.after(now, wait, id, due);
     }
 
     /// Everything queued is out.
@@ -74,18 +103,23 @@ impl Shard {
             // A reader that is gone needs no waking.
             let _ = reader.send(());
         }
-        if matches!(socket.stage, Stage::Closing) && socket.is_written() {
+        if matches!(socket.stage, Stage::Closing)
+            && socket.is_written()
+            && let Transport::WebSocket { stream, .. } = &socket.transport
+        {
             // The peer reads the close frame before it sees the end of the stream.
-            let _ = socket2::SockRef::from(&*socket.stream).shutdown(Shutdown::Write);
+            let _ = socket2::SockRef::from(&**stream).shutdown(Shutdown::Write);
         }
     }
 
     /// Has the socket flushed again once its peer takes more.
     pub fn wait_until_writable(&mut self, id: SocketId) {
-        let Some(shard) = self.me() else { return };
+        let Some(shard) = self.me.upgrade() else { return };
         self.set_blocked(id, true);
         let Some(socket) = self.socket(id) else { return };
-        let stream = socket.stream.clone();
+        // Of long-polling, the next poll says so.
+        let Transport::WebSocket { stream, .. } = &socket.transport else { return };
+        let stream = stream.clone();
         tokio::task::spawn_local(async move {
             // An error shows again at the write.
             let _ = stream.writable().await;
@@ -97,22 +131,36 @@ impl Shard {
     }
 
     /// Says why, writes what is left, and closes.
-    pub fn close(&mut self, id: SocketId, code: u16, reason: &str) {
+    pub fn close(&mut self, id: SocketId, code: u16, reason: &'static str) {
         self.detach_all(id);
         let Some(socket) = self.socket(id) else { return };
         if matches!(socket.stage, Stage::Closing) {
             return;
         }
-        tracing::debug!(
-            code,
-            reason,
-            seconds = socket.connected.elapsed().as_secs(),
-            "closing a socket"
-        );
+        socket.life.reason = reason;
         socket.stage = Stage::Closing;
         socket.push(ws::close(code, reason));
         self.mark_dirty(id);
-        self.clock.after(CLOSE_WITHIN, id, Due::Close);
+        self.remind(id, CLOSE_WITHIN, Due::Close);
+    }
+
+    /// The peer closes: it is answered, and nothing more is said.
+    pub fn closed_by_peer(&mut self, id: SocketId) {
+        if self.release_poll(id) {
+            self.remove(id);
+        } else {
+            self.close(id, 1000, "closed by the client");
+        }
+    }
+
+    /// The peer leaves the namespace. It may connect to it again, with another token.
+    pub fn disconnect(&mut self, id: SocketId) {
+        self.detach_all(id);
+        let Some(socket) = self.socket(id) else { return };
+        socket.stage = Stage::Unidentified;
+        socket.admitted[1] = None;
+        let handshake = self.context().rules.limits.handshake;
+        self.remind(id, handshake, Due::Handshake);
     }
 
     /// The session is over: says so, disconnects from the namespace, and closes.
@@ -128,16 +176,30 @@ impl Shard {
         if self.socket(id).is_none() {
             return;
         }
-        let socket = self.sockets.remove(id.index as usize);
-        if let Some(reader) = socket.reader {
+        let mut socket = self.sockets.remove(id.index as usize);
+        let transport = socket.transport.name();
+        if let Transport::WebSocket { reader: Some(reader), .. } = &socket.transport {
             reader.abort();
         }
-        metrics::gauge!("gateway_sockets").decrement(1);
+        metrics::gauge!("gateway_sockets", "transport" => transport).decrement(1);
+        let Life { events, received, sent, reason } = socket.life;
+        let user = socket.user();
+        tracing::info!(
+            user = user.map(tracing::field::display),
+            transport,
+            seconds = socket.connected.elapsed().as_secs(),
+            events,
+            received,
+            sent,
+            reason = if reason.is_empty() { "the client went away" } else { reason },
+            "a socket ended"
+        );
     }
 
     /// Looks at a socket at its time.
-    pub fn on_due(&mut self, id: SocketId, due: Due, now: Instant) {
-        let limits = self.context().rules.limits.clone();
+    pub fn on_due(&mut self, id: SocketId, due: Due) {
+        let limits = &self.context().rules.limits;
+        let (interval, timeout) = (limits.ping_interval, limits.ping_timeout);
         let deadline = self.draining.as_ref().map(|draining| draining.deadline);
         let Some(socket) = self.socket(id) else { return };
         let identified = matches!(socket.stage, Stage::Identified(_));
@@ -146,18 +208,20 @@ impl Shard {
                 self.close(id, 1008, "not authenticated in time");
             }
             Due::Ping if !matches!(socket.stage, Stage::Closing) => {
+                socket.pinged = Instant::now();
                 self.push(id, ws::text(&["2"]));
-                self.clock.after(limits.ping_timeout, id, Due::Pong);
-                self.clock.after(limits.ping_interval, id, Due::Ping);
+                self.remind(id, timeout, Due::Pong);
+                self.remind(id, interval.max(timeout), Due::Ping);
             }
-            Due::Pong if now.duration_since(socket.last_heard) >= limits.ping_timeout => {
-                tracing::debug!("a socket does not answer");
+            Due::Pong if socket.last_heard < socket.pinged => {
+                socket.life.reason = "no answer to a ping";
                 self.remove(id);
             }
             Due::Expiry => self.check_expiry(id),
             Due::Close => self.remove(id),
             Due::Migrate if identified => {
                 if let Some(deadline) = deadline {
+                    metrics::counter!("gateway_migrations_total").increment(1);
                     self.emit(id, &ServerEvent::Migrate { deadline });
                 }
             }
@@ -170,7 +234,7 @@ impl Shard {
         let Some(session) = self.socket(id).and_then(Socket::session) else { return };
         let left = session.expires() - Timestamp::now().unix();
         match u64::try_from(left) {
-            Ok(left @ 1..) => self.clock.after(Duration::from_secs(left), id, Due::Expiry),
+            Ok(left @ 1..) => self.remind(id, Duration::from_secs(left), Due::Expiry),
             _ => self.expire(id, Code::TokenExpired),
         }
     }
@@ -187,7 +251,7 @@ impl Shard {
             .collect();
         for (nth, id) in ids.into_iter().enumerate() {
             let wait = within.mul_f64(TELL_WITHIN * nth as f64 / count);
-            self.clock.after(wait, id, Due::Migrate);
+            self.remind(id, wait, Due::Migrate);
         }
     }
 

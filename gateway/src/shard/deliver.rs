@@ -44,7 +44,7 @@ impl Shard {
             None => self.release(key),
             Some(wait) => {
                 local.held = true;
-                let Some(shard) = self.me() else { return };
+                let Some(shard) = self.me.upgrade() else { return };
                 tokio::task::spawn_local(async move {
                     tokio::time::sleep(wait).await;
                     let mut shard = shard.borrow_mut();
@@ -129,7 +129,8 @@ impl Shard {
         }
     }
 
-    fn flush_socket(&mut self, id: SocketId) {
+    /// Writes to a socket what is ready for it.
+    pub(super) fn flush_socket(&mut self, id: SocketId) {
         let rooms = &self.rooms;
         let Some(socket) = self.sockets.get_mut(id.index as usize) else { return };
         if socket.generation != id.generation {
@@ -139,10 +140,13 @@ impl Shard {
         if socket.blocked {
             return;
         }
-        match socket.flush(rooms, &self.meters.writes) {
+        let before = socket.life.sent;
+        let flushed = socket.flush(rooms, &self.meters.writes);
+        self.meters.sent.increment(socket.life.sent - before);
+        match flushed {
             Flushed::All => self.written(id),
             Flushed::Blocked => self.wait_until_writable(id),
-            Flushed::Broken => self.remove(id),
+            Flushed::Broken | Flushed::Ended => self.remove(id),
         }
     }
 
@@ -184,6 +188,8 @@ impl Shard {
             return;
         }
         socket.blocked = blocked;
+        let change = if blocked { 1.0 } else { -1.0 };
+        metrics::gauge!("gateway_sockets_behind").increment(change);
         for place in &socket.places {
             if let Some(room) = self.rooms.get_mut(place.room) {
                 room.blocked = if blocked { room.blocked + 1 } else { room.blocked - 1 };

@@ -133,6 +133,11 @@ impl FrameLog {
         taken.filter_map(|cut| cut.seq).next().unwrap_or(self.seq_before)
     }
 
+    /// The newest seq of all.
+    pub fn newest(&self) -> u64 {
+        self.seq_at(self.end)
+    }
+
     /// Forgets what all have taken: every socket is at `slowest` or further.
     pub fn trim(&mut self, slowest: Cursor) {
         while let Some((start, batch)) = self.batches.front()

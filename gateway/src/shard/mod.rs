@@ -1,16 +1,25 @@
 //! A shard: one thread that owns its share of the sockets, reads them, and writes all that is ready
 //! for a socket at once. Nothing in it is shared, so nothing in it is locked.
 
+mod act;
 mod clock;
 mod connection;
 mod deliver;
+mod echo;
 mod log;
 mod outgoing;
+mod polling;
 mod receive;
 mod socket;
 mod state;
 
-use std::{cell::RefCell, net::TcpStream, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    net::TcpStream,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use protocol::{RoomId, Timestamp, UserId, code::Refusal, event::Done, subject::Revoked};
@@ -22,19 +31,28 @@ use tokio::{
 
 pub use self::log::{Batch, BatchBuilder};
 use self::state::Shard;
-use crate::{bus::Bus, config::Config, keys::Keys, room::registry::Rooms, session::Rules};
+use crate::{
+    admission::{Admission, Admitted},
+    bus::Bus,
+    config::Config,
+    keys::Keys,
+    room::registry::Rooms,
+    session::Rules,
+    sid::Sid,
+};
 
 /// Commands that wait for one shard; who sends more waits.
 const INBOX: usize = 4_096;
 /// Commands taken before what they brought is written: more would only delay the first.
 const TURN: usize = 64;
+/// What is done at times of no socket's: commands sent again, the drain's end, gauges.
 const TICK: Duration = Duration::from_millis(500);
 
 /// A socket of a shard. The generation tells it from an earlier one at the same index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SocketId {
-    index: u32,
-    generation: u32,
+    pub index: u32,
+    pub generation: u32,
 }
 
 /// A socket, seen from outside its shard.
@@ -44,11 +62,30 @@ pub struct SocketRef {
     pub id: SocketId,
 }
 
+/// What a new socket comes with.
+#[derive(Debug)]
+pub struct Opening {
+    /// Counts it among its address's sockets.
+    pub admitted: Option<Admitted>,
+    /// It is there to have its Engine.IO messages echoed.
+    pub echo: bool,
+}
+
 /// What a shard is told.
 #[derive(Debug)]
 pub enum Command {
     /// A WebSocket was accepted; `received` came with its handshake.
-    Accept { stream: TcpStream, received: Bytes },
+    Accept { opening: Opening, stream: TcpStream, received: Bytes },
+    /// A session over HTTP begins.
+    OpenPolling { opening: Opening, respond: oneshot::Sender<String> },
+    /// A request waits for packets. Dropped, like the next three, if there is no such session.
+    Poll { sid: Sid, respond: oneshot::Sender<String> },
+    /// A request brings packets.
+    Post { sid: Sid, body: String, respond: oneshot::Sender<()> },
+    /// Whether there is such a session.
+    Find { sid: Sid, respond: oneshot::Sender<()> },
+    /// A WebSocket wants to take over a session over HTTP.
+    Upgrade { sid: Sid, stream: TcpStream, received: Bytes },
     /// A room took the socket in; `replay` is what it missed.
     Joined {
         socket: SocketId,
@@ -64,6 +101,10 @@ pub enum Command {
     NotJoined { socket: SocketId, room: RoomId, ack: Option<u64>, refusal: Refusal },
     /// Frames for all sockets in a room.
     Deliver { room: RoomId, batch: Batch },
+    /// A frame for one user's sockets in a room.
+    DeliverTo { room: RoomId, user: UserId, frame: Bytes },
+    /// A user was removed from a room.
+    Removed { room: RoomId, user: UserId },
     /// A room was deleted; its last frame was delivered before.
     RoomClosed { room: RoomId },
     /// Something is no longer valid.
@@ -85,6 +126,9 @@ pub struct Context {
     pub keys: Keys,
     pub rules: Arc<Rules>,
     pub rooms: Rooms,
+    pub admission: Admission,
+    /// See [`Config::conformance_echo`].
+    pub conformance_echo: bool,
 }
 
 impl Shards {
@@ -199,9 +243,12 @@ async fn run(index: usize, context: Context, mut inbox: mpsc::Receiver<Command>)
     let flush = Rc::new(Notify::new());
     let shard = Shard::new(index, context, flush.clone());
     tokio::task::spawn_local(flush_each_turn(shard.clone(), flush));
+    let started = shard.borrow().started;
+    let depth = metrics::gauge!("gateway_inbox", "shard" => index.to_string());
     let mut tick = tokio::time::interval(TICK);
     let mut turn = Vec::with_capacity(TURN);
     loop {
+        let next = shard.borrow().clock.next().map(|next| started.at(next));
         tokio::select! {
             count = inbox.recv_many(&mut turn, TURN) => {
                 if count == 0 {
@@ -212,13 +259,24 @@ async fn run(index: usize, context: Context, mut inbox: mpsc::Receiver<Command>)
                     shard.on_command(command);
                 }
             }
-            _ = tick.tick() => shard.borrow_mut().on_tick(),
+            () = until(next) => shard.borrow_mut().on_time(),
+            _ = tick.tick() => {
+                depth.set(inbox.len() as f64);
+                shard.borrow_mut().send_unsent();
+            }
         }
         if shard.borrow_mut().is_drained() {
             return;
         }
         // The inbox may never be empty under load; readers and the flush get their turn.
         tokio::task::yield_now().await;
+    }
+}
+
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }
 

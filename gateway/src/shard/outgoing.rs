@@ -4,28 +4,39 @@
 use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Instant};
 
 use bytes::Bytes;
-use protocol::{Code, FileId, RoomId, code::Refusal, event::Done, stored::StoredEvent};
+use protocol::{Code, RoomId, Timestamp, UserId, code::Refusal, event::Done, stored::StoredEvent};
 use service::{
     roomlog::{LogError, Pending},
     trace::TraceParent,
 };
 
 use super::{SocketId, state::Shard};
-use crate::bus::{self, Bus};
+use crate::{
+    bus::{self, Bus},
+    room::live::Live,
+    session::Needs,
+};
 
 /// Events of one socket that are not acknowledged yet; a socket with more is not read from.
 const IN_FLIGHT: usize = 64;
 
-/// An event on its way to the stream.
+/// Something on its way to NATS.
 #[derive(Debug)]
 pub struct Send {
     pub room: RoomId,
-    /// What JetStream dedupes by.
-    pub id: String,
-    pub event: StoredEvent,
-    /// Looked up and put into the event before it is stored.
-    pub file: Option<FileId>,
+    pub what: What,
     pub ack: Option<u64>,
+}
+
+/// What is sent.
+#[derive(Debug)]
+pub enum What {
+    /// An event for the stream; `id` is what JetStream dedupes by.
+    Event { id: String, event: StoredEvent, needs: Needs },
+    /// How far a user has read: stored for the archive, then told.
+    Read { user: UserId, seq: u64 },
+    /// Told and not stored.
+    Live(Live),
 }
 
 /// A socket's events that are not acknowledged yet.
@@ -38,6 +49,11 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
+    /// Nothing is on its way.
+    pub fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.in_flight == 0
+    }
+
     /// No more should be read from the socket.
     pub fn is_full(&self) -> bool {
         self.waiting.len() + self.in_flight >= IN_FLIGHT
@@ -45,9 +61,9 @@ impl Outgoing {
 }
 
 impl Shard {
-    /// Stores an event after all that the socket sent before.
-    pub fn store(&mut self, socket: SocketId, send: Send) {
-        let shard = self.me();
+    /// Sends something after all that the socket sent before.
+    pub fn send(&mut self, socket: SocketId, send: Send) {
+        let shard = self.me.upgrade();
         let Some(state) = self.socket(socket) else { return };
         state.outgoing.waiting.push_back(send);
         if !state.outgoing.running {
@@ -58,7 +74,7 @@ impl Shard {
         }
     }
 
-    fn next_to_store(&mut self, socket: SocketId) -> Option<Send> {
+    fn next_to_send(&mut self, socket: SocketId) -> Option<Send> {
         let outgoing = &mut self.socket(socket)?.outgoing;
         let next = outgoing.waiting.pop_front();
         outgoing.running = next.is_some();
@@ -66,7 +82,7 @@ impl Shard {
         next
     }
 
-    fn stored(&mut self, socket: SocketId, ack: Option<u64>, outcome: Result<Done, Refusal>) {
+    fn sent(&mut self, socket: SocketId, ack: Option<u64>, outcome: Result<Done, Refusal>) {
         if let Some(state) = self.socket(socket) {
             state.outgoing.in_flight -= 1;
             self.acknowledge(socket, ack, outcome);
@@ -78,58 +94,104 @@ impl Shard {
 async fn publish_all(shard: Rc<RefCell<Shard>>, socket: SocketId) {
     let bus = shard.borrow().context().bus.clone();
     loop {
-        let Some(mut send) = shard.borrow_mut().next_to_store(socket) else { return };
+        let Some(send) = shard.borrow_mut().next_to_send(socket) else { return };
+        let Send { room, what, ack } = send;
         let started = Instant::now();
-        let queued = match fill_in_file(&bus, &mut send).await {
-            Ok(()) => queue(&bus, &send).await,
-            Err(refusal) => Err(refusal),
+        let queued = match what {
+            What::Event { id, event, needs } => {
+                let at = event.at();
+                let queued = queue(&bus, room, &id, event, needs).await;
+                queued.map(|pending| Waiting::Event(pending, at))
+            }
+            What::Read { user, seq } => bus
+                .store_read(room, user, seq)
+                .await
+                .map(|pending| Waiting::Read(pending, user, seq))
+                .map_err(|error| refusal(&error)),
+            What::Live(live) => {
+                bus.tell(room, &live).await;
+                shard.borrow_mut().sent(socket, ack, Ok(Done::Nothing {}));
+                continue;
+            }
         };
         match queued {
-            Ok(pending) => {
-                tokio::task::spawn_local(acknowledge(
-                    shard.clone(),
-                    socket,
-                    send,
-                    pending,
-                    started,
-                ));
+            Ok(waiting) => {
+                let (shard, bus) = (shard.clone(), bus.clone());
+                tokio::task::spawn_local(async move {
+                    let outcome = waiting.done(&bus, room).await;
+                    metrics::histogram!("gateway_store_seconds").record(started.elapsed());
+                    let outcome = outcome.map_err(|error| refusal(&error));
+                    shard.borrow_mut().sent(socket, ack, outcome);
+                });
             }
-            Err(refusal) => shard.borrow_mut().stored(socket, send.ack, Err(refusal)),
+            Err(refusal) => shard.borrow_mut().sent(socket, ack, Err(refusal)),
         }
     }
 }
 
-async fn queue(bus: &Bus, send: &Send) -> Result<Pending, Refusal> {
-    let payload = Bytes::from(send.event.encode());
+async fn queue(
+    bus: &Bus,
+    room: RoomId,
+    id: &str,
+    mut event: StoredEvent,
+    needs: Needs,
+) -> Result<Pending, Refusal> {
+    look_up(bus, room, &mut event, needs).await?;
+    let payload = Bytes::from(event.encode());
     let trace = Some(TraceParent::root());
-    bus.log().append(send.room, &send.id, payload, trace).await.map_err(|error| refusal(&error))
+    bus.log().append(room, id, payload, trace).await.map_err(|error| refusal(&error))
 }
 
-async fn fill_in_file(bus: &Bus, send: &mut Send) -> Result<(), Refusal> {
-    let (Some(id), StoredEvent::ReceiveMsg(message)) = (send.file, &mut send.event) else {
-        return Ok(());
-    };
-    let found = bus.file(send.room, id).await.map_err(|error| refusal(&error))?;
-    let missing =
-        Refusal::new(Code::NoSuchFile, "there is no complete file of that id in the room");
-    message.file = Some(found.ok_or(missing)?);
-    Ok(())
+async fn look_up(
+    bus: &Bus,
+    room: RoomId,
+    event: &mut StoredEvent,
+    needs: Needs,
+) -> Result<(), Refusal> {
+    match (needs, event) {
+        (Needs::File(id), StoredEvent::ReceiveMsg(message)) => {
+            let found = bus.file(room, id).await.map_err(|error| refusal(&error))?;
+            let missing =
+                Refusal::new(Code::NoSuchFile, "there is no complete file of that id in the room");
+            message.file = Some(found.ok_or(missing)?);
+            Ok(())
+        }
+        (Needs::Message { seq, author }, _) => {
+            let found = bus.stored(room, seq).await.map_err(|error| refusal(&error))?;
+            match (found, author) {
+                (Some(StoredEvent::ReceiveMsg(message)), Some(author))
+                    if message.from.id != author =>
+                {
+                    Err(Refusal::new(Code::Forbidden, "the message is somebody else's"))
+                }
+                (Some(StoredEvent::ReceiveMsg(_)), _) => Ok(()),
+                _ => Err(Refusal::new(
+                    Code::NoSuchMessage,
+                    "there is no message at that seq, or it is too old to be changed",
+                )),
+            }
+        }
+        (Needs::Nothing | Needs::File(_), _) => Ok(()),
+    }
 }
 
-async fn acknowledge(
-    shard: Rc<RefCell<Shard>>,
-    socket: SocketId,
-    send: Send,
-    pending: Pending,
-    started: Instant,
-) {
-    let bus = shard.borrow().context().bus.clone();
-    let outcome = match pending.stored().await {
-        Ok(appended) => bus::settle(&bus, send.room, appended, send.event.at()).await,
-        Err(error) => Err(error),
-    };
-    metrics::histogram!("gateway_store_seconds").record(started.elapsed());
-    shard.borrow_mut().stored(socket, send.ack, outcome.map_err(|error| refusal(&error)));
+/// What JetStream has yet to acknowledge.
+enum Waiting {
+    Event(Pending, Timestamp),
+    Read(Pending, UserId, u64),
+}
+
+impl Waiting {
+    async fn done(self, bus: &Bus, room: RoomId) -> Result<Done, LogError> {
+        match self {
+            Self::Event(pending, at) => bus::settle(bus, room, pending.stored().await?, at).await,
+            Self::Read(pending, user, seq) => {
+                pending.stored().await?;
+                bus.tell(room, &Live::Read { user, seq }).await;
+                Ok(Done::Nothing {})
+            }
+        }
+    }
 }
 
 fn refusal(error: &LogError) -> Refusal {

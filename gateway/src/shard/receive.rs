@@ -1,6 +1,10 @@
 //! What comes from a socket: bytes, messages, packets, events, in this order and no other.
 
-use std::{io, rc::Rc, time::Instant};
+use std::{
+    io,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use protocol::{
     Code,
@@ -12,31 +16,48 @@ use protocol::{
 use serde::Deserialize;
 use tokio::{io::Interest, net::TcpStream, sync::oneshot};
 
-use super::{
-    SocketId, SocketRef,
-    connection::SharedShard,
-    outgoing::Send,
-    socket::{Socket, Stage},
-    state::Shard,
-};
+use super::{SocketId, connection::SharedShard, socket::Stage, state::Shard};
 use crate::{
-    packet::{EnginePacket, Packet},
-    room::Command as RoomCommand,
-    session::{Action, Session, token_refusal},
+    admission::Owner,
+    packet::{EnginePacket, Kind, Packet},
+    session::{Session, token_refusal},
     ws::{self, Message, Violation, protocol_error},
 };
 
 /// Bytes taken from one socket before the others get their turn.
 const READ_AT_ONCE: usize = 16 * 1024;
+/// A socket that sends more events than it may is not read from for so long: its neighbours do not
+/// pay for its refusals.
+const THROTTLE: Duration = Duration::from_millis(50);
+
+/// How long to wait before reading from a socket again.
+pub enum Pause {
+    No,
+    Throttled,
+    /// Until it has taken more of its answers.
+    Until(oneshot::Receiver<()>),
+}
+
+impl Pause {
+    /// Waits. An error says that the socket is gone.
+    pub async fn over(self) -> Result<(), oneshot::error::RecvError> {
+        match self {
+            Self::No => Ok(()),
+            Self::Throttled => {
+                tokio::time::sleep(THROTTLE).await;
+                Ok(())
+            }
+            Self::Until(resumed) => resumed.await,
+        }
+    }
+}
 
 /// Reads a socket until it ends.
 pub async fn read(shard: SharedShard, id: SocketId, stream: Rc<TcpStream>) {
     while stream.readable().await.is_ok() {
         let read = shard.borrow_mut().read_ready(id, &stream);
-        let Ok(paused) = read else { break };
-        if let Some(resumed) = paused
-            && resumed.await.is_err()
-        {
+        let Ok(pause) = read else { break };
+        if pause.over().await.is_err() {
             break;
         }
     }
@@ -50,11 +71,7 @@ struct Auth {
 
 impl Shard {
     /// Reads what is there, into the buffer that all sockets of the shard share.
-    fn read_ready(
-        &mut self,
-        id: SocketId,
-        stream: &TcpStream,
-    ) -> io::Result<Option<oneshot::Receiver<()>>> {
+    fn read_ready(&mut self, id: SocketId, stream: &TcpStream) -> io::Result<Pause> {
         let mut chunk = std::mem::take(&mut self.chunk);
         chunk.resize(READ_AT_ONCE, 0);
         let outcome = match stream.try_read(&mut chunk) {
@@ -66,31 +83,36 @@ impl Shard {
                     let empty = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
                     let _ = stream.try_io(Interest::READABLE, empty);
                 }
-                Ok(self.on_readable(id, &chunk[..count]))
+                self.on_bytes(id, &chunk[..count]);
+                Ok(self.pause(id))
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Pause::No),
             Err(error) => Err(error),
         };
         self.chunk = chunk;
         outcome
     }
 
-    fn on_readable(&mut self, id: SocketId, bytes: &[u8]) -> Option<oneshot::Receiver<()>> {
-        self.on_bytes(id, bytes);
-        let socket = self.socket(id)?;
+    /// Whether the socket may send more at once.
+    pub fn pause(&mut self, id: SocketId) -> Pause {
+        let Some(socket) = self.socket(id) else { return Pause::No };
+        if std::mem::take(&mut socket.throttled) {
+            return Pause::Throttled;
+        }
         if !socket.is_overloaded() {
-            return None;
+            return Pause::No;
         }
         let (resume, resumed) = oneshot::channel();
         socket.resume = Some(resume);
-        Some(resumed)
+        Pause::Until(resumed)
     }
 
     /// Takes bytes as they come from the network.
     pub fn on_bytes(&mut self, id: SocketId, bytes: &[u8]) {
         let Some(socket) = self.socket(id) else { return };
-        socket.last_heard = Instant::now();
+        socket.heard(bytes.len());
         socket.decoder.feed(bytes);
+        self.meters.received.increment(bytes.len() as u64);
         loop {
             let Some(socket) = self.socket(id) else { return };
             if matches!(socket.stage, Stage::Closing) {
@@ -108,26 +130,41 @@ impl Shard {
         }
     }
 
-    fn on_message(&mut self, id: SocketId, message: Message) -> Result<(), Violation> {
+    /// Takes a message, however it came.
+    pub fn on_message(&mut self, id: SocketId, message: Message) -> Result<(), Violation> {
         let Some(socket) = self.socket(id) else { return Ok(()) };
+        if matches!(&socket.stage, Stage::Closing) {
+            return Ok(());
+        }
+        let echoed = matches!(&socket.stage, Stage::Echo(echo) if echo.engine_only);
         match message {
             Message::Text(_) if socket.attachments > 0 => {
                 Err(protocol_error("text where an attachment belongs"))
             }
-            Message::Text(text) => match EnginePacket::parse(&text)? {
-                EnginePacket::Message(text) => self.on_packet(id, Packet::parse(text)?),
+            Message::Text(ref text) => match EnginePacket::parse(text)? {
+                EnginePacket::Message(_) if echoed => {
+                    self.echo_message(id, &message);
+                    Ok(())
+                }
+                EnginePacket::Message(text) => self.on_packet(id, &Packet::parse(text)?),
                 EnginePacket::Ping(data) => {
                     self.push(id, ws::text(&["3", data]));
                     Ok(())
                 }
-                EnginePacket::Pong | EnginePacket::Noop => Ok(()),
+                EnginePacket::Pong | EnginePacket::Noop | EnginePacket::Upgrade => Ok(()),
                 EnginePacket::Close => {
-                    self.close(id, 1000, "");
+                    self.closed_by_peer(id);
                     Ok(())
                 }
             },
-            Message::Binary(_) if socket.attachments > 0 => {
+            Message::Binary(_) if echoed => {
+                self.echo_message(id, &message);
+                Ok(())
+            }
+            Message::Binary(bytes) if socket.attachments > 0 => {
                 socket.attachments -= 1;
+                let is_last = socket.attachments == 0;
+                self.echo_attachment(id, &bytes, is_last);
                 Ok(())
             }
             Message::Binary(_) => Err(protocol_error("a binary message that nothing announced")),
@@ -137,54 +174,72 @@ impl Shard {
             }
             Message::Pong => Ok(()),
             Message::Close => {
-                self.close(id, 1000, "");
+                self.closed_by_peer(id);
                 Ok(())
             }
         }
     }
 
-    fn on_packet(&mut self, id: SocketId, packet: Packet<'_>) -> Result<(), Violation> {
+    fn on_packet(&mut self, id: SocketId, packet: &Packet<'_>) -> Result<(), Violation> {
+        if self.context().conformance_echo {
+            return self.echo_packet(id, packet);
+        }
         let Some(socket) = self.socket(id) else { return Ok(()) };
-        match (packet, &mut socket.stage) {
-            (Packet::Connect { namespace: "/", auth }, Stage::Unidentified) => {
-                self.connect(id, auth);
+        match (packet.kind, &mut socket.stage) {
+            (Kind::Connect, _) if packet.namespace != "/" => {
+                self.refuse_namespace(id, packet.namespace);
                 Ok(())
             }
-            (Packet::Connect { namespace, .. }, _) if namespace != "/" => {
-                let error = r#",{"message":"Invalid namespace"}"#;
-                self.push(id, ws::text(&["44", namespace, error]));
+            (Kind::Disconnect, _) if packet.namespace != "/" => Ok(()),
+            _ if packet.namespace != "/" => Err(protocol_error("not connected to that namespace")),
+            (Kind::Connect, Stage::Unidentified) => {
+                self.connect(id, &packet.data);
                 Ok(())
             }
-            (Packet::Disconnect { namespace: "/" }, Stage::Identified(_)) => {
-                self.close(id, 1000, "");
+            (Kind::Disconnect, Stage::Identified(_)) => {
+                self.disconnect(id);
                 Ok(())
             }
-            (Packet::Disconnect { .. }, _) => Ok(()),
-            (Packet::Event { name, data, extra, ack }, Stage::Identified(session)) => {
-                let now = Instant::now();
-                let event = session.may_act(now).and_then(|()| {
-                    if extra {
-                        return Err(Refusal::new(Code::WrongType, "an event has one argument"));
-                    }
-                    ClientEvent::parse(&name, data.map_or("null", |data| data.get()).as_bytes())
-                });
-                self.on_event(id, event, ack);
+            (Kind::Event, Stage::Identified(session)) => {
+                socket.life.events += 1;
+                let mut event = session.may_act(Instant::now());
+                socket.throttled |= event.is_err();
+                if packet.attachments > 0 {
+                    socket.attachments = packet.attachments;
+                    event = event.and(Err(Refusal::new(
+                        Code::UnexpectedBinary,
+                        "no event here takes binary data",
+                    )));
+                }
+                let event = match event {
+                    Ok(()) => client_event(packet)?,
+                    Err(refusal) => Err(refusal),
+                };
+                self.on_event(id, event, packet.ack);
                 Ok(())
             }
-            (Packet::BinaryEvent { attachments, ack }, Stage::Identified(session)) => {
-                let refusal = session.may_act(Instant::now()).err().unwrap_or_else(|| {
-                    Refusal::new(Code::UnexpectedBinary, "no event here takes binary data")
-                });
-                socket.attachments = attachments;
-                self.acknowledge(id, ack, Err(refusal));
+            // We ask for no acknowledgement, so this answers nothing.
+            (Kind::Ack, Stage::Identified(_)) => {
+                socket.attachments = packet.attachments;
                 Ok(())
             }
-            (Packet::Ack, Stage::Identified(_)) => Ok(()),
             _ => Err(protocol_error("connect to the namespace first, and once")),
         }
     }
 
+    pub(super) fn refuse_namespace(&mut self, id: SocketId, namespace: &str) {
+        let error = r#"{"message":"Invalid namespace"}"#.into();
+        let (kind, ack) = (Kind::ConnectError, None);
+        let packet = Packet { kind, attachments: 0, namespace, ack, data: error };
+        self.push(id, ws::text(&["4", &packet.encode()]));
+    }
+
     fn connect(&mut self, id: SocketId, auth: &str) {
+        let Some(socket) = self.socket(id) else { return };
+        if !socket.outgoing.is_idle() {
+            let refusal = Refusal::new(Code::Busy, "events from before are still being stored");
+            return self.refuse_connect(id, &refusal);
+        }
         let auth = if auth.is_empty() { "{}" } else { auth };
         let token = match json::parse::<Auth>(auth.as_bytes()) {
             Ok(Auth { token: Some(token) }) => token,
@@ -202,7 +257,7 @@ impl Shard {
 
     /// Looks for the token's key first.
     fn verify_later(&mut self, id: SocketId, token: String) {
-        let Some(shard) = self.me() else { return };
+        let Some(shard) = self.me.upgrade() else { return };
         if let Some(socket) = self.socket(id) {
             socket.stage = Stage::Identifying;
         }
@@ -215,21 +270,28 @@ impl Shard {
 
     fn connected(&mut self, id: SocketId, result: Result<Access, TokenError>) {
         let rules = self.context().rules.clone();
-        let session = result
-            .map_err(token_refusal)
-            .and_then(|access| Session::new(access, rules, Instant::now()));
+        let admission = self.context().admission.clone();
+        let session = result.map_err(token_refusal).and_then(|access| {
+            let (user, limit) = (Owner::User(access.user), rules.limits.sockets_per_user);
+            let admitted = admission.admit(user, limit).ok_or(Refusal::new(
+                Code::TooManySockets,
+                "close another of your connections first",
+            ))?;
+            Ok((Session::new(access, rules, Instant::now())?, admitted))
+        });
         let Some(socket) = self.socket(id) else { return };
         if matches!(socket.stage, Stage::Closing) {
             return;
         }
         match session {
-            Ok(session) => {
+            Ok((session, admitted)) => {
+                socket.admitted[1] = Some(admitted);
                 socket.stage = Stage::Identified(Box::new(session));
                 let sid = uuid::Uuid::new_v4().simple().to_string();
                 self.push(id, ws::text(&[r#"40{"sid":""#, &sid, r#""}"#]));
                 self.check_expiry(id);
                 if self.draining.is_some() {
-                    self.clock.after(std::time::Duration::ZERO, id, super::clock::Due::Migrate);
+                    self.remind(id, Duration::ZERO, super::clock::Due::Migrate);
                 }
             }
             Err(refusal) => {
@@ -244,57 +306,14 @@ impl Shard {
         let error = serde_json::json!({ "message": refusal.detail, "data": refusal });
         self.push(id, ws::text(&["44", &error.to_string()]));
     }
+}
 
-    fn on_event(&mut self, id: SocketId, event: Result<ClientEvent, Refusal>, ack: Option<u64>) {
-        let event = match event {
-            Ok(event) => event,
-            Err(refusal) => return self.acknowledge(id, ack, Err(refusal)),
-        };
-        metrics::counter!("gateway_events_total", "event" => event.name()).increment(1);
-        let verifier = self.context().keys.verifier();
-        let Some(session) = self.socket(id).and_then(Socket::session) else { return };
-        let Some(verifier) = verifier else {
-            let refusal = Refusal::new(Code::Unavailable, "the public keys are not there yet");
-            return self.acknowledge(id, ack, Err(refusal));
-        };
-        match session.on_event(event, &verifier) {
-            Ok(action) => self.perform(id, action, ack),
-            Err(refusal) => self.acknowledge(id, ack, Err(refusal)),
-        }
+/// The event of a packet: a violation if it is none, a refusal if it is none of the contract's.
+fn client_event(packet: &Packet<'_>) -> Result<Result<ClientEvent, Refusal>, Violation> {
+    let event = packet.event()?;
+    if event.extra {
+        return Ok(Err(Refusal::new(Code::WrongType, "an event has one argument")));
     }
-
-    fn perform(&mut self, id: SocketId, action: Action, ack: Option<u64>) {
-        use protocol::event::Done;
-        match action {
-            Action::Join { room, person, after } => {
-                self.detach(id, room);
-                let socket = SocketRef { shard: self.index, id };
-                let command = RoomCommand::Join { socket, person, after, ack };
-                if self.context().rooms.send(room, command).is_err() {
-                    if let Some(session) = self.socket(id).and_then(Socket::session) {
-                        session.forget(room);
-                    }
-                    let refusal = Refusal::new(Code::Busy, "the room is busy; try again");
-                    self.acknowledge(id, ack, Err(refusal));
-                }
-            }
-            Action::Rename { room, person } => {
-                self.tell_room(room, RoomCommand::Rename { person });
-                self.acknowledge(id, ack, Ok(Done::Nothing {}));
-            }
-            Action::Leave { room } => {
-                self.detach(id, room);
-                self.acknowledge(id, ack, Ok(Done::Nothing {}));
-            }
-            Action::Store { room, id: message, event, file } => {
-                self.store(id, Send { room, id: message, event, file, ack });
-            }
-            Action::Refresh { token } => {
-                let result = self.context().keys.verify(&token);
-                let Some(session) = self.socket(id).and_then(Socket::session) else { return };
-                let outcome = session.refreshed(result);
-                self.acknowledge(id, ack, outcome);
-            }
-        }
-    }
+    let data = event.data.map_or("null", |data| data.get());
+    Ok(ClientEvent::parse(&event.name, data.as_bytes()))
 }

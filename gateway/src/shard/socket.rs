@@ -8,11 +8,13 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes};
+use protocol::UserId;
 use slab::Slab;
 use tokio::{net::TcpStream, sync::oneshot, task::AbortHandle};
+use uuid::Uuid;
 
-use super::{log::Cursor, outgoing::Outgoing, state::LocalRoom};
-use crate::{session::Session, ws::Decoder};
+use super::{echo::Echo, log::Cursor, outgoing::Outgoing, state::LocalRoom};
+use crate::{admission::Admitted, payload, session::Session, ws::Decoder};
 
 /// Slices given to one write; Linux takes up to 1,024, and past some dozens nothing is gained.
 const SLICES: usize = 64;
@@ -30,8 +32,34 @@ pub enum Stage {
     Identifying,
     /// It may chat.
     Identified(Box<Session>),
+    /// It is here to test the protocol, not to chat.
+    Echo(Box<Echo>),
     /// Only what is in its outbox is still to be written.
     Closing,
+}
+
+/// What carries a socket's packets.
+pub enum Transport {
+    WebSocket {
+        stream: Rc<TcpStream>,
+        reader: Option<AbortHandle>,
+    },
+    Polling {
+        /// Answers the request that waits for packets.
+        waiting: Option<oneshot::Sender<String>>,
+        /// A WebSocket is about to take over.
+        upgrading: bool,
+    },
+}
+
+impl Transport {
+    /// Its name in the protocol.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::WebSocket { .. } => "websocket",
+            Self::Polling { .. } => "polling",
+        }
+    }
 }
 
 /// How far a socket is in a room.
@@ -52,49 +80,72 @@ pub enum Flushed {
     Blocked,
     /// The connection is broken, or the peer left too much unread.
     Broken,
+    /// The last packet is out.
+    Ended,
 }
 
 /// See the module.
 pub struct Socket {
     pub generation: u32,
-    pub stream: Rc<TcpStream>,
+    /// The random part of its id.
+    pub secret: Uuid,
+    pub transport: Transport,
     pub stage: Stage,
     pub decoder: Decoder,
-    /// Binary messages to skip: attachments of an event that was refused.
+    /// Binary messages that belong to the event before them and are not there yet.
     pub attachments: u32,
     pub places: Vec<Place>,
     pub outgoing: Outgoing,
     pub last_heard: Instant,
+    pub pinged: Instant,
     pub connected: Instant,
     /// It waits in the shard's list of sockets to flush.
     pub dirty: bool,
     /// Somebody waits until it can be written again.
     pub blocked: bool,
+    /// It sent more events than it may; it is not read from for a moment.
+    pub throttled: bool,
     /// Wakes its reader, which waits until less is pending.
     pub resume: Option<oneshot::Sender<()>>,
-    pub reader: Option<AbortHandle>,
+    pub life: Life,
+    /// It is counted among its address's sockets, and once identified among its user's.
+    pub admitted: [Option<Admitted>; 2],
     /// Frames for this socket alone; they go before any room's.
     outbox: VecDeque<Bytes>,
     outbox_bytes: usize,
 }
 
+/// What is said of a socket when it has ended.
+#[derive(Debug, Default)]
+pub struct Life {
+    pub events: u64,
+    pub received: u64,
+    pub sent: u64,
+    /// Why it was closed; otherwise the peer went away.
+    pub reason: &'static str,
+}
+
 impl Socket {
-    pub fn new(stream: Rc<TcpStream>, generation: u32, decoder: Decoder) -> Self {
+    pub fn new(transport: Transport, generation: u32, decoder: Decoder, stage: Stage) -> Self {
         let now = Instant::now();
         Self {
             generation,
-            stream,
-            stage: Stage::Unidentified,
+            secret: Uuid::new_v4(),
+            transport,
+            stage,
             decoder,
             attachments: 0,
             places: Vec::new(),
             outgoing: Outgoing::default(),
             last_heard: now,
+            pinged: now,
             connected: now,
             dirty: false,
             blocked: false,
+            throttled: false,
             resume: None,
-            reader: None,
+            life: Life::default(),
+            admitted: [None, None],
             outbox: VecDeque::new(),
             outbox_bytes: 0,
         }
@@ -106,6 +157,11 @@ impl Socket {
             Stage::Identified(session) => Some(session),
             _ => None,
         }
+    }
+
+    /// Whose it is, while it is identified.
+    pub fn user(&mut self) -> Option<UserId> {
+        self.session().map(|session| session.user())
     }
 
     /// Queues a frame for this socket.
@@ -127,44 +183,80 @@ impl Socket {
     /// Writes all that is ready, as much at once as the peer takes.
     pub fn flush(&mut self, rooms: &Slab<LocalRoom>, writes: &metrics::Counter) -> Flushed {
         if self.outbox_bytes > OUTBOX_AT_MOST {
+            self.life.reason = "too much left unread";
             return Flushed::Broken;
         }
+        let flushed = match &self.transport {
+            Transport::WebSocket { stream, .. } => self.write(&stream.clone(), rooms, writes),
+            Transport::Polling { .. } => self.answer_poll(rooms),
+        };
+        if self.outbox.capacity() > SLICES && self.outbox.is_empty() {
+            self.outbox = VecDeque::new();
+        }
+        flushed
+    }
+
+    /// What is to be written, in order.
+    fn ready<'a>(&'a self, rooms: &'a Slab<LocalRoom>) -> impl Iterator<Item = &'a [u8]> {
+        let own = self.outbox.iter().map(|frame| &**frame);
+        own.chain(self.places.iter().flat_map(|place| {
+            let room = rooms.get(place.room).into_iter();
+            room.flat_map(|room| room.log.after(place.cursor))
+        }))
+    }
+
+    fn write(
+        &mut self,
+        stream: &TcpStream,
+        rooms: &Slab<LocalRoom>,
+        writes: &metrics::Counter,
+    ) -> Flushed {
         loop {
             let mut slices = [IoSlice::new(&[]); SLICES];
-            let ready = self.outbox.iter().map(|frame| &**frame);
-            let ready = ready.chain(self.places.iter().flat_map(|place| {
-                let room = rooms.get(place.room).into_iter();
-                room.flat_map(|room| room.log.after(place.cursor))
-            }));
             let count = slices
                 .iter_mut()
-                .zip(ready)
+                .zip(self.ready(rooms))
                 .map(|(slice, bytes)| *slice = IoSlice::new(bytes))
                 .count();
             if count == 0 {
-                break;
+                return Flushed::All;
             }
             let size: usize = slices[..count].iter().map(|slice| slice.len()).sum();
-            match self.stream.try_write_vectored(&slices[..count]) {
+            match stream.try_write_vectored(&slices[..count]) {
                 Ok(written) => {
                     writes.increment(1);
                     self.advance(written, rooms);
                     if written == size && count < SLICES {
-                        break;
+                        return Flushed::All;
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Blocked,
                 Err(_) => return Flushed::Broken,
             }
         }
-        if self.outbox.capacity() > SLICES {
-            self.outbox = VecDeque::new();
+    }
+
+    /// Answers the waiting poll, if there is one and something to answer.
+    fn answer_poll(&mut self, rooms: &Slab<LocalRoom>) -> Flushed {
+        let mut body = payload::Encoder::default();
+        let all = self.ready(rooms).all(|frames| body.add(frames));
+        let Some((body, taken)) = body.finish() else { return Flushed::All };
+        let Transport::Polling { waiting, .. } = &mut self.transport else { return Flushed::All };
+        match waiting.take().map(|poll| poll.send(body)) {
+            Some(Ok(())) => self.advance(taken, rooms),
+            // Nobody waits, or who did has hung up.
+            Some(Err(_)) | None => return Flushed::Blocked,
         }
-        Flushed::All
+        match self.stage {
+            Stage::Closing if self.outbox.is_empty() => Flushed::Ended,
+            _ if all => Flushed::All,
+            _ => Flushed::Blocked,
+        }
     }
 
     /// Notes that `written` bytes are out, in the order in which [`Self::flush`] gave them.
     fn advance(&mut self, mut written: usize, rooms: &Slab<LocalRoom>) {
+        self.life.sent += written as u64;
         while let Some(front) = self.outbox.front_mut() {
             if written == 0 {
                 return;

@@ -4,7 +4,6 @@ use std::{
     cell::RefCell,
     collections::HashMap,
     rc::{Rc, Weak},
-    time::Instant,
 };
 
 use bytes::Bytes;
@@ -19,7 +18,7 @@ use tokio::sync::Notify;
 
 use super::{
     Command, Context, SocketId,
-    clock::Clock,
+    clock::{Clock, Started},
     connection::Draining,
     log::FrameLog,
     socket::{Place, Socket},
@@ -61,6 +60,8 @@ impl LocalRoom {
 pub(super) struct Meters {
     pub deliveries: metrics::Counter,
     pub writes: metrics::Counter,
+    pub received: metrics::Counter,
+    pub sent: metrics::Counter,
 }
 
 impl Meters {
@@ -68,6 +69,8 @@ impl Meters {
         Self {
             deliveries: metrics::counter!("gateway_deliveries_total"),
             writes: metrics::counter!("gateway_writes_total"),
+            received: metrics::counter!("gateway_received_bytes_total"),
+            sent: metrics::counter!("gateway_sent_bytes_total"),
         }
     }
 }
@@ -76,7 +79,7 @@ impl Meters {
 pub struct Shard {
     pub(super) index: usize,
     context: Context,
-    me: Weak<RefCell<Self>>,
+    pub(super) me: Weak<RefCell<Self>>,
     pub(super) sockets: Slab<Socket>,
     pub(super) generation: u32,
     pub(super) rooms: Slab<LocalRoom>,
@@ -84,6 +87,7 @@ pub struct Shard {
     pub(super) dirty_sockets: Vec<SocketId>,
     pub(super) dirty_rooms: Vec<usize>,
     pub(super) flush: Rc<Notify>,
+    pub(super) started: Started,
     pub(super) clock: Clock,
     pub(super) draining: Option<Draining>,
     pub(super) meters: Meters,
@@ -107,17 +111,14 @@ impl Shard {
                 dirty_sockets: Vec::new(),
                 dirty_rooms: Vec::new(),
                 flush,
-                clock: Clock::new(),
+                started: Started::now(),
+                clock: Clock::default(),
                 draining: None,
                 meters: Meters::new(),
                 chunk: Vec::new(),
                 unsent: Vec::new(),
             })
         })
-    }
-
-    pub fn me(&self) -> Option<Rc<RefCell<Self>>> {
-        self.me.upgrade()
     }
 
     pub fn context(&self) -> &Context {
@@ -132,7 +133,19 @@ impl Shard {
 
     pub fn on_command(&mut self, command: Command) {
         match command {
-            Command::Accept { stream, received } => self.accept(stream, &received),
+            Command::Accept { opening, stream, received } => {
+                self.accept(opening, stream, &received);
+            }
+            Command::OpenPolling { opening, respond } => self.open_polling(opening, respond),
+            Command::Poll { sid, respond } => self.poll(sid, respond),
+            Command::Post { sid, body, respond } => self.post(sid, &body, respond),
+            Command::Find { sid, respond } => {
+                if self.find(sid).is_some() {
+                    // Who asked may have hung up.
+                    let _ = respond.send(());
+                }
+            }
+            Command::Upgrade { sid, stream, received } => self.upgrade(sid, stream, &received),
             Command::Joined { socket, room, user, last, replay, ack, done } => {
                 self.joined(socket, room, user, last, replay, ack, done);
             }
@@ -143,6 +156,8 @@ impl Shard {
                 self.acknowledge(socket, ack, Err(refusal));
             }
             Command::Deliver { room, batch } => self.deliver(room, batch),
+            Command::DeliverTo { room, user, frame } => self.push_to_user(room, user, &frame),
+            Command::Removed { room, user } => self.remove_member(room, user),
             Command::RoomClosed { room } => self.room_closed(room),
             Command::Revoked(revoked) => self.on_revoked(revoked),
             Command::Drain { deadline, within } => self.drain(deadline, within),
@@ -180,6 +195,9 @@ impl Shard {
     }
 
     fn on_revoked(&mut self, revoked: Revoked) {
+        if let Revoked::Member(room, user) = revoked {
+            return self.remove_member(room, user);
+        }
         let concerned: Vec<SocketId> = self
             .sockets
             .iter_mut()
@@ -189,7 +207,7 @@ impl Shard {
                 let is_concerned = match revoked {
                     Revoked::Session(id) => session.session() == id,
                     Revoked::User(id) => session.user() == id,
-                    // The room's own last event closes it.
+                    // The room's own last event closes it; members were taken out above.
                     Revoked::Room(_) | Revoked::Member(..) => false,
                 };
                 is_concerned.then_some(SocketId { index: index as u32, generation })
@@ -256,7 +274,8 @@ impl Shard {
             metrics::counter!("gateway_refusals_total", "code" => refusal.code.as_str())
                 .increment(1);
         }
-        if let Some(ack) = ack {
+        let connected = self.socket(id).and_then(Socket::session).is_some();
+        if let (Some(ack), true) = (ack, connected) {
             let body = encode_ack(&outcome);
             self.push(id, ws::text(&["43", &ack.to_string(), "[", &body, "]"]));
         } else {
@@ -266,6 +285,7 @@ impl Shard {
 
     /// Queues an event for one socket.
     pub fn emit(&mut self, id: SocketId, event: &ServerEvent) {
+        metrics::counter!("gateway_events_out_total", "event" => event.name()).increment(1);
         self.push(id, ws::text(&["42", &event.encode()]));
     }
 
@@ -277,11 +297,10 @@ impl Shard {
         }
     }
 
-    /// Does what is due, twice a second.
-    pub fn on_tick(&mut self) {
-        self.send_unsent();
-        for (id, due) in self.clock.take_due() {
-            self.on_due(id, due, Instant::now());
+    /// Does what is due.
+    pub fn on_time(&mut self) {
+        for (id, due) in self.clock.take_due(self.started.elapsed()) {
+            self.on_due(id, due);
         }
     }
 }

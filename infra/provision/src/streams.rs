@@ -78,7 +78,7 @@ fn stream(shard: Shard, config: &StreamsConfig) -> StreamConfig {
     StreamConfig {
         name: shard.stream(),
         description: Some("What happened in the rooms of one shard".into()),
-        subjects: vec![shard.stored_by_all_rooms()],
+        subjects: vec![shard.stored_by_all_rooms(), shard.reads_of_all_rooms()],
         retention: RetentionPolicy::Limits,
         storage: StorageType::File,
         // A full stream says so; it never forgets in silence.

@@ -1,0 +1,64 @@
+//! Refusals of the Engine.IO handshake, before there is a socket that could be told.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use protocol::Code;
+use serde_json::json;
+
+/// Why a request is refused.
+#[derive(Debug, Clone, Copy)]
+pub enum Refused {
+    UnknownTransport,
+    UnknownSid,
+    BadMethod,
+    BadRequest,
+    Forbidden,
+    UnsupportedVersion,
+    TooManyFromAddress,
+    TooLarge,
+    TooSlow,
+    Draining,
+}
+
+impl Refused {
+    /// The status, Engine.IO's number and text, and our word where the contract has one.
+    fn parts(self) -> (StatusCode, u8, &'static str, Option<Code>) {
+        use StatusCode as S;
+        match self {
+            Self::UnknownTransport => (S::BAD_REQUEST, 0, "Transport unknown", None),
+            Self::UnknownSid => (S::BAD_REQUEST, 1, "Session ID unknown", None),
+            Self::BadMethod => (S::BAD_REQUEST, 2, "Bad handshake method", None),
+            Self::BadRequest => (S::BAD_REQUEST, 3, "Bad request", None),
+            Self::Forbidden => (S::FORBIDDEN, 4, "Forbidden", None),
+            Self::UnsupportedVersion => (S::BAD_REQUEST, 5, "Unsupported protocol version", None),
+            Self::TooManyFromAddress => (
+                S::TOO_MANY_REQUESTS,
+                3,
+                "Too many connections from this address",
+                Some(Code::TooManyFromAddress),
+            ),
+            Self::TooLarge => (S::PAYLOAD_TOO_LARGE, 3, "Body larger than maxPayload", None),
+            Self::TooSlow => (S::REQUEST_TIMEOUT, 3, "The body did not come in time", None),
+            Self::Draining => (S::SERVICE_UNAVAILABLE, 3, "The gateway is stopping", None),
+        }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let (status, code, message, word) = self.parts();
+        metrics::counter!("gateway_handshakes_refused_total", "reason" => message).increment(1);
+        let mut body = json!({ "code": code, "message": message });
+        if let Some(word) = word {
+            body["reason"] = json!(word);
+        }
+        let mut response = (status, Json(body)).into_response();
+        if matches!(self, Self::Draining | Self::TooManyFromAddress) {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
+    }
+}

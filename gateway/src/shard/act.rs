@@ -1,0 +1,123 @@
+//! What a socket's event makes happen.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use protocol::{
+    Code, RoomId, UserId,
+    code::Refusal,
+    event::{ClientEvent, Done},
+};
+
+use super::{
+    SocketId, SocketRef,
+    outgoing::{Send, What},
+    socket::Socket,
+    state::Shard,
+};
+use crate::{room::Command as RoomCommand, session::Action};
+
+impl Shard {
+    /// Has the session decide, and does what it says.
+    pub fn on_event(
+        &mut self,
+        id: SocketId,
+        event: Result<ClientEvent, Refusal>,
+        ack: Option<u64>,
+    ) {
+        let event = match event {
+            Ok(event) => event,
+            Err(refusal) => return self.acknowledge(id, ack, Err(refusal)),
+        };
+        metrics::counter!("gateway_events_total", "event" => event.name()).increment(1);
+        let verifier = self.context().keys.verifier();
+        let Some(session) = self.socket(id).and_then(Socket::session) else { return };
+        let Some(verifier) = verifier else {
+            let refusal = Refusal::new(Code::Unavailable, "the public keys are not there yet");
+            return self.acknowledge(id, ack, Err(refusal));
+        };
+        match session.on_event(event, &verifier, Instant::now()) {
+            Ok(action) => self.perform(id, action, ack),
+            Err(refusal) => self.acknowledge(id, ack, Err(refusal)),
+        }
+    }
+
+    fn perform(&mut self, id: SocketId, action: Action, ack: Option<u64>) {
+        match action {
+            Action::Join { room, person, after } => {
+                self.detach(id, room);
+                let socket = SocketRef { shard: self.index, id };
+                let command = RoomCommand::Join { socket, person, after, ack };
+                if self.context().rooms.send(room, command).is_err() {
+                    if let Some(session) = self.socket(id).and_then(Socket::session) {
+                        session.forget(room);
+                    }
+                    let refusal = Refusal::new(Code::Busy, "the room is busy; try again");
+                    self.acknowledge(id, ack, Err(refusal));
+                }
+            }
+            Action::Rename { room, person } => {
+                self.tell_room(room, RoomCommand::Rename { person });
+                self.acknowledge(id, ack, Ok(Done::Nothing {}));
+            }
+            Action::Leave { room } => {
+                self.detach(id, room);
+                self.acknowledge(id, ack, Ok(Done::Nothing {}));
+            }
+            Action::Store { room, id: message, event, needs } => {
+                self.send(id, Send { room, what: What::Event { id: message, event, needs }, ack });
+            }
+            Action::Read { room, seq } => self.read_up_to(id, room, seq, ack),
+            Action::Tell { room, live } => {
+                self.send(id, Send { room, what: What::Live(live), ack });
+            }
+            Action::Nothing => self.acknowledge(id, ack, Ok(Done::Nothing {})),
+            Action::Refresh { token } => {
+                let result = self.context().keys.verify(&token);
+                let Some(session) = self.socket(id).and_then(Socket::session) else { return };
+                let outcome = session.refreshed(result);
+                self.acknowledge(id, ack, outcome);
+            }
+        }
+    }
+    fn read_up_to(&mut self, id: SocketId, room: RoomId, seq: u64, ack: Option<u64>) {
+        let key = self.room_keys.get(&room).copied();
+        let newest = key.and_then(|key| self.rooms.get(key)).map_or(0, |room| room.log.newest());
+        let Some(session) = self.socket(id).and_then(Socket::session) else { return };
+        if seq > newest {
+            let refusal = Refusal::new(Code::InvalidValue, "seq: past the room's newest event");
+            return self.acknowledge(id, ack, Err(refusal));
+        }
+        session.has_read(room, seq);
+        let user = session.user();
+        self.send(id, Send { room, what: What::Read { user, seq }, ack });
+    }
+
+    /// Takes a user out of a room, on all sockets.
+    pub fn remove_member(&mut self, room: RoomId, user: UserId) {
+        for id in self.sockets_of(room, user) {
+            if let Some(session) = self.socket(id).and_then(Socket::session) {
+                session.forget(room);
+            }
+            self.detach(id, room);
+        }
+    }
+
+    /// Queues a frame for one user's sockets in a room.
+    pub fn push_to_user(&mut self, room: RoomId, user: UserId, frame: &Bytes) {
+        for id in self.sockets_of(room, user) {
+            self.push(id, frame.clone());
+        }
+    }
+
+    fn sockets_of(&mut self, room: RoomId, user: UserId) -> Vec<SocketId> {
+        let key = self.room_keys.get(&room).copied();
+        let members = key.and_then(|key| self.rooms.get(key)).map(|room| room.members.clone());
+        let mut members = members.unwrap_or_default();
+        members.retain(|&id| {
+            let session = self.socket(id).and_then(Socket::session);
+            session.is_some_and(|session| session.user() == user)
+        });
+        members
+    }
+}

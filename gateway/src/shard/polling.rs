@@ -1,0 +1,211 @@
+//! HTTP long-polling: requests that wait for packets, requests that bring some, and the WebSocket
+//! that takes over from them.
+
+use std::{rc::Rc, time::Duration};
+
+use bytes::Bytes;
+use tokio::{
+    net::TcpStream,
+    sync::oneshot,
+    time::{MissedTickBehavior, interval},
+};
+
+use super::{
+    Opening, SocketId,
+    connection::SharedShard,
+    socket::{Socket, Transport},
+    state::Shard,
+};
+use crate::{
+    packet::EnginePacket,
+    payload,
+    sid::Sid,
+    ws::{self, Decoder, Message, Violation, protocol_error},
+};
+
+/// Answers a poll that waits while its client wants to change to the WebSocket.
+const NOOP: &str = "6";
+/// A poll that arrives during the change is answered this soon.
+const RELEASE_EVERY: Duration = Duration::from_millis(100);
+
+impl Shard {
+    /// The socket of an id, if it is one of ours and still there.
+    pub fn find(&mut self, sid: Sid) -> Option<SocketId> {
+        let socket = self.socket(sid.socket)?;
+        (socket.secret == sid.secret).then_some(sid.socket)
+    }
+
+    /// Opens a session over HTTP; the answer is its first packet.
+    pub fn open_polling(&mut self, opening: Opening, respond: oneshot::Sender<String>) {
+        let transport = Transport::Polling { waiting: Some(respond), upgrading: false };
+        self.open(opening, transport);
+    }
+
+    /// Takes a request that waits for packets. A second one at a time breaks the protocol. Without
+    /// such a session the request is dropped.
+    pub fn poll(&mut self, sid: Sid, respond: oneshot::Sender<String>) {
+        let Some(id) = self.find(sid) else { return };
+        let Some(Transport::Polling { waiting, .. }) = self.transport(id) else { return };
+        if waiting.as_ref().is_some_and(|poll| !poll.is_closed()) {
+            return self.close_now(id, protocol_error("two polls at once"));
+        }
+        *waiting = Some(respond);
+        self.set_blocked(id, false);
+        self.mark_rooms_dirty(id);
+        self.mark_dirty(id);
+    }
+
+    /// Takes packets. `respond` is answered once more may come, and dropped if they were none.
+    pub fn post(&mut self, sid: Sid, body: &str, respond: oneshot::Sender<()>) {
+        let Some(id) = self.find(sid) else { return };
+        let Some(socket) = self.socket(id) else { return };
+        if !matches!(socket.transport, Transport::Polling { .. }) {
+            return;
+        }
+        if socket.resume.is_some() {
+            return self.close_now(id, protocol_error("two posts at once"));
+        }
+        socket.heard(body.len());
+        self.meters.received.increment(body.len() as u64);
+        for message in payload::decode(body) {
+            if let Err(violation) = message.and_then(|message| self.on_message(id, message)) {
+                return self.close_now(id, violation);
+            }
+        }
+        let pause = self.pause(id);
+        tokio::task::spawn_local(async move {
+            if pause.over().await.is_ok() {
+                // Its client may have hung up.
+                let _ = respond.send(());
+            }
+        });
+    }
+
+    fn transport(&mut self, id: SocketId) -> Option<&mut Transport> {
+        self.socket(id).map(|socket| &mut socket.transport)
+    }
+
+    /// Closes a session whose client cannot be told later.
+    pub fn close_now(&mut self, id: SocketId, Violation { code, reason }: Violation) {
+        metrics::counter!("gateway_violations_total").increment(1);
+        self.close(id, code, reason);
+        self.flush_socket(id);
+        self.remove(id);
+    }
+
+    /// Answers a waiting poll with nothing. False once there is no such session.
+    pub fn release_poll(&mut self, id: SocketId) -> bool {
+        let Some(Transport::Polling { waiting, .. }) = self.transport(id) else { return false };
+        if let Some(poll) = waiting.take() {
+            // Its client may have hung up.
+            let _ = poll.send(NOOP.to_owned());
+        }
+        true
+    }
+
+    /// Takes a WebSocket that wants to take over a session.
+    pub fn upgrade(&mut self, sid: Sid, stream: std::net::TcpStream, received: &Bytes) {
+        let stream = match TcpStream::from_std(stream) {
+            Ok(stream) => Rc::new(stream),
+            Err(error) => return tracing::error!(%error, "a socket cannot be taken over"),
+        };
+        let shard = self.me.upgrade();
+        let id = self.find(sid);
+        let (Some(id), Some(shard)) = (id, shard) else { return turn_away(&stream) };
+        let Some(Transport::Polling { upgrading: upgrading @ false, .. }) = self.transport(id)
+        else {
+            return turn_away(&stream);
+        };
+        *upgrading = true;
+        let limits = &self.context().rules.limits;
+        let (within, mut decoder) = (limits.handshake, Decoder::new(limits.frame_bytes));
+        decoder.feed(received);
+        tokio::task::spawn_local(async move {
+            let probed = probe(&shard, id, &stream, &mut decoder);
+            let probed = tokio::time::timeout(within, probed).await.ok().flatten();
+            let mut shard = shard.borrow_mut();
+            match probed {
+                Some(()) => shard.upgraded(id, stream, decoder),
+                None => {
+                    turn_away(&stream);
+                    if let Some(Transport::Polling { upgrading, .. }) = shard.transport(id) {
+                        *upgrading = false;
+                    }
+                }
+            }
+        });
+    }
+
+    fn upgraded(&mut self, id: SocketId, stream: Rc<TcpStream>, decoder: Decoder) {
+        if !self.release_poll(id) {
+            return turn_away(&stream);
+        }
+        let Some(socket) = self.socket(id) else { return };
+        let before = socket.transport.name();
+        socket.transport = Transport::WebSocket { stream: stream.clone(), reader: None };
+        socket.decoder = decoder;
+        metrics::gauge!("gateway_sockets", "transport" => before).decrement(1);
+        metrics::gauge!("gateway_sockets", "transport" => socket.transport.name()).increment(1);
+        self.listen(id, stream);
+        self.set_blocked(id, false);
+        self.mark_rooms_dirty(id);
+        self.mark_dirty(id);
+        // What came right behind the last packet of the change.
+        self.on_bytes(id, &[]);
+    }
+}
+
+fn turn_away(stream: &TcpStream) {
+    // It may be gone already.
+    let _ = stream.try_write(&ws::close(1008, "no session to take over"));
+}
+
+/// The change of transports: `2probe`, `3probe`, and `5` once the client has stopped to poll.
+async fn probe(
+    shard: &SharedShard,
+    id: SocketId,
+    stream: &TcpStream,
+    decoder: &mut Decoder,
+) -> Option<()> {
+    let mut release = interval(RELEASE_EVERY);
+    release.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut is_probed, mut chunk) = (false, [0; 1024]);
+    loop {
+        while let Some(message) = decoder.message().ok()? {
+            let Message::Text(text) = message else { return None };
+            match EnginePacket::parse(&text).ok()? {
+                EnginePacket::Ping("probe") if !is_probed => {
+                    is_probed = true;
+                    stream.writable().await.ok()?;
+                    stream.try_write(&ws::text(&["3probe"])).ok()?;
+                }
+                EnginePacket::Upgrade if is_probed => return Some(()),
+                _ => return None,
+            }
+        }
+        tokio::select! {
+            readable = stream.readable() => {
+                readable.ok()?;
+                match stream.try_read(&mut chunk) {
+                    Ok(0) => return None,
+                    Ok(count) => decoder.feed(&chunk[..count]),
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                    Err(_) => return None,
+                }
+            }
+            _ = release.tick(), if is_probed => {
+                if !shard.borrow_mut().release_poll(id) {
+                    return None;
+                }
+            }
+        }
+    }
+}
+
+impl Socket {
+    /// Notes that something came from the peer.
+    pub fn heard(&mut self, bytes: usize) {
+        self.last_heard = std::time::Instant::now();
+        self.life.received += bytes as u64;
+    }
+}
