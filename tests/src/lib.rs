@@ -11,11 +11,13 @@ mod http;
 mod lambda;
 mod postgres;
 mod socket;
+mod wire;
 mod world;
 
 pub use http::{Answer, User};
 pub use lambda::RuntimeApi;
 pub use socket::{Closed, Socket};
+pub use wire::{Polling, Wire};
 pub use world::{Database, Gateway, World};
 
 use std::{

@@ -13,4 +13,5 @@ mod lambda;
 mod nats_roles;
 mod presence;
 mod processes;
+mod protocol;
 mod rooms;

@@ -1,0 +1,128 @@
+//! The transports of Engine.IO with nothing above them: what is sent goes out as it is, what comes is
+//! handed over as it came.
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use reqwest::StatusCode;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{Error, Message},
+};
+
+use crate::SOON;
+
+/// A WebSocket.
+pub struct Wire(WebSocketStream<MaybeTlsStream<TcpStream>>);
+
+impl Wire {
+    /// Opens one to `path`, with its query.
+    pub async fn open(base: &str, path: &str) -> Self {
+        Self::try_open(base, path).await.unwrap()
+    }
+
+    /// The status if it is refused.
+    pub async fn try_open(base: &str, path: &str) -> Result<Self, StatusCode> {
+        match connect_async(format!("{}{path}", base.replacen("http", "ws", 1))).await {
+            Ok((stream, _)) => Ok(Self(stream)),
+            Err(Error::Http(response)) => Err(response.status()),
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Opens a session and reads its handshake.
+    pub async fn session(base: &str, path: &str) -> (Self, Value) {
+        let mut wire = Self::open(base, &format!("{path}?EIO=4&transport=websocket")).await;
+        let open = wire.text().await;
+        (wire, serde_json::from_str(open.strip_prefix('0').unwrap()).unwrap())
+    }
+
+    /// Sends a text, not minding whether the other side still listens.
+    pub async fn send(&mut self, text: &str) {
+        let _ = self.0.send(Message::text(text)).await;
+    }
+
+    /// Sends binary.
+    pub async fn send_binary(&mut self, bytes: &[u8]) {
+        let _ = self.0.send(Message::binary(bytes.to_vec())).await;
+    }
+
+    /// What comes next; none once it is closed.
+    pub async fn next(&mut self) -> Option<Message> {
+        let next = tokio::time::timeout(SOON, self.0.next()).await.expect("something arrives");
+        next.and_then(Result::ok).filter(|message| !message.is_close())
+    }
+
+    /// The next text.
+    pub async fn text(&mut self) -> String {
+        self.next().await.expect("it is open").into_text().unwrap().to_string()
+    }
+
+    /// The next that is no ping.
+    pub async fn next_but_ping(&mut self) -> Message {
+        loop {
+            let message = self.next().await.expect("it is open");
+            if message != Message::text("2") {
+                return message;
+            }
+        }
+    }
+
+    /// Until it is closed.
+    pub async fn closed(&mut self) {
+        while self.next().await.is_some() {}
+    }
+}
+
+/// A session over HTTP long-polling.
+#[derive(Clone)]
+pub struct Polling {
+    http: reqwest::Client,
+    url: String,
+    pub sid: String,
+    pub handshake: Value,
+}
+
+impl Polling {
+    /// Opens a session.
+    pub async fn open(base: &str, path: &str) -> Self {
+        let http = reqwest::Client::new();
+        let url = format!("{base}{path}?EIO=4&transport=polling");
+        let answer = http.get(&url).send().await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.headers()["content-type"], "text/plain; charset=utf-8");
+        assert_eq!(answer.headers()["cache-control"], "no-store");
+        let open = answer.text().await.unwrap();
+        let handshake: Value = serde_json::from_str(open.strip_prefix('0').unwrap()).unwrap();
+        let sid = handshake["sid"].as_str().unwrap().to_owned();
+        Self { http, url: format!("{url}&sid={sid}"), sid, handshake }
+    }
+
+    /// Polls.
+    pub async fn get(&self) -> (u16, String) {
+        let answer = tokio::time::timeout(SOON, self.http.get(&self.url).send());
+        let answer = answer.await.expect("a poll is answered").unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// Sends packets.
+    pub async fn post(&self, body: impl Into<reqwest::Body>) -> (u16, String) {
+        let answer = self.http.post(&self.url).body(body).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
+    }
+
+    /// Polls until a packet begins so; others are dropped, pings answered.
+    pub async fn until(&self, start: &str) -> String {
+        loop {
+            let (status, body) = self.get().await;
+            assert_eq!(status, 200, "{body}");
+            let mut packets = body.split('\u{1e}');
+            if let Some(packet) = packets.find(|packet| packet.starts_with(start)) {
+                return packet.to_owned();
+            }
+            if body == "2" {
+                self.post("3").await;
+            }
+        }
+    }
+}
