@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::{
     net::TcpStream,
     sync::oneshot,
-    time::{MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval_at},
 };
 
 use super::{
@@ -25,7 +25,7 @@ use crate::{
 
 /// Answers a poll that waits while its client wants to change to the WebSocket.
 const NOOP: &str = "6";
-/// A poll that arrives during the change is answered this soon.
+/// A poll that waits during the change is answered this soon.
 const RELEASE_EVERY: Duration = Duration::from_millis(100);
 
 impl Shard {
@@ -137,11 +137,9 @@ impl Shard {
     }
 
     fn upgraded(&mut self, id: SocketId, stream: Rc<TcpStream>, decoder: Decoder) {
-        if !self.release_poll(id) {
-            return turn_away(&stream);
-        }
-        let Some(socket) = self.socket(id) else { return };
+        let Some(socket) = self.socket(id) else { return turn_away(&stream) };
         let before = socket.transport.name();
+        // A poll that still waits is refused: its client said that it stopped to poll.
         socket.transport = Transport::WebSocket { stream: stream.clone(), reader: None };
         socket.decoder = decoder;
         metrics::gauge!("gateway_sockets", "transport" => before).decrement(1);
@@ -167,7 +165,7 @@ async fn probe(
     stream: &TcpStream,
     decoder: &mut Decoder,
 ) -> Option<()> {
-    let mut release = interval(RELEASE_EVERY);
+    let mut release = interval_at(Instant::now() + RELEASE_EVERY, RELEASE_EVERY);
     release.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut is_probed, mut chunk) = (false, [0; 1024]);
     loop {
