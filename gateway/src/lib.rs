@@ -92,7 +92,7 @@ impl Gateway {
             thread.run(shard::Context { bus, keys, rules, rooms, admission, conformance_echo })
         };
         let running = threads.into_iter().map(run).collect();
-        watch_revoked(bus.clone(), revoked, shards.clone(), ended.clone());
+        watch_revoked(bus.clone(), revoked, shards.clone(), rooms.clone(), ended.clone());
         let peers_run =
             peers.run(bus.clone(), id, move |gateway| rooms.lost(gateway), ended.clone());
         tokio::spawn(async move {
@@ -201,13 +201,26 @@ const CORS_MAX_AGE: Duration = Duration::from_secs(3600);
 /// Revocations that the shards have yet to be told; the watch waits while it is full.
 const REVOCATIONS: usize = 1_024;
 
-/// Hears of revocations on the main runtime and tells the shards.
-fn watch_revoked(bus: Bus, set: RevokedSet, shards: Shards, ended: CancellationToken) {
+/// Hears of revocations on the main runtime and tells those who hold what is revoked.
+fn watch_revoked(
+    bus: Bus,
+    set: RevokedSet,
+    shards: Shards,
+    rooms: Rooms,
+    ended: CancellationToken,
+) {
     let (tell, mut told) = tokio::sync::mpsc::channel::<Revoked>(REVOCATIONS);
     tokio::spawn(bus.watch_revoked(set, tell, ended));
     tokio::spawn(async move {
         while let Some(revoked) = told.recv().await {
-            shards.send_all(|| Command::Revoked(revoked)).await;
+            let Revoked::Member(room, user) = revoked else {
+                shards.send_all(|| Command::Revoked(revoked)).await;
+                continue;
+            };
+            if rooms.send(room, room::Command::Remove { user }).is_err() {
+                // Too busy to say so in its order; what counts is that the user is out.
+                shards.send_all(|| Command::Removed { room, user }).await;
+            }
         }
     });
 }

@@ -7,8 +7,13 @@ use std::{
 };
 
 use local::nats::{self, Nats};
-use protocol::token::Minter;
-use service::{env::Env, serve};
+use protocol::{
+    RoomId,
+    stored::StoredEvent,
+    subject::{self, Revoked, Shards},
+    token::Minter,
+};
+use service::{env::Env, roomlog::RoomLog, serve};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -210,6 +215,22 @@ impl World {
         let folder = self._folder.path().join("nats");
         self.nats.kill();
         self.nats = Nats::start(&folder, Some(port), password).unwrap();
+    }
+
+    /// Stores an event in a room, as the functions do.
+    pub async fn append(&self, room: RoomId, event: StoredEvent) {
+        let shards = Shards::new(1).unwrap();
+        let log = RoomLog::new(self.nats_as("functions").await, shards);
+        let id = uuid::Uuid::now_v7().to_string();
+        let pending = log.append(room, &id, event.encode().into(), None).await.unwrap();
+        pending.stored().await.unwrap();
+    }
+
+    /// Says that something is no longer valid, as the functions do.
+    pub async fn revoke(&self, revoked: Revoked) {
+        let put = subject::bucket_put(subject::REVOKED_BUCKET, &revoked.key());
+        let context = async_nats::jetstream::new(self.nats_as("functions").await);
+        context.publish(put, "".into()).await.unwrap().await.unwrap();
     }
 
     /// A connection to NATS in a role of nats.conf.

@@ -6,6 +6,7 @@ mod bad_events;
 mod bad_requests;
 mod chat;
 mod clients;
+mod events;
 mod files;
 mod gateways;
 mod history;

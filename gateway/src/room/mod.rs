@@ -61,6 +61,10 @@ pub enum Command {
     Rename {
         person: Person,
     },
+    /// A membership was revoked.
+    Remove {
+        user: UserId,
+    },
     /// A gateway is gone, and its users with it.
     Lost {
         gateway: GatewayId,
@@ -191,6 +195,11 @@ impl Room {
                 }
             }
             Command::Rename { person } => self.presence.rename(person),
+            Command::Remove { user } => {
+                // The event that says so was stored before: it is delivered first.
+                self.look().await;
+                self.send_to_shards(|room| ShardCommand::Removed { room, user }).await;
+            }
             Command::Lost { gateway } => self.presence.lose(gateway),
         }
         self.presence_changed();

@@ -93,9 +93,15 @@ impl Shard {
         self.send(id, Send { room, what: What::Read { user, seq }, ack });
     }
 
-    /// Takes a user out of a room, on all sockets.
+    /// Takes a user out of a room, on all sockets. They get what was delivered before.
     pub fn remove_member(&mut self, room: RoomId, user: UserId) {
+        let Some(&key) = self.room_keys.get(&room) else { return };
         for id in self.sockets_of(room, user) {
+            let place = self.socket(id).and_then(|socket| socket.place(key));
+            if let (Some(place), Some(local)) = (place, self.rooms.get(key)) {
+                let frames: Vec<Bytes> = local.log.shared_after(place.cursor).collect();
+                frames.into_iter().for_each(|frame| self.push(id, frame));
+            }
             if let Some(session) = self.socket(id).and_then(Socket::session) {
                 session.forget(room);
             }

@@ -164,6 +164,11 @@ impl Socket {
         self.session().map(|session| session.user())
     }
 
+    /// How far it is in a room.
+    pub fn place(&self, room: usize) -> Option<Place> {
+        self.places.iter().find(|place| place.room == room).copied()
+    }
+
     /// Queues a frame for this socket.
     pub fn push(&mut self, frame: Bytes) {
         self.outbox_bytes += frame.len();

@@ -195,9 +195,6 @@ impl Shard {
     }
 
     fn on_revoked(&mut self, revoked: Revoked) {
-        if let Revoked::Member(room, user) = revoked {
-            return self.remove_member(room, user);
-        }
         let concerned: Vec<SocketId> = self
             .sockets
             .iter_mut()
@@ -207,7 +204,7 @@ impl Shard {
                 let is_concerned = match revoked {
                     Revoked::Session(id) => session.session() == id,
                     Revoked::User(id) => session.user() == id,
-                    // The room's own last event closes it; members were taken out above.
+                    // A room's task takes its members out, and the room's last event closes it.
                     Revoked::Room(_) | Revoked::Member(..) => false,
                 };
                 is_concerned.then_some(SocketId { index: index as u32, generation })
