@@ -3,7 +3,7 @@
 # With everything there it prints nothing and takes a fraction of a second, so `make` calls it every time.
 #
 #   infra/setup.sh run         build and start it: Rust, a C compiler, nats-server, Node and npm
-#   infra/setup.sh test        the same and PostgreSQL's server programs and Chromium
+#   infra/setup.sh test        the same and PostgreSQL's server programs, Chromium, and Socket.IO's Python client
 #   infra/setup.sh lint        Rust, a C compiler, Node and npm, cargo-deny
 #   infra/setup.sh ci          all of these
 #   infra/setup.sh bench       what `run` needs and Redis, for a peer that is measured; Linux only
@@ -239,6 +239,22 @@ need_chromium() {
     has chromium || die 'Chromium was installed and is not on PATH'
 }
 
+# Into a folder of its own, not a virtual environment: that takes one Debian package less and works on any Python.
+need_python_client() {
+    local wanted=$root/tests/python/requirements.txt
+    cmp -s "$wanted" "$tools/python/requirements.txt" && return
+    say 'the Python client of Socket.IO is missing (a test chats with it): getting it into .tools'
+    if is_macos; then
+        has python3 || brew_install Python python
+    else
+        python3 -m pip --version >/dev/null 2>&1 || apt_install "pip (it fetches the client)" python3 python3-pip
+    fi
+    rm -rf "$tools/python"
+    quietly python3 -m pip --disable-pip-version-check install --root-user-action ignore --no-compile --quiet \
+        --target "$tools/python" --requirement "$wanted" || failed 'the Python client could not be downloaded'
+    cp "$wanted" "$tools/python/requirements.txt"
+}
+
 need_cargo_deny() {
     has cargo-deny && return
     say "cargo-deny is missing (it checks licences and origins of what we build on): building it into .tools, some minutes once"
@@ -284,11 +300,13 @@ test)
     need_for_run
     need_postgres
     need_chromium
+    need_python_client
     ;;
 ci)
     need_for_run
     need_postgres
     need_chromium
+    need_python_client
     need_cargo_deny
     ;;
 bench)

@@ -9,7 +9,7 @@ use std::{
 use axum::{
     body::{Body, Bytes},
     extract::{ConnectInfo, Request, State},
-    http::{HeaderMap, HeaderValue, Method, header},
+    http::{HeaderMap, HeaderValue, Method, header, uri::Authority},
     response::{IntoResponse, Response},
 };
 use hyper_util::{rt::TokioIo, server::conn::auto::upgrade::downcast};
@@ -192,12 +192,25 @@ fn packets(body: String) -> Response {
     ([(header::CACHE_CONTROL, no_store)], body).into_response()
 }
 
-/// Pages send their origin, programs none. A page of another site must not use its visitor's
+/// Pages send their origin, most programs none. A page of another site must not use its visitor's
 /// network position, even though it cannot use the visitor's token.
 fn origin_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let Ok(origin) = origin.to_str() else { return false };
     allowed.iter().any(|allowed| allowed == "*" || allowed.eq_ignore_ascii_case(origin))
+        || headers.get(header::HOST).is_some_and(|host| is_own_address(origin, host))
+}
+
+/// The origin is this gateway, asked by its address, as some programs' libraries say it of themselves.
+/// Not by a name: whoever owns a name can point it here (DNS rebinding).
+fn is_own_address(origin: &str, host: &HeaderValue) -> bool {
+    let rest = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    let Some(authority) = rest.and_then(|rest| rest.parse::<Authority>().ok()) else {
+        return false;
+    };
+    let name = authority.host().trim_matches(['[', ']']);
+    authority.as_str().as_bytes() == host.as_bytes()
+        && (name == "localhost" || name.parse::<std::net::IpAddr>().is_ok())
 }
 
 #[cfg(test)]
@@ -207,14 +220,33 @@ mod tests {
     #[test]
     fn only_listed_origins_and_programs_may_connect() {
         let allowed = ["https://chat.example".to_owned()];
-        let from = |origin: &'static str| {
-            HeaderMap::from_iter([(header::ORIGIN, header::HeaderValue::from_static(origin))])
+        let from = |origin: &'static str, host: &'static str| {
+            HeaderMap::from_iter([
+                (header::ORIGIN, HeaderValue::from_static(origin)),
+                (header::HOST, HeaderValue::from_static(host)),
+            ])
         };
         assert!(origin_allowed(&HeaderMap::new(), &allowed));
-        assert!(origin_allowed(&from("https://chat.example"), &allowed));
-        for other in ["https://chat.example.evil", "http://chat.example", "null", ""] {
-            assert!(!origin_allowed(&from(other), &allowed), "{other}");
+        assert!(origin_allowed(&from("https://chat.example", "gateway.example"), &allowed));
+        for (origin, host) in [
+            ("http://127.0.0.1:8081", "127.0.0.1:8081"),
+            ("http://[::1]:8081", "[::1]:8081"),
+            ("http://localhost:8081", "localhost:8081"),
+        ] {
+            assert!(origin_allowed(&from(origin, host), &allowed), "{origin}");
         }
-        assert!(origin_allowed(&from("https://x.example"), &["*".to_owned()]));
+        for (origin, host) in [
+            ("https://chat.example.evil", "gateway.example"),
+            ("http://chat.example", "gateway.example"),
+            ("null", "gateway.example"),
+            ("", "gateway.example"),
+            ("https://evil.example", "evil.example"),
+            ("http://127.0.0.1:9999", "127.0.0.1:8081"),
+            ("http://evil@127.0.0.1:8081", "127.0.0.1:8081"),
+            ("http://127.0.0.1:8081/x", "127.0.0.1:8081"),
+        ] {
+            assert!(!origin_allowed(&from(origin, host), &allowed), "{origin}");
+        }
+        assert!(origin_allowed(&from("https://x.example", "y"), &["*".to_owned()]));
     }
 }

@@ -1,4 +1,4 @@
-//! Other people's clients: the official Socket.IO client, and browsers.
+//! Other people's clients: the official Socket.IO clients, the Python one, and browsers.
 
 use std::{
     path::{Path, PathBuf},
@@ -26,12 +26,33 @@ async fn passes(command: &mut Command) {
     assert!(status.success() && out.contains("1 passed, 0 failed"), "{out}\n{err}");
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_official_socket_io_client_works_unmodified() {
+async fn official(client: &str) {
     let world = World::new(Database::Postgres).await;
     let gateway = world.gateway().await;
     let mut script = Command::new("node");
-    script.arg(scripts().join("official.mjs"));
+    script.arg(scripts().join("official.mjs")).env("CLIENT", client);
+    passes(script.env("BASE", &world.base).env("GATEWAY", &gateway.base)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_official_socket_io_client_works_unmodified() {
+    official("socket.io-client").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_client_of_this_protocol_works_unmodified() {
+    official("socket.io-client-4.0").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_python_client_works_unmodified() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let packages = root.join("../.tools/python");
+    assert!(packages.exists(), "`make test` gets the client first");
+    let world = World::new(Database::Sqlite).await;
+    let gateway = world.gateway().await;
+    let mut script = Command::new("python3");
+    script.arg(root.join("python/client.py")).env("PYTHONPATH", packages);
     passes(script.env("BASE", &world.base).env("GATEWAY", &gateway.base)).await;
 }
 
