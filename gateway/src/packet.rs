@@ -92,6 +92,9 @@ impl<'a> Packet<'a> {
 
     fn check(&self) -> Result<(), Violation> {
         match self.kind {
+            Kind::Connect | Kind::Disconnect if self.ack.is_some() => {
+                Err(protocol_error("only events and acks have an id"))
+            }
             Kind::Connect if self.data.is_empty() => Ok(()),
             Kind::Connect if is_object(&self.data) => Ok(()),
             Kind::Connect => Err(protocol_error("what a client connects with is an object")),

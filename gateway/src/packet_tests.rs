@@ -39,6 +39,8 @@ fn what_is_no_packet_is_a_violation() {
         "abc",
         "0[]",
         "0null",
+        "07",
+        "07{}",
         "0\"a\"",
         "0{",
         "0{}{}",

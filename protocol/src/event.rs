@@ -123,6 +123,8 @@ client_events! {
     Signal = "signal" {
         room_id: RoomId,
         to: UserId,
+        /// Any JSON, nested no deeper than 64.
+        #[serde(deserialize_with = "shallow")]
         data: Box<RawValue>,
     }
     /// A new access token for this socket, before the old one expires.
@@ -138,6 +140,28 @@ fn refusal(bad: json::BadJson) -> Refusal {
         code => code,
     };
     Refusal::new(code, bad.to_string())
+}
+
+/// JSON that is passed on unread must not break the parser of who receives it.
+fn shallow<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<RawValue>, D::Error> {
+    const DEEPEST: usize = 64;
+    let raw = Box::<RawValue>::deserialize(deserializer)?;
+    let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
+    for byte in raw.get().bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = in_text,
+            b'"' => in_text = !in_text,
+            b'[' | b'{' if !in_text => depth += 1,
+            b']' | b'}' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        deepest = deepest.max(depth);
+    }
+    if deepest > DEEPEST {
+        return Err(D::Error::custom("nested deeper than 64"));
+    }
+    Ok(raw)
 }
 
 fn seq<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
@@ -283,6 +307,19 @@ mod tests {
 
     const ROOM: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
+    fn signal(data: &str) -> String {
+        format!(r#"{{"roomId":"{ROOM}","to":"{ROOM}","data":{data}}}"#)
+    }
+
+    #[test]
+    fn brackets_in_texts_are_not_nesting() {
+        let text = format!("[{}]", serde_json::json!("[\\\"{".repeat(100)));
+        for data in [text, format!("{}{}", "[".repeat(64), "]".repeat(64))] {
+            let event = ClientEvent::parse("signal", signal(&data).as_bytes());
+            assert!(matches!(event, Ok(ClientEvent::Signal(signal)) if signal.data.get() == data));
+        }
+    }
+
     #[test]
     fn bad_events_have_their_codes() {
         let cases = [
@@ -304,6 +341,16 @@ mod tests {
                 Code::InvalidValue,
             ),
             ("read", format!(r#"{{"roomId":"{ROOM}","seq":1,"seq":2}}"#), Code::DuplicateField),
+            (
+                "signal",
+                signal(&format!("{}{}", "[".repeat(65), "]".repeat(65))),
+                Code::InvalidValue,
+            ),
+            (
+                "signal",
+                signal(&format!("{}1{}", "{\"a\":".repeat(65), "}".repeat(65))),
+                Code::InvalidValue,
+            ),
         ];
         for (name, data, code) in cases {
             let refusal = ClientEvent::parse(name, data.as_bytes()).unwrap_err();

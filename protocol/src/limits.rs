@@ -19,6 +19,9 @@ pub const MESSAGE_CHARS: usize = 4_000;
 pub const FRAME_BYTES: usize = 64 * 1024;
 /// Events that a rejoin replays before it says `recovered: false`.
 pub const REPLAY_EVENTS: usize = 1_000;
+/// Bytes that a rejoin replays before it says `recovered: false`: a thousand messages of two thousand
+/// characters of any script.
+pub const REPLAY_BYTES: usize = 8 * 1024 * 1024;
 /// Users named in the acknowledgement of `join-room`; `count` counts the others too.
 pub const ONLINE_USERS_LISTED: usize = 100;
 /// Users online up to which `typing` and `read` are relayed in a room. In a bigger one nobody could

@@ -25,7 +25,7 @@ pub enum ParseNameError {
 /// marks, embeddings and isolates (UAX #9), and the byte order mark.
 fn is_invisible(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{FEFF}')
+        || matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' | '\u{200B}' | '\u{2060}'..='\u{2064}' | '\u{FEFF}')
 }
 
 fn check_length(text: &str, range: &std::ops::RangeInclusive<usize>) -> Result<(), ParseNameError> {

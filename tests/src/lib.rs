@@ -11,7 +11,7 @@ mod http;
 mod lambda;
 mod postgres;
 mod socket;
-mod wire;
+pub mod wire;
 mod world;
 
 pub use http::{Answer, User};

@@ -167,6 +167,11 @@ impl Socket {
         stored.collect()
     }
 
+    /// Drops what arrived and was not asked for.
+    pub fn forget(&mut self) {
+        self.events.clear();
+    }
+
     /// Until the server closes.
     pub async fn closed(&mut self) -> Closed {
         while !matches!(self.receive().await, Arrived::End) {}
@@ -199,7 +204,7 @@ impl Socket {
         let json = |text: &str| serde_json::from_str::<Value>(text).unwrap();
         match kind {
             "40" => Arrived::Connected,
-            "44" => Arrived::Refused(json(rest)),
+            "44" if rest.starts_with('{') => Arrived::Refused(json(rest)),
             "42" => {
                 let mut event = json(rest);
                 let name = event[0].as_str().unwrap().to_owned();

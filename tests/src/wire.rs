@@ -4,7 +4,10 @@
 use futures_util::{SinkExt as _, StreamExt as _};
 use reqwest::StatusCode;
 use serde_json::Value;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{Error, Message},
@@ -125,4 +128,87 @@ impl Polling {
             }
         }
     }
+}
+
+/// A TCP connection that speaks WebSocket by hand: it can break every rule.
+pub struct Raw(TcpStream);
+
+/// First bytes of frames: text, whole or not; a continuation; a close.
+pub const TEXT: u8 = 0x81;
+pub const FIRST_OF_TEXT: u8 = 0x01;
+pub const CONTINUATION: u8 = 0x00;
+pub const LAST: u8 = 0x80;
+pub const CLOSE: u8 = 0x88;
+
+impl Raw {
+    /// Connects and says nothing.
+    pub async fn connect(base: &str) -> Self {
+        Self(TcpStream::connect(base.strip_prefix("http://").unwrap()).await.unwrap())
+    }
+
+    /// Connects and is let in as a user.
+    pub async fn chatting(base: &str, token: &str) -> Self {
+        let mut raw = Self::connect(base).await;
+        let host = base.strip_prefix("http://").unwrap();
+        let request = format!(
+            "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n\
+             Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+        );
+        raw.write(request.as_bytes()).await;
+        raw.until(b"0{\"sid\"").await;
+        raw.frame(TEXT, format!("40{{\"token\":\"{token}\"}}").as_bytes()).await;
+        raw.until(b"40{\"sid\"").await;
+        raw
+    }
+
+    /// Sends bytes, not minding whether the other side still listens.
+    pub async fn write(&mut self, bytes: &[u8]) {
+        let _ = self.0.write_all(bytes).await;
+    }
+
+    /// Sends a masked frame.
+    pub async fn frame(&mut self, first: u8, payload: &[u8]) {
+        self.write(&frame(first, payload)).await;
+    }
+
+    /// Reads until these bytes came; what came with them.
+    pub async fn until(&mut self, wanted: &[u8]) -> Vec<u8> {
+        let mut read = Vec::new();
+        while !read.windows(wanted.len()).any(|bytes| bytes == wanted) {
+            let more = tokio::time::timeout(SOON, self.0.read_buf(&mut read)).await;
+            let more = more.unwrap_or_else(|_| panic!("waited for {wanted:?}, got {read:?}"));
+            assert!(more.unwrap_or(0) > 0, "closed after {read:?}");
+        }
+        read
+    }
+
+    /// Until it is closed; what came before.
+    pub async fn rest(&mut self) -> Vec<u8> {
+        let mut read = Vec::new();
+        // Reset is closed too.
+        let _ = tokio::time::timeout(SOON, self.0.read_to_end(&mut read)).await.expect("it closes");
+        read
+    }
+
+    /// Until it is closed; the code of its close frame, which is the last.
+    pub async fn closed(&mut self) -> Option<u16> {
+        let read = self.rest().await;
+        let close = read.iter().rposition(|byte| *byte == CLOSE)?;
+        Some(u16::from_be_bytes([*read.get(close + 2)?, *read.get(close + 3)?]))
+    }
+}
+
+/// A client's frame, its mask zero: that is allowed and easy to read.
+pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        length @ 0..=125 => frame.push(0x80 | length as u8),
+        length => {
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&u16::try_from(length).unwrap().to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(payload);
+    frame
 }

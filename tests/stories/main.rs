@@ -1,6 +1,7 @@
 //! Stories: what the contract promises, told against real services. Each runs on both databases.
 #![expect(clippy::unwrap_used, reason = "a story that cannot go on fails")]
 
+mod abuse;
 mod accounts;
 mod bad_events;
 mod bad_requests;
@@ -11,6 +12,7 @@ mod files;
 mod gateways;
 mod history;
 mod lambda;
+mod limits;
 mod nats_roles;
 mod presence;
 mod processes;

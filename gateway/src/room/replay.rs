@@ -101,7 +101,8 @@ impl Room {
                 prev = entry.seq;
             }
         }
-        if events.len() > limits::REPLAY_EVENTS {
+        let bytes: usize = events.iter().map(|(_, frame)| frame.len()).sum();
+        if events.len() > limits::REPLAY_EVENTS || bytes > limits::REPLAY_BYTES {
             return Ok(None);
         }
         if prev != self.ring.last() {

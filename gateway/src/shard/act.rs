@@ -48,7 +48,11 @@ impl Shard {
                 self.detach(id, room);
                 let socket = SocketRef { shard: self.index, id };
                 let command = RoomCommand::Join { socket, person, after, ack };
-                if self.context().rooms.send(room, command).is_err() {
+                let sent = self.context().rooms.send(room, command);
+                if let Some(socket) = self.socket(id) {
+                    socket.joining += usize::from(sent.is_ok());
+                }
+                if sent.is_err() {
                     if let Some(session) = self.socket(id).and_then(Socket::session) {
                         session.forget(room);
                     }

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// How long the peer may take to close its side after we closed ours.
-const CLOSE_WITHIN: Duration = Duration::from_secs(2);
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// The share of the drain time in which all sockets are told, so that the last one has time too.
 const TELL_WITHIN: f64 = 0.5;
 
@@ -97,12 +97,6 @@ impl Shard {
     /// Everything queued is out.
     pub fn written(&mut self, id: SocketId) {
         let Some(socket) = self.socket(id) else { return };
-        if !socket.is_overloaded()
-            && let Some(reader) = socket.resume.take()
-        {
-            // A reader that is gone needs no waking.
-            let _ = reader.send(());
-        }
         if matches!(socket.stage, Stage::Closing)
             && socket.is_written()
             && let Transport::WebSocket { stream, .. } = &socket.transport

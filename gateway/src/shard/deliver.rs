@@ -138,10 +138,11 @@ impl Shard {
         }
         socket.dirty = false;
         if socket.blocked {
-            return;
+            return socket.resume();
         }
         let before = socket.life.sent;
         let flushed = socket.flush(rooms, &self.meters.writes);
+        socket.resume();
         self.meters.sent.increment(socket.life.sent - before);
         match flushed {
             Flushed::All => self.written(id),

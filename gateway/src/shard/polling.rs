@@ -13,6 +13,7 @@ use tokio::{
 use super::{
     Opening, SocketId,
     connection::SharedShard,
+    receive::Pause,
     socket::{Socket, Transport},
     state::Shard,
 };
@@ -56,28 +57,36 @@ impl Shard {
     }
 
     /// Takes packets. `respond` is answered once more may come, and dropped if they were none.
-    pub fn post(&mut self, sid: Sid, body: &str, respond: oneshot::Sender<()>) {
-        let Some(id) = self.find(sid) else { return };
+    pub fn post(&mut self, sid: Sid, body: String, respond: oneshot::Sender<()>) {
+        let (Some(id), Some(shard)) = (self.find(sid), self.me.upgrade()) else { return };
         let Some(socket) = self.socket(id) else { return };
         if !matches!(socket.transport, Transport::Polling { .. }) {
             return;
         }
-        if socket.resume.is_some() {
+        if std::mem::replace(&mut socket.posting, true) {
             return self.close_now(id, protocol_error("two posts at once"));
         }
         socket.heard(body.len());
         self.meters.received.increment(body.len() as u64);
-        for message in payload::decode(body) {
-            if let Err(violation) = message.and_then(|message| self.on_message(id, message)) {
-                return self.close_now(id, violation);
-            }
-        }
-        let pause = self.pause(id);
         tokio::task::spawn_local(async move {
-            if pause.over().await.is_ok() {
-                // Its client may have hung up.
-                let _ = respond.send(());
+            for message in payload::decode(&body) {
+                let taken = message.and_then(|message| shard.borrow_mut().on_message(id, message));
+                if let Err(violation) = taken {
+                    return shard.borrow_mut().close_now(id, violation);
+                }
+                let mut pause = shard.borrow_mut().pause(id);
+                while !matches!(pause, Pause::No) {
+                    if pause.over().await.is_err() {
+                        return;
+                    }
+                    pause = shard.borrow_mut().pause(id);
+                }
             }
+            if let Some(socket) = shard.borrow_mut().socket(id) {
+                socket.posting = false;
+            }
+            // Its client may have hung up.
+            let _ = respond.send(());
         });
     }
 

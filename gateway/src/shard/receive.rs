@@ -54,11 +54,16 @@ impl Pause {
 
 /// Reads a socket until it ends.
 pub async fn read(shard: SharedShard, id: SocketId, stream: Rc<TcpStream>) {
-    while stream.readable().await.is_ok() {
+    'open: while stream.readable().await.is_ok() {
         let read = shard.borrow_mut().read_ready(id, &stream);
-        let Ok(pause) = read else { break };
-        if pause.over().await.is_err() {
-            break;
+        let Ok(mut pause) = read else { break };
+        while !matches!(pause, Pause::No) {
+            if pause.over().await.is_err() {
+                break 'open;
+            }
+            let mut shard = shard.borrow_mut();
+            shard.take_messages(id);
+            pause = shard.pause(id);
         }
     }
     shard.borrow_mut().remove(id);
@@ -103,7 +108,7 @@ impl Shard {
             return Pause::No;
         }
         let (resume, resumed) = oneshot::channel();
-        socket.resume = Some(resume);
+        socket.paused = Some(resume);
         Pause::Until(resumed)
     }
 
@@ -113,9 +118,14 @@ impl Shard {
         socket.heard(bytes.len());
         socket.decoder.feed(bytes);
         self.meters.received.increment(bytes.len() as u64);
+        self.take_messages(id);
+    }
+
+    /// Takes the messages that are there, as long as the socket may send more.
+    fn take_messages(&mut self, id: SocketId) {
         loop {
             let Some(socket) = self.socket(id) else { return };
-            if matches!(socket.stage, Stage::Closing) {
+            if matches!(socket.stage, Stage::Closing) || socket.is_overloaded() {
                 return;
             }
             let handled = match socket.decoder.message() {

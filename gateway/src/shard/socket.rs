@@ -105,8 +105,12 @@ pub struct Socket {
     pub blocked: bool,
     /// It sent more events than it may; it is not read from for a moment.
     pub throttled: bool,
+    /// Rooms that have yet to answer whether they take it in; their replays come with the answers.
+    pub joining: usize,
+    /// A request's packets are being taken.
+    pub posting: bool,
     /// Wakes its reader, which waits until less is pending.
-    pub resume: Option<oneshot::Sender<()>>,
+    pub paused: Option<oneshot::Sender<()>>,
     pub life: Life,
     /// It is counted among its address's sockets, and once identified among its user's.
     pub admitted: [Option<Admitted>; 2],
@@ -143,7 +147,9 @@ impl Socket {
             dirty: false,
             blocked: false,
             throttled: false,
-            resume: None,
+            joining: 0,
+            posting: false,
+            paused: None,
             life: Life::default(),
             admitted: [None, None],
             outbox: VecDeque::new(),
@@ -180,9 +186,20 @@ impl Socket {
         self.outbox.is_empty()
     }
 
-    /// It is to be read from only when it has taken more of its answers.
+    /// It is to be read from only when it has taken more of its answers. Rooms are joined one after
+    /// the other, so that no more than one replay waits for it.
     pub fn is_overloaded(&self) -> bool {
-        self.outbox_bytes > OUTBOX_PAUSES_READING || self.outgoing.is_full()
+        self.outbox_bytes > OUTBOX_PAUSES_READING || self.outgoing.is_full() || self.joining > 0
+    }
+
+    /// Lets its reader go on, if it may.
+    pub fn resume(&mut self) {
+        if !self.is_overloaded()
+            && let Some(reader) = self.paused.take()
+        {
+            // A reader that is gone needs no waking.
+            let _ = reader.send(());
+        }
     }
 
     /// Writes all that is ready, as much at once as the peer takes.

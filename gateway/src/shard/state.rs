@@ -138,7 +138,7 @@ impl Shard {
             }
             Command::OpenPolling { opening, respond } => self.open_polling(opening, respond),
             Command::Poll { sid, respond } => self.poll(sid, respond),
-            Command::Post { sid, body, respond } => self.post(sid, &body, respond),
+            Command::Post { sid, body, respond } => self.post(sid, body, respond),
             Command::Find { sid, respond } => {
                 if self.find(sid).is_some() {
                     // Who asked may have hung up.
@@ -150,8 +150,9 @@ impl Shard {
                 self.joined(socket, room, user, last, replay, ack, done);
             }
             Command::NotJoined { socket, room, ack, refusal } => {
-                if let Some(session) = self.socket(socket).and_then(Socket::session) {
-                    session.forget(room);
+                if let Some(socket) = self.socket(socket) {
+                    socket.joining = socket.joining.saturating_sub(1);
+                    socket.session().into_iter().for_each(|session| session.forget(room));
                 }
                 self.acknowledge(socket, ack, Err(refusal));
             }
@@ -176,8 +177,13 @@ impl Shard {
         done: Done,
     ) {
         self.detach(id, room);
-        let stays = self.socket(id).and_then(Socket::session).is_some_and(|s| s.joined(room));
+        let Some(socket) = self.socket(id) else {
+            return self.tell_room(room, RoomCommand::Leave { shard: self.index, user });
+        };
+        socket.joining = socket.joining.saturating_sub(1);
+        let stays = socket.session().is_some_and(|session| session.joined(room));
         if !stays {
+            self.mark_dirty(id);
             return self.tell_room(room, RoomCommand::Leave { shard: self.index, user });
         }
         let rooms = &mut self.rooms;

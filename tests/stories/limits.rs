@@ -1,0 +1,140 @@
+//! Limits of the contract: each has its own code, can be set and switched off, and keeps one client
+//! from spoiling it for others.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use stories::{Database, Gateway, Socket, User, Wire, World};
+use tokio_tungstenite::tungstenite::Message;
+
+async fn world_with(variables: &[(&str, &str)]) -> (World, Gateway, User) {
+    let mut world = World::new(Database::Sqlite).await;
+    variables.iter().for_each(|(name, value)| world.set(name, value));
+    let gateway = world.gateway().await;
+    let ada = world.user("ada").await;
+    ada.create_room("lobby").await;
+    (world, gateway, ada)
+}
+
+async fn connects(gateway: &Gateway, user: &User) -> Result<Socket, Value> {
+    Socket::try_connect(&gateway.base, json!({ "token": user.access })).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_has_so_many_sockets_and_another_when_one_closes() {
+    let (world, gateway, ada) = world_with(&[("LIMIT_SOCKETS_PER_USER", "3")]).await;
+    let mut sockets = Vec::new();
+    for _ in 0..3 {
+        sockets.push(connects(&gateway, &ada).await.unwrap());
+    }
+    let refused = connects(&gateway, &ada).await.err().unwrap();
+    assert_eq!(refused["data"]["code"], "too-many-sockets");
+    connects(&gateway, &world.user("bob").await).await.unwrap();
+    sockets.pop();
+    stories::eventually("a place", || async { connects(&gateway, &ada).await.ok() }).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_has_so_many_sockets_behind_trusted_proxies_too() {
+    let limits = [("LIMIT_SOCKETS_PER_ADDRESS", "3"), ("TRUSTED_PROXY_HOPS", "1")];
+    let (world, gateway, _) = world_with(&limits).await;
+    let open = |address: &'static str| {
+        let url = format!("{}/socket.io/?EIO=4&transport=polling", gateway.base);
+        stories::Answer::of(world.http.get(url).header("x-forwarded-for", address))
+    };
+    for _ in 0..3 {
+        assert_eq!(open("198.51.100.1").await.status, 200);
+    }
+    // What the client put before the proxy's own word counts for nothing.
+    let refused = open("203.0.113.9, 198.51.100.1").await;
+    assert_eq!(refused.status, 429);
+    assert_eq!(refused.body["reason"], "too-many-from-address");
+    assert!(refused.headers.contains_key("retry-after"));
+    assert_eq!(open("198.51.100.2").await.status, 200);
+    let without = Wire::try_open(&gateway.base, "/socket.io/?EIO=4&transport=websocket").await;
+    assert!(without.is_ok(), "its own address has a count of its own");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_socket_is_in_so_many_rooms() {
+    let (_world, gateway, ada) = world_with(&[("LIMIT_ROOMS_PER_SOCKET", "2")]).await;
+    let (mut socket, _) = ada.join(&gateway, "lobby").await;
+    for name in ["second", "third"] {
+        ada.create_room(name).await;
+    }
+    socket.ok("join-room", ada.join_data("second", None).await).await;
+    socket.refused("join-room", ada.join_data("third", None).await, "too-many-rooms").await;
+    socket.ok("leave-room", json!({ "roomId": ada.enter("lobby").await["room"]["id"] })).await;
+    socket.ok("join-room", ada.join_data("third", None).await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sizes_are_set_and_switched_off() {
+    let (world, small, ada) =
+        world_with(&[("LIMIT_MESSAGE_CHARS", "10"), ("LIMIT_FRAME_BYTES", "1000")]).await;
+    let mut world = world;
+    world.set("LIMIT_MESSAGE_CHARS", "0");
+    world.set("LIMIT_FRAME_BYTES", "0");
+    let big = world.gateway().await;
+    let (mut socket, _) = ada.join(&small, "lobby").await;
+    assert_eq!(socket.handshake["maxPayload"], 1000);
+    let room = ada.enter("lobby").await["room"]["id"].clone();
+    socket
+        .refused("send-msg", json!({ "roomId": room, "msg": "12345678901" }), "message-too-long")
+        .await;
+    socket.send_raw(Message::text("x".repeat(1_001))).await;
+    assert_eq!(socket.closed().await, stories::Closed::Code(1009));
+    let (mut socket, _) = ada.join(&big, "lobby").await;
+    socket.ok("send-msg", json!({ "roomId": room, "msg": "x".repeat(100_000) })).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_one_socket_does_not_slow_its_neighbours() {
+    // One thread, so that flooder and neighbours share it.
+    let (world, gateway, ada) = world_with(&[("GATEWAY_THREADS", "1")]).await;
+    let bob = world.user("bob").await;
+    let room = ada.create_room("busy").await;
+    let (mut neighbour, _) = ada.join(&gateway, "busy").await;
+    let quiet = median(&mut neighbour, room).await;
+
+    let mut floods = Vec::new();
+    for kind in ["join-room", "typing", "send-msg", "react"] {
+        let (mut flooder, _) = bob.join(&gateway, "busy").await;
+        let event = match kind {
+            "join-room" => json!([kind, bob.join_data("busy", None).await]),
+            "typing" => json!([kind, { "roomId": room, "on": true }]),
+            "react" => json!([kind, { "roomId": room, "seq": 1, "emoji": "👍", "on": true }]),
+            _ => json!([kind, { "roomId": room, "msg": "flood" }]),
+        };
+        let packet = format!("421{event}");
+        floods.push(tokio::spawn(async move {
+            for _ in 0..20_000 {
+                // It never reads; at some point nothing more is taken from it.
+                let sending = flooder.send_raw(Message::text(packet.clone()));
+                if tokio::time::timeout(Duration::from_secs(30), sending).await.is_err() {
+                    return;
+                }
+            }
+        }));
+    }
+    // Let the bursts pass: they are within the limits.
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let flooded = median(&mut neighbour, room).await;
+    floods.iter().for_each(tokio::task::JoinHandle::abort);
+    // A multiple that noise does not reach and a gateway that reads all it is sent does.
+    let most = quiet * 10 + Duration::from_millis(50);
+    assert!(flooded < most, "quiet {quiet:?}, flooded {flooded:?}");
+}
+
+/// How long an acknowledged message takes, in the middle of 15.
+async fn median(socket: &mut Socket, room: protocol::RoomId) -> Duration {
+    let mut times = Vec::new();
+    for _ in 0..15 {
+        let started = Instant::now();
+        socket.ok("send-msg", json!({ "roomId": room, "msg": "and I?" })).await;
+        times.push(started.elapsed());
+        tokio::time::sleep(Duration::from_millis(60)).await;
+    }
+    times.sort_unstable();
+    times[times.len() / 2]
+}
