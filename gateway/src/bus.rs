@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use protocol::{
     FileId, RoomId, Timestamp, UserId,
+    event::{Done, Stored},
     stored::{FileRef, Position, ReadMark, StoredEvent},
     subject::{self, Revoked},
 };
@@ -198,11 +199,11 @@ pub async fn settle(
     room: RoomId,
     appended: Appended,
     at: Timestamp,
-) -> Result<protocol::event::Done, LogError> {
+) -> Result<Done, LogError> {
     let Appended { seq, duplicate } = appended;
     let first = if duplicate { bus.stored(room, seq).await? } else { None };
     let at = first.map_or(at, |event| event.at());
-    Ok(protocol::event::Done::Stored { seq, at, duplicate })
+    Ok(Done::Stored(Stored { seq, at, duplicate }))
 }
 
 fn republished(message: async_nats::Message) -> Option<Republished> {

@@ -105,7 +105,7 @@ impl Limits {
             match Duration::try_from_secs_f64(seconds) {
                 Ok(wait) if wait < NO_LIMIT => wait,
                 _ => {
-                    env.fault(&format!("{name} is seconds, at most a day"));
+                    env.fault(format!("{name} is seconds, at most a day"));
                     default
                 }
             }

@@ -251,7 +251,7 @@ impl Session {
         }
         not_revoked(&self.rules, &access)?;
         self.access = access;
-        Ok(Done::Nothing {})
+        Ok(Done::NOTHING)
     }
 
     fn join(&mut self, join: JoinRoom, verifier: &Verifier) -> Result<Action, Refusal> {

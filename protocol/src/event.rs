@@ -8,17 +8,20 @@ use serde_json::value::RawValue;
 
 use crate::{
     Code, DisplayName, Emoji, FileId, MessageId, MessageText, RoomId, Timestamp, UserId,
-    code::Refusal, json, stored::Person,
+    asyncapi::{Described, schema_of},
+    code::Refusal,
+    json,
+    stored::Person,
 };
 
 /// The largest number that every JSON reader keeps exact (RFC 8259, section 6).
 pub const MAX_SEQ: u64 = (1 << 53) - 1;
 
 macro_rules! client_events {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal { $($(#[$attr:meta])* $field:ident: $type:ty,)* })*) => {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal => $answer:ident { $($(#[$attr:meta])* $field:ident: $type:ty,)* })*) => {
         $(
             $(#[$doc])*
-            #[derive(Debug, Clone, Deserialize)]
+            #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
             #[serde(rename_all = "camelCase", deny_unknown_fields)]
             pub struct $variant { $($(#[$attr])* pub $field: $type,)* }
         )*
@@ -30,6 +33,15 @@ macro_rules! client_events {
         impl ClientEvent {
             /// The names of all events, for documents, metrics and tests.
             pub const NAMES: &'static [&'static str] = &[$($name,)*];
+
+            /// Every event for [`crate::asyncapi`]: its name, its schema, that of its answer.
+            pub(crate) fn described() -> Vec<Described> {
+                vec![$(Described {
+                    name: $name,
+                    schema: schema_of::<$variant>,
+                    answer: schema_of::<$answer>,
+                },)*]
+            }
 
             /// The event's name on the wire.
             pub fn name(&self) -> &'static str {
@@ -49,7 +61,7 @@ macro_rules! client_events {
 
 client_events! {
     /// Starts receiving a room's events. With `after`, first those missed since that seq.
-    JoinRoom = "join-room" {
+    JoinRoom = "join-room" => Joined {
         room_id: RoomId,
         user_id: UserId,
         /// From `GET /room/{name}`.
@@ -58,17 +70,17 @@ client_events! {
         after: Option<u64>,
     }
     /// Stops receiving a room's events.
-    LeaveRoom = "leave-room" {
+    LeaveRoom = "leave-room" => Nothing {
         room_id: RoomId,
     }
     /// Sets the caller's display name in the room.
-    New = "new" {
+    New = "new" => Nothing {
         room_id: RoomId,
         /// The name.
         msg: DisplayName,
     }
     /// Stores a message. Sent again with the same `id`, it is stored once.
-    SendMsg = "send-msg" {
+    SendMsg = "send-msg" => Stored {
         room_id: RoomId,
         /// Shown with this message instead of the name in the room.
         #[serde(default)]
@@ -83,20 +95,20 @@ client_events! {
         reply_to: Option<u64>,
     }
     /// Changes a message's text; its author only.
-    EditMsg = "edit-msg" {
+    EditMsg = "edit-msg" => Stored {
         room_id: RoomId,
         #[serde(deserialize_with = "seq")]
         seq: u64,
         msg: MessageText,
     }
     /// Deletes a message; its author or a moderator.
-    DeleteMsg = "delete-msg" {
+    DeleteMsg = "delete-msg" => Stored {
         room_id: RoomId,
         #[serde(deserialize_with = "seq")]
         seq: u64,
     }
     /// Adds or takes back a reaction.
-    React = "react" {
+    React = "react" => Stored {
         room_id: RoomId,
         #[serde(deserialize_with = "seq")]
         seq: u64,
@@ -104,31 +116,32 @@ client_events! {
         on: bool,
     }
     /// Shows that the caller is typing; not stored.
-    Typing = "typing" {
+    Typing = "typing" => Nothing {
         room_id: RoomId,
         on: bool,
     }
     /// Marks the room as read up to `seq`; it moves forward only.
-    Read = "read" {
+    Read = "read" => Nothing {
         room_id: RoomId,
         #[serde(deserialize_with = "seq")]
         seq: u64,
     }
     /// A notice to the whole room; owner or moderator.
-    RoomBroadcast = "room-broadcast" {
+    RoomBroadcast = "room-broadcast" => Stored {
         room_id: RoomId,
         msg: MessageText,
     }
     /// Relayed to one user's sockets in the room, for WebRTC.
-    Signal = "signal" {
+    Signal = "signal" => Nothing {
         room_id: RoomId,
         to: UserId,
         /// Any JSON, nested no deeper than 64.
         #[serde(deserialize_with = "shallow")]
+        #[schema(value_type = serde_json::Value)]
         data: Box<RawValue>,
     }
     /// A new access token for this socket, before the old one expires.
-    Refresh = "refresh" {
+    Refresh = "refresh" => Nothing {
         token: String,
     }
 }
@@ -183,44 +196,49 @@ fn optional_seq<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64
 }
 
 /// What the server sends that no stream holds.
-#[derive(Debug, Clone, Serialize)]
-#[serde(rename_all = "kebab-case", rename_all_fields = "camelCase")]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum ServerEvent {
     /// Who came and went since the last such event, and how many are there now.
     Presence {
+        #[serde(rename = "roomId")]
         room_id: RoomId,
         count: usize,
         joined: Vec<Person>,
         left: Vec<Person>,
     },
+    /// Somebody types, or stopped. Not sent in rooms of more than 100 users online.
     Typing {
+        #[serde(rename = "roomId")]
         room_id: RoomId,
         user: Person,
         on: bool,
     },
+    /// Up to where somebody has read. Not sent in rooms of more than 100 users online.
     Read {
+        #[serde(rename = "roomId")]
         room_id: RoomId,
         user: UserId,
         seq: u64,
     },
+    /// From one user to another, for WebRTC.
     Signal {
+        #[serde(rename = "roomId")]
         room_id: RoomId,
         from: Person,
+        #[schema(value_type = serde_json::Value)]
         data: Box<RawValue>,
     },
     /// This socket was too slow and left the room; join again with `after: last`.
     Lag {
+        #[serde(rename = "roomId")]
         room_id: RoomId,
         last: u64,
     },
     /// This gateway is draining: open a second socket before the deadline, then close this one.
-    Migrate {
-        deadline: Timestamp,
-    },
+    Migrate { deadline: Timestamp },
     /// The socket is closed next.
-    SessionExpired {
-        code: Code,
-    },
+    SessionExpired { code: Code },
 }
 
 impl ServerEvent {
@@ -249,7 +267,7 @@ impl ServerEvent {
 }
 
 /// Who is in a room at this moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Online {
     /// Users, each counted once however many sockets they have.
     pub count: usize,
@@ -261,20 +279,37 @@ pub struct Online {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum Done {
-    Joined {
-        /// The seq of the room's newest event.
-        head: u64,
-        online: Online,
-        /// False when what was missed since `after` must be paged by HTTP.
-        recovered: bool,
-    },
-    Stored {
-        seq: u64,
-        at: Timestamp,
-        /// It was stored by an earlier try with the same id.
-        duplicate: bool,
-    },
-    Nothing {},
+    Joined(Joined),
+    Stored(Stored),
+    Nothing(Nothing),
+}
+
+/// The socket is in the room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Joined {
+    /// The seq of the room's newest event.
+    pub head: u64,
+    pub online: Online,
+    /// False when what was missed since `after` must be paged by HTTP.
+    pub recovered: bool,
+}
+
+/// The event has its place in the room.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Stored {
+    pub seq: u64,
+    pub at: Timestamp,
+    /// It was stored by an earlier try with the same id.
+    pub duplicate: bool,
+}
+
+/// There is nothing to say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Nothing {}
+
+impl Done {
+    /// There is nothing to say.
+    pub const NOTHING: Self = Self::Nothing(Nothing {});
 }
 
 /// The one argument of an acknowledgement.
@@ -366,12 +401,12 @@ mod tests {
             format!(r#"["lag",{{"roomId":"{ROOM}","last":7}}]"#)
         );
         let online = Online { count: 0, users: vec![] };
-        let joined = Done::Joined { head: 3, online, recovered: true };
+        let joined = Done::Joined(Joined { head: 3, online, recovered: true });
         assert_eq!(
             encode_ack(&Ok(joined)),
             r#"{"ok":true,"head":3,"online":{"count":0,"users":[]},"recovered":true}"#
         );
-        assert_eq!(encode_ack(&Ok(Done::Nothing {})), r#"{"ok":true}"#);
+        assert_eq!(encode_ack(&Ok(Done::NOTHING)), r#"{"ok":true}"#);
         assert_eq!(
             encode_ack(&Err(Refusal::new(Code::NotJoined, "join first"))),
             r#"{"ok":false,"error":{"code":"not-joined","detail":"join first"}}"#

@@ -3,6 +3,7 @@
 //! Ids, parsed names, every chat event, NATS subjects, tokens and limits. No I/O here: this crate
 //! must never depend on axum, sqlx or async-nats, so that functions and gateway can only meet in it.
 
+pub mod asyncapi;
 pub mod code;
 pub mod event;
 pub mod id;

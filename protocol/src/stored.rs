@@ -46,8 +46,8 @@ pub struct Message {
 }
 
 /// Every event that a room's stream holds. `at` is when the server took it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "0", content = "1", rename_all = "kebab-case", rename_all_fields = "camelCase")]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(tag = "0", content = "1", rename_all = "kebab-case")]
 pub enum StoredEvent {
     ReceiveMsg(Message),
     /// `target` is the message's seq; `seq` is this event's own, as everywhere.

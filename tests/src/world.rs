@@ -65,6 +65,11 @@ impl Gateway {
 impl World {
     /// Everything, but without a gateway and without the archive following.
     pub async fn new(database: Database) -> Self {
+        // All that starts here makes a big future; a story should not carry it.
+        Box::pin(Self::start(database)).await
+    }
+
+    async fn start(database: Database) -> Self {
         let folder = TempDir::new().unwrap();
         let nats = Nats::start(&folder.path().join("nats"), None, password).unwrap();
         let listener = TcpListener::bind(ANYWHERE).await.unwrap();

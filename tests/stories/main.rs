@@ -7,6 +7,7 @@ mod bad_events;
 mod bad_requests;
 mod chat;
 mod clients;
+mod docs;
 mod events;
 mod files;
 mod gateways;

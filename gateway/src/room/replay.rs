@@ -4,7 +4,7 @@ use bytes::Bytes;
 use protocol::{
     Code,
     code::Refusal,
-    event::Done,
+    event::{Done, Joined},
     limits,
     stored::{Person, Position},
 };
@@ -54,8 +54,11 @@ impl Room {
             metrics::counter!("gateway_replays_total", "recovered" => recovered.to_string())
                 .increment(1);
         }
-        let done =
-            Done::Joined { head: self.ring.last(), online: self.presence.online(), recovered };
+        let done = Done::Joined(Joined {
+            head: self.ring.last(),
+            online: self.presence.online(),
+            recovered,
+        });
         let command = ShardCommand::Joined {
             socket: socket.id,
             room: self.id,

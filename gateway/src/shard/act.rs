@@ -62,11 +62,11 @@ impl Shard {
             }
             Action::Rename { room, person } => {
                 self.tell_room(room, RoomCommand::Rename { person });
-                self.acknowledge(id, ack, Ok(Done::Nothing {}));
+                self.acknowledge(id, ack, Ok(Done::NOTHING));
             }
             Action::Leave { room } => {
                 self.detach(id, room);
-                self.acknowledge(id, ack, Ok(Done::Nothing {}));
+                self.acknowledge(id, ack, Ok(Done::NOTHING));
             }
             Action::Store { room, id: message, event, needs } => {
                 self.send(id, Send { room, what: What::Event { id: message, event, needs }, ack });
@@ -75,7 +75,7 @@ impl Shard {
             Action::Tell { room, live } => {
                 self.send(id, Send { room, what: What::Live(live), ack });
             }
-            Action::Nothing => self.acknowledge(id, ack, Ok(Done::Nothing {})),
+            Action::Nothing => self.acknowledge(id, ack, Ok(Done::NOTHING)),
             Action::Refresh { token } => {
                 let result = self.context().keys.verify(&token);
                 let Some(session) = self.socket(id).and_then(Socket::session) else { return };

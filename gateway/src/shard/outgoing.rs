@@ -110,7 +110,7 @@ async fn publish_all(shard: Rc<RefCell<Shard>>, socket: SocketId) {
                 .map_err(|error| refusal(&error)),
             What::Live(live) => {
                 bus.tell(room, &live).await;
-                shard.borrow_mut().sent(socket, ack, Ok(Done::Nothing {}));
+                shard.borrow_mut().sent(socket, ack, Ok(Done::NOTHING));
                 continue;
             }
         };
@@ -188,7 +188,7 @@ impl Waiting {
             Self::Read(pending, user, seq) => {
                 pending.stored().await?;
                 bus.tell(room, &Live::Read { user, seq }).await;
-                Ok(Done::Nothing {})
+                Ok(Done::NOTHING)
             }
         }
     }

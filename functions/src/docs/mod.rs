@@ -1,4 +1,6 @@
-//! The API described, from the code: `/openapi.json`, browsable at `/docs`.
+//! The API described, from the code: `/openapi.json` and `/asyncapi.json`, browsable at `/docs`.
+
+mod events;
 
 use std::sync::Arc;
 
@@ -6,7 +8,7 @@ use axum::{
     Json, Router,
     extract::Path,
     http::{HeaderValue, header},
-    response::{IntoResponse, Redirect, Response},
+    response::{Html, IntoResponse, Redirect, Response},
     routing::get,
 };
 use utoipa::{
@@ -25,7 +27,8 @@ const DOCS_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline';
 #[openapi(
     info(
         title = "Chatting-room",
-        description = "Accounts, rooms, messages and files. Live events come over Socket.IO.",
+        description = "Accounts, rooms, messages and files. Live events come over Socket.IO: \
+            [described here](events), and as AsyncAPI at [/asyncapi.json](/asyncapi.json).",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     modifiers(&Bearer),
@@ -42,7 +45,7 @@ impl utoipa::Modify for Bearer {
     }
 }
 
-/// `/openapi.json` and `/docs/`.
+/// `/openapi.json`, `/asyncapi.json` and `/docs/`.
 pub fn router<S: Clone + Send + Sync + 'static>(api: utoipa::openapi::OpenApi) -> Router<S> {
     let api = Arc::new(api);
     let config = Arc::new(Config::from("/openapi.json"));
@@ -51,11 +54,20 @@ pub fn router<S: Clone + Send + Sync + 'static>(api: utoipa::openapi::OpenApi) -
         async move { asset(&path, config) }
     };
     let index = page.clone();
+    let live = Arc::new(protocol::asyncapi::document());
+    let live_page = events::page(&live);
     Router::new()
+        .route("/asyncapi.json", get(move || std::future::ready(Json(live.clone()))))
+        .route("/docs/events", get(move || std::future::ready(html(live_page.clone()))))
         .route("/openapi.json", get(move || std::future::ready(Json(api.clone()))))
         .route("/docs", get(|| async { Redirect::permanent("/docs/") }))
         .route("/docs/", get(move || index("index.html".to_owned())))
         .route("/docs/{*path}", get(move |Path(path): Path<String>| page(path)))
+}
+
+fn html(page: String) -> Response {
+    let policy = HeaderValue::from_static(DOCS_POLICY);
+    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(page)).into_response()
 }
 
 fn asset(path: &str, config: Arc<Config<'static>>) -> Response {

@@ -1,0 +1,94 @@
+//! What the documents say is what the code does.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use stories::{Database, World};
+
+const README: &str = include_str!("../../README.md");
+
+/// `{roomId,after?,online:{count,users}}` as the names at its top, each with its `?`.
+fn fields(cell: &str) -> BTreeSet<String> {
+    let text = cell.split_once("`{").unwrap_or_else(|| panic!("no fields in {cell}")).1;
+    let text = text.split_once("}`").unwrap().0;
+    let (mut depth, mut names) = (0, vec![String::new()]);
+    for c in text.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 0 => names.push(String::new()),
+            _ if depth == 0 => names.last_mut().unwrap().push(c),
+            _ => {}
+        }
+    }
+    names.into_iter().map(|name| name.trim_end_matches(':').to_owned()).collect()
+}
+
+/// The same of a schema.
+fn described(document: &Value, payload: &Value) -> BTreeSet<String> {
+    let own = vec![payload.get("oneOf").map_or(payload, |one| &one[0]).clone()];
+    let parts = payload["allOf"].as_array().cloned().unwrap_or(own);
+    let mut all = BTreeSet::new();
+    for part in parts {
+        let reference = part["$ref"].as_str().map(|reference| reference.trim_start_matches('#'));
+        let part = reference.map_or(&part, |pointer| document.pointer(pointer).unwrap());
+        let required: Vec<&str> =
+            part["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        for name in part["properties"].as_object().unwrap().keys() {
+            let mark = if required.contains(&name.as_str()) { "" } else { "?" };
+            all.insert(format!("{name}{mark}"));
+        }
+    }
+    all
+}
+
+/// A table's rows as event and cell, from the line that begins with `head` on.
+fn rows(head: &str) -> Vec<(String, String)> {
+    let lines = README.lines().skip_while(|line| !line.starts_with(head)).skip(2);
+    let rows = lines.take_while(|line| line.starts_with('|')).map(|line| {
+        let mut cells = line.trim_matches('|').split(" | ").map(str::trim);
+        (cells.next().unwrap().trim_matches('`').to_owned(), cells.collect::<Vec<_>>().join(" | "))
+    });
+    rows.collect()
+}
+
+#[test]
+fn the_readmes_tables_of_events_are_the_protocols() {
+    let document = protocol::asyncapi::document();
+    let messages = document["components"]["messages"].as_object().unwrap();
+    let mut found = BTreeSet::new();
+    for (event, cell) in rows("| client sends") {
+        let (data, answer) = cell.split_once(" → ").unwrap();
+        for (key, cell) in
+            [(format!("client.{event}"), data), (format!("client.{event}.ack"), answer)]
+        {
+            assert_eq!(fields(cell), described(&document, &messages[&key]["payload"]), "{key}");
+            found.insert(key);
+        }
+    }
+    for (event, cell) in rows("| server sends") {
+        let key = format!("server.{event}");
+        assert_eq!(fields(&cell), described(&document, &messages[&key]["payload"]), "{key}");
+        found.insert(key);
+    }
+    let all: BTreeSet<String> = messages.keys().cloned().collect();
+    assert_eq!(found, all, "an event is missing in the README");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_describes_itself() {
+    let world = World::new(Database::Sqlite).await;
+    let get = async |path: &str| {
+        let answer = world.http.get(format!("{}{path}", world.base)).send().await.unwrap();
+        assert_eq!(answer.status(), 200, "{path}");
+        answer.text().await.unwrap()
+    };
+    let live: Value = serde_json::from_str(&get("/asyncapi.json").await).unwrap();
+    assert_eq!(live, protocol::asyncapi::document());
+    let page = get("/docs/events").await;
+    for name in protocol::event::ClientEvent::NAMES {
+        assert!(page.contains(&format!("id='client.{name}'")), "{name}");
+    }
+    let http: Value = serde_json::from_str(&get("/openapi.json").await).unwrap();
+    assert!(http["info"]["description"].as_str().unwrap().contains("/asyncapi.json"));
+}
