@@ -15,6 +15,7 @@ mod history;
 mod lambda;
 mod limits;
 mod nats_roles;
+mod observed;
 mod presence;
 mod processes;
 mod protocol;

@@ -166,18 +166,19 @@ impl Shard {
 
     /// Forgets a socket at once.
     pub fn remove(&mut self, id: SocketId) {
+        self.set_blocked(id, false);
         self.detach_all(id);
         if self.socket(id).is_none() {
             return;
         }
-        let mut socket = self.sockets.remove(id.index as usize);
+        let socket = self.sockets.remove(id.index as usize);
+        self.meters.outgoing.decrement(socket.outgoing.waiting() as f64);
         let transport = socket.transport.name();
         if let Transport::WebSocket { reader: Some(reader), .. } = &socket.transport {
             reader.abort();
         }
         metrics::gauge!("gateway_sockets", "transport" => transport).decrement(1);
-        let Life { events, received, sent, reason } = socket.life;
-        let user = socket.user();
+        let Life { user, events, received, sent, reason } = socket.life;
         tracing::info!(
             user = user.map(tracing::field::display),
             transport,

@@ -54,6 +54,11 @@ impl Outgoing {
         self.waiting.is_empty() && self.in_flight == 0
     }
 
+    /// How many have not even been published.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// No more should be read from the socket.
     pub fn is_full(&self) -> bool {
         self.waiting.len() + self.in_flight >= IN_FLIGHT
@@ -64,8 +69,10 @@ impl Shard {
     /// Sends something after all that the socket sent before.
     pub fn send(&mut self, socket: SocketId, send: Send) {
         let shard = self.me.upgrade();
+        let meter = self.meters.outgoing.clone();
         let Some(state) = self.socket(socket) else { return };
         state.outgoing.waiting.push_back(send);
+        meter.increment(1.0);
         if !state.outgoing.running {
             state.outgoing.running = true;
             if let Some(shard) = shard {
@@ -83,6 +90,7 @@ impl Shard {
     }
 
     fn sent(&mut self, socket: SocketId, ack: Option<u64>, outcome: Result<Done, Refusal>) {
+        self.meters.outgoing.decrement(1.0);
         if let Some(state) = self.socket(socket) {
             state.outgoing.in_flight -= 1;
             self.acknowledge(socket, ack, outcome);

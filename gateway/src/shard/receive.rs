@@ -296,6 +296,7 @@ impl Shard {
         match session {
             Ok((session, admitted)) => {
                 socket.admitted[1] = Some(admitted);
+                socket.life.user = Some(session.user());
                 socket.stage = Stage::Identified(Box::new(session));
                 let sid = uuid::Uuid::new_v4().simple().to_string();
                 self.push(id, ws::text(&[r#"40{"sid":""#, &sid, r#""}"#]));

@@ -122,6 +122,8 @@ pub struct Socket {
 /// What is said of a socket when it has ended.
 #[derive(Debug, Default)]
 pub struct Life {
+    /// Whose it was last.
+    pub user: Option<UserId>,
     pub events: u64,
     pub received: u64,
     pub sent: u64,
@@ -163,11 +165,6 @@ impl Socket {
             Stage::Identified(session) => Some(session),
             _ => None,
         }
-    }
-
-    /// Whose it is, while it is identified.
-    pub fn user(&mut self) -> Option<UserId> {
-        self.session().map(|session| session.user())
     }
 
     /// How far it is in a room.

@@ -62,6 +62,8 @@ pub(super) struct Meters {
     pub writes: metrics::Counter,
     pub received: metrics::Counter,
     pub sent: metrics::Counter,
+    /// Events that NATS has yet to take or acknowledge.
+    pub outgoing: metrics::Gauge,
 }
 
 impl Meters {
@@ -71,6 +73,7 @@ impl Meters {
             writes: metrics::counter!("gateway_writes_total"),
             received: metrics::counter!("gateway_received_bytes_total"),
             sent: metrics::counter!("gateway_sent_bytes_total"),
+            outgoing: metrics::gauge!("gateway_outgoing_events"),
         }
     }
 }
