@@ -182,7 +182,8 @@ impl Gateway {
     }
 }
 
-/// Long-polling from a page of another origin is a cross-origin request.
+/// Long-polling from a page of another origin is a cross-origin request. Its cookie is the load
+/// balancer's, for affinity; nothing here goes by cookies.
 fn cors(origins: &[String]) -> CorsLayer {
     let origins = origins.to_vec();
     let allowed = AllowOrigin::predicate(move |origin, _| {
@@ -192,6 +193,7 @@ fn cors(origins: &[String]) -> CorsLayer {
         .allow_origin(allowed)
         .allow_methods([Method::GET, Method::POST])
         .allow_headers([header::CONTENT_TYPE])
+        .allow_credentials(true)
         .max_age(CORS_MAX_AGE)
 }
 

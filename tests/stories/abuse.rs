@@ -483,6 +483,7 @@ async fn sessions_over_http_are_nobody_elses() {
     assert!(!foreign.headers().contains_key("access-control-allow-origin"));
     let own = stage.world.http.get(&url).header("origin", &stage.world.base).send().await.unwrap();
     assert_eq!(own.headers()["access-control-allow-origin"], stage.world.base.as_str());
+    assert_eq!(own.headers()["access-control-allow-credentials"], "true");
     assert_eq!(session.post("4".repeat(64 * 1024 + 1)).await.0, 413);
     // The session itself is as it was.
     let auth = json!({ "token": stage.mallory.access });
