@@ -112,10 +112,14 @@ pub async fn serve(
             tokio::select! {
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
+                        metrics::counter!("http_connections_broken_total").increment(1);
                         tracing::debug!(%error, "a connection broke");
                     }
                 }
-                () = late => tracing::debug!("a connection without a request is cut off"),
+                () = late => {
+                    metrics::counter!("http_connections_cut_total").increment(1);
+                    tracing::debug!("a connection without a request is cut off");
+                }
             }
         });
     }

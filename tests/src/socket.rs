@@ -167,6 +167,11 @@ impl Socket {
         stored.collect()
     }
 
+    /// Acknowledgements that nobody waited for.
+    pub fn unclaimed_acks(&self) -> usize {
+        self.acknowledged.len()
+    }
+
     /// Drops what arrived and was not asked for.
     pub fn forget(&mut self) {
         self.events.clear();

@@ -517,3 +517,51 @@ async fn an_owners_ticket_is_worth_nothing_to_others() {
     socket.refused("join-room", join, "wrong-user").await;
     stage.goes_on().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_event_is_acknowledged_once_whatever_it_is() {
+    let mut stage = Stage::set().await;
+    let (room, user) = (stage.room, stage.mallory.id);
+    let mut socket = stage.mallory().await;
+    let good =
+        socket.ok("send-msg", json!({ "roomId": room, "msg": "first" })).await["seq"].clone();
+    let ticket = stage.mallory.enter("lobby").await["ticket"].clone();
+    let events = [
+        json!(["send-msg", { "roomId": room, "msg": "x" }]),
+        json!(["send-msg", { "roomId": room }]),
+        json!(["edit-msg", { "roomId": room, "seq": good, "msg": "y" }]),
+        json!(["delete-msg", { "roomId": room, "seq": 999_999_999 }]),
+        json!(["react", { "roomId": room, "seq": good, "emoji": "👍", "on": true }]),
+        json!(["typing", { "roomId": room, "on": true }]),
+        json!(["typing", { "roomId": room, "on": true }]),
+        json!(["read", { "roomId": room, "seq": good }]),
+        json!(["read", { "roomId": room, "seq": good }]),
+        json!(["signal", { "roomId": room, "to": user, "data": null }]),
+        json!(["new", { "roomId": room, "msg": "M" }]),
+        json!(["join-room", { "roomId": room, "userId": user, "ticket": ticket }]),
+        json!(["join-room", { "roomId": room, "userId": user, "ticket": "x" }]),
+        json!(["leave-room", { "roomId": RoomId::generate() }]),
+        json!(["refresh", { "token": "x" }]),
+        json!(["refresh", { "token": stage.mallory.access }]),
+        json!(["room-broadcast", { "roomId": room, "msg": "x" }]),
+        json!(["nothing", 1, 2, 3]),
+        json!(["send-msg"]),
+    ];
+    // In one go, three times over: some are past the rate. Then a mark behind them all.
+    for round in 0..3 {
+        for (index, event) in events.iter().enumerate() {
+            socket.send(&format!("42{}{event}", 1_000 + round * 100 + index)).await;
+        }
+    }
+    for round in 0..3 {
+        for index in 0..events.len() as u64 {
+            let ack = socket.ack(1_000 + round * 100 + index).await;
+            assert!(ack["ok"].is_boolean(), "{ack}");
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    socket.refused("leave-room", json!({}), "missing-field").await;
+    assert_eq!(socket.unclaimed_acks(), 0, "none came twice");
+    stage.watcher.forget();
+    stage.goes_on().await;
+}

@@ -70,7 +70,11 @@ async fn what_a_gateway_does_is_counted_and_a_socket_leaves_one_line() {
     drop(polling);
     socket.send("4nonsense").await;
     socket.closed().await;
-    drop(socket);
+    eventually("the end to be counted", || async {
+        let line = "gateway_sockets_ended_total{reason=\"not a Socket.IO packet\"} 1";
+        metrics().await?.contains(line).then_some(())
+    })
+    .await;
     let id = gateway.id().unwrap().to_string();
     std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap();
     let output = gateway.wait_with_output().await.unwrap();

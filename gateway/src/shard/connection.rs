@@ -179,6 +179,8 @@ impl Shard {
         }
         metrics::gauge!("gateway_sockets", "transport" => transport).decrement(1);
         let Life { user, events, received, sent, reason } = socket.life;
+        let reason = if reason.is_empty() { "the client went away" } else { reason };
+        metrics::counter!("gateway_sockets_ended_total", "reason" => reason).increment(1);
         tracing::info!(
             user = user.map(tracing::field::display),
             transport,
@@ -186,7 +188,7 @@ impl Shard {
             events,
             received,
             sent,
-            reason = if reason.is_empty() { "the client went away" } else { reason },
+            reason,
             "a socket ended"
         );
     }
