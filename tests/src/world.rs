@@ -166,6 +166,25 @@ impl World {
         Gateway { base, handle, shutdown }
     }
 
+    /// Starts another gateway as a process of its own, at `address`; `set` changes how.
+    pub async fn gateway_process(
+        &self,
+        address: &str,
+        set: impl FnOnce(&mut tokio::process::Command),
+    ) -> tokio::process::Child {
+        let mut command = tokio::process::Command::new(crate::binary("gateway"));
+        command.args(["--listen", address]).envs(&self.variables);
+        command.stdin(std::process::Stdio::null()).kill_on_drop(true);
+        set(&mut command);
+        let child = command.spawn().unwrap();
+        eventually("a gateway to be ready", || async {
+            let ready = self.http.get(format!("http://{address}/readyz")).send().await;
+            ready.is_ok_and(|answer| answer.status().is_success()).then_some(())
+        })
+        .await;
+        child
+    }
+
     /// Starts `archive --follow`.
     pub fn start_archive(&mut self) {
         let stop = CancellationToken::new();

@@ -1,6 +1,6 @@
 //! What happens to messages after they are sent, and what people do beside sending some.
 
-use std::{process::Stdio, time::Duration};
+use std::time::Duration;
 
 use protocol::{
     Timestamp, UserId,
@@ -8,7 +8,7 @@ use protocol::{
     subject::Revoked,
 };
 use serde_json::{Value, json};
-use stories::{Closed, Database, SOON, User, World, binary, eventually, stories};
+use stories::{Closed, Database, SOON, User, World, eventually, stories};
 
 fn person(user: &User) -> Person {
     Person { id: user.id, name: user.name.parse().unwrap() }
@@ -231,19 +231,8 @@ async fn the_users_of_a_killed_gateway_are_gone_within_20_seconds() {
     let (ada, bob) = (world.user("ada").await, world.user("bob").await);
     ada.create_room("lobby").await;
     let address = "127.0.0.1:18474";
-    let mut other = tokio::process::Command::new(binary("gateway"))
-        .args(["--listen", address])
-        .envs(world.variables())
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+    let mut other = world.gateway_process(address, |_| {}).await;
     let base = format!("http://{address}");
-    eventually("the other gateway", || async {
-        let ready = world.http.get(format!("{base}/readyz")).send().await;
-        ready.is_ok_and(|answer| answer.status().is_success()).then_some(())
-    })
-    .await;
     let (mut a, _) = ada.join(&gateway, "lobby").await;
     let mut b = stories::Socket::connect(&base, &bob.access).await;
     b.ok("join-room", bob.join_data("lobby", None).await).await;

@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use stories::{Database, Polling, Socket, World, binary, eventually};
+use stories::{Database, Polling, Socket, World, eventually};
 
 const ADDRESS: &str = "127.0.0.1:18475";
 const METRICS: &str = "127.0.0.1:18476";
@@ -11,21 +11,12 @@ const METRICS: &str = "127.0.0.1:18476";
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_gateway_does_is_counted_and_a_socket_leaves_one_line() {
     let world = World::new(Database::Sqlite).await;
-    let gateway = tokio::process::Command::new(binary("gateway"))
-        .args(["--listen", ADDRESS])
-        .envs(world.variables())
-        .envs([("METRICS_LISTEN", METRICS), ("LOG_FORMAT", "json")])
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
+    let gateway = world.gateway_process(ADDRESS, |command| {
+        let watched = [("METRICS_LISTEN", METRICS), ("LOG_FORMAT", "json")];
+        command.envs(watched).stderr(Stdio::piped());
+    });
+    let gateway = gateway.await;
     let base = format!("http://{ADDRESS}");
-    eventually("the gateway", || async {
-        let ready = world.http.get(format!("{base}/readyz")).send().await;
-        ready.is_ok_and(|answer| answer.status().is_success()).then_some(())
-    })
-    .await;
     let ada = world.user("ada").await;
     let room = ada.create_room("lobby").await;
     let polling = Polling::open(&base, "/socket.io/").await;

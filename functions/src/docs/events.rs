@@ -37,6 +37,23 @@ pub fn page(document: &Value) -> String {
             page.push_str("</section>");
         }
     }
+    page.push_str("<h2>Types</h2>");
+    for (name, schema) in document["components"]["schemas"].as_object().into_iter().flatten() {
+        let _ = write!(
+            page,
+            "<section><h3 id='{name}'>{name}</h3><p>{} {}</p>",
+            kind(schema),
+            text(&schema["description"]),
+        );
+        if let Some(words) = schema["enum"].as_array() {
+            let words = words.iter().map(|word| format!("<code>{}</code>", text(word)));
+            let _ = write!(page, "<p>{}</p>", words.collect::<Vec<_>>().join(", "));
+        }
+        if schema["properties"].is_object() {
+            table(&mut page, document, schema);
+        }
+        page.push_str("</section>");
+    }
     page
 }
 
@@ -73,7 +90,8 @@ fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
 
 fn kind(schema: &Value) -> String {
     if let Some(reference) = schema["$ref"].as_str() {
-        return escape(reference.rsplit('/').next().unwrap_or(reference));
+        let name = escape(reference.rsplit('/').next().unwrap_or(reference));
+        return format!("<a href='#{name}'>{name}</a>");
     }
     match (&schema["type"], &schema["const"]) {
         (Value::String(kind), _) if kind == "array" => {
