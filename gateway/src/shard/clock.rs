@@ -14,8 +14,8 @@ pub enum Due {
     Handshake,
     /// It is to be pinged.
     Ping,
-    /// It should have answered the ping by now.
-    Pong,
+    /// It should have answered the ping of that time by now.
+    Pong(Instant),
     /// Its access token expires.
     Expiry,
     /// It should have closed its side by now.
@@ -79,13 +79,13 @@ mod tests {
     fn a_short_wait_is_kept_and_long_ones_come_together() {
         let (mut clock, socket) = (Clock::default(), SocketId { index: 1, generation: 1 });
         let ms = Duration::from_millis;
-        clock.after(ms(1_003), ms(20), socket, Due::Pong);
+        clock.after(ms(1_003), ms(20), socket, Due::Close);
         assert_eq!(clock.next(), Some(ms(1_022)));
         for start in 0..100 {
             clock.after(ms(start), ms(25_000), socket, Due::Ping);
         }
         assert_eq!(clock.take_due(ms(1_021)), []);
-        assert_eq!(clock.take_due(ms(1_022)), [(socket, Due::Pong)]);
+        assert_eq!(clock.take_due(ms(1_022)), [(socket, Due::Close)]);
         assert!(clock.due.len() <= 2, "{:?}", clock.due.keys());
         // Never much too early: a ping that comes a little sooner harms nobody.
         assert!(clock.next().unwrap() >= ms(24_200));

@@ -205,12 +205,11 @@ impl Shard {
                 self.close(id, 1008, "not authenticated in time");
             }
             Due::Ping if !matches!(socket.stage, Stage::Closing) => {
-                socket.pinged = Instant::now();
                 self.push(id, ws::text(&["2"]));
-                self.remind(id, timeout, Due::Pong);
-                self.remind(id, interval.max(timeout), Due::Ping);
+                self.remind(id, timeout, Due::Pong(Instant::now()));
+                self.remind(id, interval, Due::Ping);
             }
-            Due::Pong if socket.last_heard < socket.pinged => {
+            Due::Pong(asked) if socket.last_heard < asked => {
                 socket.life.reason = "no answer to a ping";
                 self.remove(id);
             }
@@ -222,7 +221,7 @@ impl Shard {
                     self.emit(id, &ServerEvent::Migrate { deadline });
                 }
             }
-            Due::Handshake | Due::Ping | Due::Pong | Due::Migrate => {}
+            Due::Handshake | Due::Ping | Due::Pong(_) | Due::Migrate => {}
         }
     }
 

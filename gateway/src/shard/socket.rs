@@ -97,7 +97,6 @@ pub struct Socket {
     pub places: Vec<Place>,
     pub outgoing: Outgoing,
     pub last_heard: Instant,
-    pub pinged: Instant,
     pub connected: Instant,
     /// It waits in the shard's list of sockets to flush.
     pub dirty: bool,
@@ -144,7 +143,6 @@ impl Socket {
             places: Vec::new(),
             outgoing: Outgoing::default(),
             last_heard: now,
-            pinged: now,
             connected: now,
             dirty: false,
             blocked: false,
