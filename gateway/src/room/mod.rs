@@ -281,9 +281,12 @@ impl Room {
 
     /// Reads everything after the last delivered event from the stream and delivers it.
     async fn catch_up(&mut self) {
+        let mut after = self.ring.last();
         loop {
-            match self.context.bus.log().after(self.id, self.ring.last(), FETCH).await {
+            match self.context.bus.log().after(self.id, after, FETCH).await {
                 Ok(entries) => {
+                    // Also past one that cannot be delivered.
+                    after = entries.last().map_or(after, |entry| entry.seq);
                     let is_all = entries.len() < FETCH;
                     metrics::counter!("gateway_hole_events_total").increment(entries.len() as u64);
                     let mut batch = BatchBuilder::default();

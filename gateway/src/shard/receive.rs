@@ -30,6 +30,9 @@ const READ_AT_ONCE: usize = 16 * 1024;
 /// pay for its refusals.
 const THROTTLE: Duration = Duration::from_millis(50);
 
+/// How often one connection may ask for a namespace: each time is a signature to verify.
+const CONNECTS: usize = 20;
+
 /// How long to wait before reading from a socket again.
 pub enum Pause {
     No,
@@ -195,6 +198,10 @@ impl Shard {
             return self.echo_packet(id, packet);
         }
         let Some(socket) = self.socket(id) else { return Ok(()) };
+        socket.connects += usize::from(packet.kind == Kind::Connect);
+        if socket.connects > CONNECTS {
+            return Err(Violation { code: 1008, reason: "too many connects" });
+        }
         match (packet.kind, &mut socket.stage) {
             (Kind::Connect, _) if packet.namespace != "/" => {
                 self.refuse_namespace(id, packet.namespace);
@@ -229,7 +236,8 @@ impl Shard {
                 Ok(())
             }
             // We ask for no acknowledgement, so this answers nothing.
-            (Kind::Ack, Stage::Identified(_)) => {
+            (Kind::Ack, Stage::Identified(session)) => {
+                socket.throttled |= session.may_act(Instant::now()).is_err();
                 socket.attachments = packet.attachments;
                 Ok(())
             }

@@ -104,6 +104,8 @@ pub struct Socket {
     pub blocked: bool,
     /// It sent more events than it may; it is not read from for a moment.
     pub throttled: bool,
+    /// How often it asked for a namespace.
+    pub connects: usize,
     /// Rooms that have yet to answer whether they take it in; their replays come with the answers.
     pub joining: usize,
     /// A request's packets are being taken.
@@ -147,6 +149,7 @@ impl Socket {
             dirty: false,
             blocked: false,
             throttled: false,
+            connects: 0,
             joining: 0,
             posting: false,
             paused: None,
