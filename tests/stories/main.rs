@@ -12,6 +12,7 @@ mod events;
 mod files;
 mod gateways;
 mod history;
+mod hostile_wire;
 mod lambda;
 mod limits;
 mod nats_roles;
