@@ -78,6 +78,7 @@ impl Identity {
             session: SessionId::generate(),
             room,
             role: Role::Member,
+            version: 0,
             name: DisplayName::parse(&format!("member {member}"))?,
             exp: Timestamp::now().unix() + SECONDS,
         })?;

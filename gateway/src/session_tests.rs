@@ -36,6 +36,7 @@ impl World {
             session: session.session(),
             room,
             role,
+            version: 0,
             name: DisplayName::parse("Ada").unwrap(),
             exp: Timestamp::now().unix() + 60,
         }

@@ -1,7 +1,9 @@
 //! NATS subjects, streams, buckets and message ids. Only parsed ids and numbers enter a subject, so
 //! nothing from outside can widen one.
 
-use crate::{FileId, MessageId, RoomId, SessionId, UserId};
+use serde::{Deserialize, Serialize};
+
+use crate::{FileId, MessageId, RoomId, SessionId, UserId, token::Role};
 
 /// The key-value bucket of what is no longer valid before its token expires.
 pub const REVOKED_BUCKET: &str = "revoked";
@@ -128,7 +130,7 @@ pub enum Revoked {
     Session(SessionId),
     /// An account was deleted.
     User(UserId),
-    /// A user was removed from a room or banned.
+    /// What a user is in a room has changed; the value is a [`MemberState`].
     Member(RoomId, UserId),
 }
 
@@ -157,6 +159,35 @@ impl Revoked {
     }
 }
 
+/// What a user is in a room since the room's `version`, which every removal and every change of a
+/// role raises. Ordered by it alone, never by a clock: a ticket or a state of a lower version is
+/// older, and what is older counts no more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberState {
+    pub version: u64,
+    /// None for one who was removed or banned, or has left. Written out as `null`: a value that lost
+    /// it is not taken for a removal.
+    #[serde(deserialize_with = "Option::deserialize")]
+    pub role: Option<Role>,
+}
+
+/// A value that no version of this code wrote.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not the state of a member")]
+pub struct NotAMemberState;
+
+impl MemberState {
+    /// The value in the bucket.
+    pub fn encode(self) -> Vec<u8> {
+        serde_json::to_vec(&self).unwrap_or_default()
+    }
+
+    /// Reads a value.
+    pub fn decode(value: &[u8]) -> Result<Self, NotAMemberState> {
+        serde_json::from_slice(value).map_err(|_| NotAMemberState)
+    }
+}
+
 /// The subject that puts `key` into a key-value `bucket` (ADR-8 of NATS), so that a put is a
 /// publish like any other and can wait in the outbox.
 pub fn bucket_put(bucket: &str, key: &str) -> String {
@@ -180,6 +211,31 @@ mod tests {
         }
         assert_eq!(Revoked::parse("room.x"), None);
         assert_eq!(Revoked::parse(&format!("room.{room}.{user}")), None);
+    }
+
+    #[test]
+    fn a_member_state_is_written_as_agreed() {
+        let removed = MemberState { version: 7, role: None };
+        assert_eq!(removed.encode(), br#"{"version":7,"role":null}"#);
+        let promoted = MemberState { version: 8, role: Some(Role::Moderator) };
+        assert_eq!(promoted.encode(), br#"{"version":8,"role":"moderator"}"#);
+        for value in ["", r#"{"version":7}"#, r#"{"role":null}"#, r#"{"version":-1,"role":null}"#] {
+            assert_eq!(MemberState::decode(value.as_bytes()), Err(NotAMemberState), "{value}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_member_state_is_the_same_after_the_bucket(version: u64, role in 0..4_usize) {
+            let role = [None, Some(Role::Member), Some(Role::Moderator), Some(Role::Owner)][role];
+            let state = MemberState { version, role };
+            proptest::prop_assert_eq!(MemberState::decode(&state.encode()), Ok(state));
+        }
+
+        #[test]
+        fn hostile_member_states_are_refused_without_panic(value: Vec<u8>) {
+            let _ = MemberState::decode(&value);
+        }
     }
 
     #[test]

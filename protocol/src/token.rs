@@ -50,6 +50,10 @@ pub struct Ticket {
     pub session: SessionId,
     pub room: RoomId,
     pub role: Role,
+    /// The room's version when the membership was read: what the bucket of revocations says of it
+    /// counts if it is newer. Functions of before it was there do not say; theirs are the oldest.
+    #[serde(rename = "ver", default)]
+    pub version: u64,
     /// The user's display name, so that the gateway needs no database.
     pub name: DisplayName,
     /// Seconds since the Unix epoch.
@@ -123,17 +127,18 @@ impl Minter {
         self.sign(Claims::Access(Access { user, session, exp }))
     }
 
-    /// A ticket of [`limits::TICKET_SECONDS`].
+    /// A ticket of [`limits::TICKET_SECONDS`]. `role` and the room's `version` were read together.
     pub fn ticket(
         &self,
         by: &Access,
         name: DisplayName,
         room: RoomId,
         role: Role,
+        version: u64,
     ) -> Result<String, TokenError> {
         let exp = Timestamp::now().unix() + limits::TICKET_SECONDS;
         let Access { user, session, .. } = *by;
-        self.sign(Claims::Ticket(Ticket { user, session, room, role, name, exp }))
+        self.sign(Claims::Ticket(Ticket { user, session, room, role, version, name, exp }))
     }
 
     /// A token with any expiry, so that tests need not wait for a real one to pass.
@@ -240,9 +245,9 @@ mod tests {
 
         let name = DisplayName::parse("Ada").unwrap();
         let room = RoomId::generate();
-        let ticket = minter.ticket(&access, name, room, Role::Owner).unwrap();
+        let ticket = minter.ticket(&access, name, room, Role::Owner, 7).unwrap();
         let claims = verifier.ticket(&ticket).unwrap();
-        assert_eq!((claims.room, claims.role), (room, Role::Owner));
+        assert_eq!((claims.room, claims.role, claims.version), (room, Role::Owner, 7));
         assert_eq!(verifier.access(&ticket), Err(TokenError::WrongKind));
     }
 

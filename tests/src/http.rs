@@ -106,7 +106,7 @@ impl World {
     /// A ticket that the functions would not give.
     pub fn ticket(&self, user: &User, room: RoomId, role: Role) -> String {
         let name = user.name.parse().unwrap();
-        self.minter.ticket(&self.claims(user), name, room, role).unwrap()
+        self.minter.ticket(&self.claims(user), name, room, role, 0).unwrap()
     }
 }
 

@@ -49,6 +49,7 @@ fn ticket(world: &World, user: &User, room: RoomId) -> Ticket {
         session: claims.session,
         room,
         role: Role::Member,
+        version: 0,
         name: user.name.parse().unwrap(),
         exp: claims.exp,
     }

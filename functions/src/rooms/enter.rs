@@ -66,7 +66,7 @@ pub async fn enter(
         }
         _ => return Err(ApiError::NoSuchRoom),
     };
-    let ticket = state.minter.ticket(&user.access, person.name, room.room_id(), role)?;
+    let ticket = state.minter.ticket(&user.access, person.name, room.room_id(), role, 0)?;
     let count = on_db!(&state.database, e => sqlx::query_scalar(
         "SELECT COUNT(*) FROM member WHERE room_id = $1"
     ).bind(room.id).fetch_one(e))?;
