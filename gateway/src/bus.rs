@@ -2,7 +2,13 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_nats::{Client, Event, Subscriber, jetstream};
+use async_nats::{
+    Client, Event, Subscriber,
+    jetstream::{
+        self,
+        kv::{Entry, Operation, Watch},
+    },
+};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use protocol::{
@@ -16,10 +22,17 @@ use service::{
     roomlog::{Appended, LogError, Pending, RoomLog},
     trace::TraceParent,
 };
-use tokio::sync::{mpsc, watch};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::Config, revoked::RevokedSet, room::live::Live};
+use crate::{
+    config::Config,
+    revoked::{Revocation, RevokedSet},
+    room::live::Live,
+};
 
 /// The watch of the revocations is tried again after this.
 const WATCH_AGAIN_AFTER: Duration = Duration::from_millis(500);
@@ -152,12 +165,12 @@ impl Bus {
         Ok(first.and_then(|entry| StoredEvent::decode(&entry.payload).ok()))
     }
 
-    /// Keeps `set` as the bucket is and sends every new entry to `tell`. The whole bucket is
-    /// read again after a failure, so no revocation is missed, only repeated.
+    /// Keeps `set` as the bucket is and sends all news to `tell`. The whole bucket is read again
+    /// after a failure, so no revocation is missed.
     pub async fn watch_revoked(
         self,
         set: RevokedSet,
-        tell: mpsc::Sender<Revoked>,
+        tell: mpsc::Sender<Revocation>,
         shutdown: CancellationToken,
     ) {
         let watching = async {
@@ -174,23 +187,49 @@ impl Bus {
     async fn watch_revoked_once(
         &self,
         set: &RevokedSet,
-        tell: &mpsc::Sender<Revoked>,
+        tell: &mpsc::Sender<Revocation>,
     ) -> anyhow::Result<()> {
         let context = jetstream::new(self.client.clone());
         let bucket = context.get_key_value(subject::REVOKED_BUCKET).await?;
-        let mut watch = bucket.watch_with_history(">").await?;
-        while let Some(entry) = watch.next().await {
-            let entry = entry?;
-            let Some(revoked) = Revoked::parse(&entry.key) else { continue };
-            if entry.operation == jetstream::kv::Operation::Put {
-                set.insert(revoked);
-                tell.send(revoked).await?;
-            } else {
-                set.remove(revoked);
+        if bucket.stream.cached_info().state.messages == 0 {
+            set.set_whole();
+        }
+        // From the bucket's beginning, not the last value of each key: a late one may have been put
+        // after a newer one.
+        let mut watch = bucket.watch_all_from_revision(1).await?;
+        while let Some(entry) = next_entry(&mut watch, set).await? {
+            if let Some(news) = noted(set, &entry) {
+                tell.send(news).await?;
+            }
+            if entry.seen_current {
+                set.set_whole();
             }
         }
         Ok(())
     }
+}
+
+/// The bucket's next entry. What is there already comes at once, and what expires while it is read
+/// does not come at all: then the bucket is to be read again.
+async fn next_entry(watch: &mut Watch, set: &RevokedSet) -> anyhow::Result<Option<Entry>> {
+    let next = watch.next();
+    let entry =
+        if set.is_whole() { next.await } else { timeout(nats::ANSWER_WITHIN, next).await? };
+    Ok(entry.transpose()?)
+}
+
+/// Changes `set` by an entry of the bucket; what it says if that is news.
+fn noted(set: &RevokedSet, entry: &Entry) -> Option<Revocation> {
+    // A key that a newer version wrote is not for this one.
+    let revoked = Revoked::parse(&entry.key)?;
+    if entry.operation != Operation::Put {
+        set.remove(revoked);
+        return None;
+    }
+    let revocation = Revocation::parse(revoked, &entry.value)
+        .inspect_err(|error| tracing::error!(entry.key, %error, "a revocation cannot be read"))
+        .ok()?;
+    set.insert(revocation).then_some(revocation)
 }
 
 /// What an append came to, with the moment that its sender is told.

@@ -35,7 +35,7 @@ use axum::{
     response::IntoResponse,
     routing::{any, get},
 };
-use protocol::{Timestamp, subject::Revoked};
+use protocol::Timestamp;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -46,7 +46,7 @@ use self::{
     bus::Bus,
     keys::Keys,
     peers::Peers,
-    revoked::RevokedSet,
+    revoked::{Revocation, RevokedSet},
     room::registry::Rooms,
     session::Rules,
     shard::{Command, Running, Shards, Thread},
@@ -61,6 +61,7 @@ struct Inner {
     id: uuid::Uuid,
     bus: Bus,
     keys: Keys,
+    revoked: RevokedSet,
     shards: Shards,
     admission: Admission,
     draining: AtomicBool,
@@ -92,7 +93,7 @@ impl Gateway {
             thread.run(shard::Context { bus, keys, rules, rooms, admission, conformance_echo })
         };
         let running = threads.into_iter().map(run).collect();
-        watch_revoked(bus.clone(), revoked, shards.clone(), rooms.clone(), ended.clone());
+        watch_revoked(bus.clone(), revoked.clone(), shards.clone(), rooms.clone(), ended.clone());
         let peers_run =
             peers.run(bus.clone(), id, move |gateway| rooms.lost(gateway), ended.clone());
         tokio::spawn(async move {
@@ -105,6 +106,7 @@ impl Gateway {
             id,
             bus,
             keys,
+            revoked,
             shards,
             admission,
             draining: AtomicBool::new(false),
@@ -211,17 +213,20 @@ fn watch_revoked(
     rooms: Rooms,
     ended: CancellationToken,
 ) {
-    let (tell, mut told) = tokio::sync::mpsc::channel::<Revoked>(REVOCATIONS);
+    let (tell, mut told) = tokio::sync::mpsc::channel::<Revocation>(REVOCATIONS);
     tokio::spawn(bus.watch_revoked(set, tell, ended));
     tokio::spawn(async move {
-        while let Some(revoked) = told.recv().await {
-            let Revoked::Member(room, user) = revoked else {
-                shards.send_all(|| Command::Revoked(revoked)).await;
-                continue;
-            };
-            if rooms.send(room, room::Command::Remove { user }).is_err() {
-                // Too busy to say so in its order; what counts is that the user is out.
-                shards.send_all(|| Command::Removed { room, user }).await;
+        while let Some(revocation) = told.recv().await {
+            match revocation {
+                Revocation::Over(revoked) => {
+                    shards.send_all(|| Command::Revoked(revoked)).await;
+                }
+                Revocation::Member(room, user, state) => {
+                    if rooms.send(room, room::Command::Member { user, state }).is_err() {
+                        // Too busy to say so in its order; what counts is that it is so.
+                        shards.send_all(|| Command::Member { room, user, state }).await;
+                    }
+                }
             }
         }
     });
@@ -230,8 +235,12 @@ fn watch_revoked(
 async fn ready(State(gateway): State<Gateway>) -> impl IntoResponse {
     let nats = gateway.0.bus.ready().await;
     let keys = gateway.0.keys.ready();
+    let revocations = gateway.0.revoked.is_whole();
     let serving = !gateway.is_draining();
-    let status =
-        if nats && keys && serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(serde_json::json!({ "nats": nats, "keys": keys, "serving": serving })))
+    let is_ready = nats && keys && revocations && serving;
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let parts = serde_json::json!({
+        "nats": nats, "keys": keys, "revocations": revocations, "serving": serving
+    });
+    (status, Json(parts))
 }

@@ -1,42 +1,180 @@
-//! What is no longer valid although its token has not expired: watched from the key-value bucket.
+//! What is no longer valid, or no longer so, although its token has not expired: watched from the
+//! key-value bucket.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, RwLock, RwLockReadGuard},
+    hash::Hash,
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
-use protocol::{limits, subject::Revoked};
+use protocol::{
+    RoomId, UserId, limits,
+    subject::{MemberState, NotAMemberState, Revoked},
+};
 
 /// Longer than any token that a revocation is for can live.
 const KEEP: Duration = Duration::from_secs(limits::ACCESS_TOKEN_SECONDS as u64 + 60);
 /// Old entries are looked for once per this many new ones, so that a look costs nothing on average.
 const SWEEP_EVERY: usize = 1024;
 
+/// What an entry of the bucket says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revocation {
+    /// It is over, whatever the value.
+    Over(Revoked),
+    /// What a user is in a room now.
+    Member(RoomId, UserId, MemberState),
+}
+
+impl Revocation {
+    /// Reads an entry.
+    pub fn parse(key: Revoked, value: &[u8]) -> Result<Self, NotAMemberState> {
+        match key {
+            Revoked::Member(room, user) => {
+                MemberState::decode(value).map(|state| Self::Member(room, user, state))
+            }
+            Revoked::Room(_) | Revoked::Session(_) | Revoked::User(_) => Ok(Self::Over(key)),
+        }
+    }
+}
+
 /// The revocations of the last minutes, shared by all threads.
 #[derive(Debug, Clone, Default)]
-pub struct RevokedSet(Arc<RwLock<HashMap<Revoked, Instant>>>);
+pub struct RevokedSet(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    entries: RwLock<Entries>,
+    is_whole: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    over: HashMap<Revoked, Instant>,
+    /// Of each membership the newest state.
+    members: HashMap<(RoomId, UserId), (MemberState, Instant)>,
+}
 
 impl RevokedSet {
-    /// Adds one.
-    pub fn insert(&self, revoked: Revoked) {
+    /// Adds one. False if it is older than what is known, or not news: entries may come late, and
+    /// all come again when the bucket is read anew.
+    pub fn insert(&self, revocation: Revocation) -> bool {
         let now = Instant::now();
-        let mut set = self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        set.insert(revoked, now);
-        if set.len().is_multiple_of(SWEEP_EVERY) {
-            set.retain(|_, at| now.duration_since(*at) < KEEP);
+        let mut entries = self.write();
+        match revocation {
+            Revocation::Over(revoked) => {
+                let is_news = entries.over.insert(revoked, now).is_none();
+                sweep(&mut entries.over, |at| now.duration_since(*at) < KEEP);
+                is_news
+            }
+            Revocation::Member(room, user, state) => {
+                let known = entries.members.get(&(room, user));
+                if known.is_some_and(|(known, _)| known.version >= state.version) {
+                    return false;
+                }
+                entries.members.insert((room, user), (state, now));
+                sweep(&mut entries.members, |(_, at)| now.duration_since(*at) < KEEP);
+                true
+            }
         }
+    }
+
+    /// All that was in the bucket has been read once: nobody whose ticket is revoked gets in any more.
+    pub fn set_whole(&self) {
+        self.0.is_whole.store(true, Ordering::Release);
+    }
+
+    /// See [`Self::set_whole`].
+    pub fn is_whole(&self) -> bool {
+        self.0.is_whole.load(Ordering::Acquire)
     }
 
     /// Takes one back, as when the bucket's key is deleted.
     pub fn remove(&self, revoked: Revoked) {
-        self.0.write().unwrap_or_else(std::sync::PoisonError::into_inner).remove(&revoked);
+        let mut entries = self.write();
+        match revoked {
+            Revoked::Member(room, user) => drop(entries.members.remove(&(room, user))),
+            Revoked::Room(_) | Revoked::Session(_) | Revoked::User(_) => {
+                entries.over.remove(&revoked);
+            }
+        }
     }
 
     /// Any of these.
     pub fn contains_any(&self, revoked: &[Revoked]) -> bool {
-        let set: RwLockReadGuard<'_, _> =
-            self.0.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        !set.is_empty() && revoked.iter().any(|revoked| set.contains_key(revoked))
+        let over = &self.read().over;
+        !over.is_empty() && revoked.iter().any(|revoked| over.contains_key(revoked))
+    }
+
+    /// The newest that is known of a membership that changed.
+    pub fn member(&self, room: RoomId, user: UserId) -> Option<MemberState> {
+        self.read().members.get(&(room, user)).map(|(state, _)| *state)
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Entries> {
+        self.0.entries.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Entries> {
+        self.0.entries.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn sweep<K: Eq + Hash, V>(entries: &mut HashMap<K, V>, is_kept: impl Fn(&V) -> bool) {
+    if entries.len().is_multiple_of(SWEEP_EVERY) {
+        entries.retain(|_, value| is_kept(value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use protocol::token::Role;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_is_read_by_its_key() {
+        let (room, user) = (RoomId::generate(), UserId::generate());
+        let over = Revocation::parse(Revoked::Room(room), b"now");
+        assert_eq!(over, Ok(Revocation::Over(Revoked::Room(room))));
+        let state = MemberState { version: 3, role: Some(Role::Owner) };
+        let member = Revocation::parse(Revoked::Member(room, user), &state.encode());
+        assert_eq!(member, Ok(Revocation::Member(room, user, state)));
+        assert_eq!(Revocation::parse(Revoked::Member(room, user), b"now"), Err(NotAMemberState));
+    }
+
+    #[test]
+    fn a_deleted_key_is_forgotten() {
+        let (set, room, user) = (RevokedSet::default(), RoomId::generate(), UserId::generate());
+        let state = MemberState { version: 3, role: None };
+        set.insert(Revocation::Over(Revoked::Room(room)));
+        set.insert(Revocation::Member(room, user, state));
+        assert!(set.contains_any(&[Revoked::User(user), Revoked::Room(room)]));
+        set.remove(Revoked::Room(room));
+        assert!(!set.contains_any(&[Revoked::Room(room)]));
+        assert_eq!(set.member(room, user), Some(state));
+        set.remove(Revoked::Member(room, user));
+        assert_eq!(set.member(room, user), None);
+    }
+
+    proptest! {
+        /// In whatever order and however often they come: the newest counts, and is news once.
+        #[test]
+        fn the_newest_state_of_a_member_counts(versions in prop::collection::vec(0..9_u64, 1..30)) {
+            let (set, room, user) = (RevokedSet::default(), RoomId::generate(), UserId::generate());
+            let mut newest = None;
+            for version in versions {
+                let is_news = newest.is_none_or(|newest| version > newest);
+                let state = MemberState { version, role: None };
+                prop_assert_eq!(set.insert(Revocation::Member(room, user, state)), is_news);
+                newest = newest.max(Some(version));
+                prop_assert_eq!(set.member(room, user).map(|state| state.version), newest);
+            }
+        }
     }
 }

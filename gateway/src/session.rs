@@ -10,7 +10,7 @@ use protocol::{
     code::Refusal,
     event::{ClientEvent, Done, JoinRoom, SendMsg},
     stored::{Message, Person, StoredEvent},
-    subject::{self, Revoked},
+    subject::{self, MemberState, Revoked},
     token::{Access, Role, Ticket, TokenError, Verifier},
 };
 
@@ -37,6 +37,8 @@ pub struct Session {
 struct Membership {
     room: RoomId,
     role: Role,
+    /// The room's version of which the role is.
+    version: u64,
     name: DisplayName,
     /// The room has confirmed it; before that the socket is not in the room.
     joined: bool,
@@ -44,6 +46,20 @@ struct Membership {
     typing: Option<(bool, Instant)>,
     /// Up to where the user has read, by this socket.
     read: u64,
+}
+
+impl Membership {
+    /// Takes in what the user is in the room, unless it is no newer than what is known. Refuses one
+    /// who was removed.
+    fn change(&mut self, state: MemberState) -> Result<(), Refusal> {
+        let MemberState { version, role } = state;
+        if version <= self.version {
+            return Ok(());
+        }
+        self.role = role.ok_or(Refusal::new(Code::Forbidden, "you were removed from the room"))?;
+        self.version = version;
+        Ok(())
+    }
 }
 
 /// What is to be done for an event.
@@ -117,6 +133,11 @@ fn ticket_refusal(error: TokenError) -> Refusal {
         TokenError::Invalid | TokenError::UnknownKey => Code::TicketInvalid,
     };
     Refusal::new(code, format!("{error}; enter the room again for a new ticket"))
+}
+
+/// The refusal of what only a socket in the room may do.
+pub fn not_joined() -> Refusal {
+    Refusal::new(Code::NotJoined, "join the room first")
 }
 
 fn not_revoked(rules: &Rules, access: &Access) -> Result<(), Refusal> {
@@ -269,8 +290,13 @@ impl Session {
         if self.rules.revoked.contains_any(&[Revoked::Room(room)]) {
             return Err(Refusal::new(Code::RoomDeleted, "the room was deleted"));
         }
-        if self.rules.revoked.contains_any(&[Revoked::Member(room, ticket.user)]) {
-            return Err(Refusal::new(Code::Forbidden, "you were removed from the room"));
+        let person = Person { id: ticket.user, name: ticket.name.clone() };
+        let Ticket { role, version, name, .. } = ticket;
+        let joined = false;
+        let mut membership =
+            Membership { room, role, version, name, joined, typing: None, read: 0 };
+        if let Some(state) = self.rules.revoked.member(room, person.id) {
+            membership.change(state)?;
         }
         self.forget(room);
         if self.memberships.len() >= self.rules.limits.rooms_per_socket {
@@ -279,22 +305,26 @@ impl Session {
                 "leave another room first, or open a second socket",
             ));
         }
-        let person = Person { id: ticket.user, name: ticket.name.clone() };
-        let Ticket { role, name, .. } = ticket;
-        let joined = false;
-        self.memberships.push(Membership { room, role, name, joined, typing: None, read: 0 });
+        self.memberships.push(membership);
         Ok(Action::Join { room, person, after })
     }
 
-    /// The room took the socket in. False if the socket has left again meanwhile.
-    pub fn joined(&mut self, room: RoomId) -> bool {
-        match self.memberships.iter_mut().find(|membership| membership.room == room) {
-            Some(membership) => {
-                membership.joined = true;
-                true
-            }
-            None => false,
+    /// The room took the socket in. Refused if the socket has left again meanwhile, or its user was
+    /// removed: what became known then did not find the socket in the room.
+    pub fn joined(&mut self, room: RoomId) -> Result<(), Refusal> {
+        if let Some(state) = self.rules.revoked.member(room, self.access.user) {
+            self.member_changed(room, state)?;
         }
+        let mut memberships = self.memberships.iter_mut();
+        memberships.find(|known| known.room == room).ok_or_else(not_joined)?.joined = true;
+        Ok(())
+    }
+
+    /// What the user is in the room has changed. Refused if the socket is not in it any more.
+    pub fn member_changed(&mut self, room: RoomId, state: MemberState) -> Result<(), Refusal> {
+        let mut memberships = self.memberships.iter_mut();
+        let membership = memberships.find(|known| known.room == room).ok_or_else(not_joined)?;
+        membership.change(state).inspect_err(|_| self.forget(room))
     }
 
     /// The socket is no longer in the room.
@@ -340,7 +370,7 @@ impl Session {
         self.memberships
             .iter_mut()
             .find(|membership| membership.room == room && membership.joined)
-            .ok_or(Refusal::new(Code::NotJoined, "join the room first"))
+            .ok_or_else(not_joined)
     }
 
     fn person(&mut self, room: RoomId) -> Result<Person, Refusal> {

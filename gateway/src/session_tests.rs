@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use protocol::token::Minter;
 
 use super::*;
+use crate::revoked::Revocation;
 
 /// The key of RFC 8410's example, known to the world and used for nothing.
 const PEM: &str = "-----BEGIN PRIVATE KEY-----\n\
@@ -52,8 +53,28 @@ impl World {
         let room = RoomId::generate();
         let ticket = self.ticket(session, room, role);
         self.join(session, room, ticket).unwrap();
-        assert!(session.joined(room));
+        session.joined(room).unwrap();
         room
+    }
+
+    /// Joins with a ticket of this version.
+    fn enter(&self, session: &mut Session, room: RoomId, version: u64) -> Result<(), Refusal> {
+        let ticket = Ticket { version, ..self.ticket(session, room, Role::Member) };
+        self.join(session, room, ticket)?;
+        session.joined(room)
+    }
+
+    fn may_broadcast(&self, session: &mut Session, room: RoomId) -> Result<(), Refusal> {
+        let notice = format!(r#"{{"roomId":"{room}","msg":"x"}}"#);
+        self.event(session, "room-broadcast", &notice).map(drop)
+    }
+
+    /// What the gateway does with an entry of the bucket.
+    fn hear(&self, session: &mut Session, room: RoomId, version: u64, role: Option<Role>) {
+        let state = MemberState { version, role };
+        if self.rules.revoked.insert(Revocation::Member(room, session.user(), state)) {
+            let _ = session.member_changed(room, state);
+        }
     }
 
     fn event(&self, session: &mut Session, name: &str, data: &str) -> Result<Action, Refusal> {
@@ -100,8 +121,69 @@ fn only_a_fitting_ticket_joins() {
     let join = format!(r#"{{"roomId":"{room}","userId":"{stranger}","ticket":"x"}}"#);
     assert_eq!(code(world.event(&mut session, "join-room", &join)), Code::WrongUser);
 
-    world.rules.revoked.insert(Revoked::Room(room));
+    world.rules.revoked.insert(Revocation::Over(Revoked::Room(room)));
     assert_eq!(code(world.join(&mut session, room, ticket)), Code::RoomDeleted);
+}
+
+#[test]
+fn a_removal_ends_what_older_tickets_gave_and_nothing_else() {
+    let world = World::new();
+    let mut session = world.session();
+    let room = RoomId::generate();
+    world.enter(&mut session, room, 4).unwrap();
+    world.hear(&mut session, room, 5, None);
+    assert_eq!(world.may_broadcast(&mut session, room).unwrap_err().code, Code::NotJoined);
+    assert_eq!(world.enter(&mut session, room, 4).unwrap_err().code, Code::Forbidden);
+    assert_eq!(world.enter(&mut session, RoomId::generate(), 0), Ok(()), "another room");
+    world.enter(&mut session, room, 5).unwrap();
+    for late in [5, 3] {
+        world.hear(&mut session, room, late, None);
+        let state = MemberState { version: late, role: None };
+        assert_eq!(session.member_changed(room, state), Ok(()), "read again");
+    }
+    assert_eq!(world.may_broadcast(&mut session, room).unwrap_err().code, Code::Forbidden);
+}
+
+#[test]
+fn a_role_is_the_newest_that_is_known() {
+    let world = World::new();
+    let mut session = world.session();
+    let room = RoomId::generate();
+    world.enter(&mut session, room, 4).unwrap();
+    world.hear(&mut session, room, 5, Some(Role::Moderator));
+    assert_eq!(world.may_broadcast(&mut session, room), Ok(()));
+    world.enter(&mut session, room, 4).unwrap();
+    assert_eq!(world.may_broadcast(&mut session, room), Ok(()), "a ticket of before");
+    world.hear(&mut session, room, 4, None);
+    assert_eq!(world.may_broadcast(&mut session, room), Ok(()), "late");
+    world.hear(&mut session, room, 6, Some(Role::Member));
+    assert_eq!(world.may_broadcast(&mut session, room).unwrap_err().code, Code::Forbidden);
+    world.hear(&mut session, room, 7, Some(Role::Owner));
+    world.enter(&mut session, room, 8).unwrap();
+    assert_eq!(world.may_broadcast(&mut session, room).unwrap_err().code, Code::Forbidden);
+}
+
+#[test]
+fn what_becomes_known_while_the_room_is_joined_counts() {
+    let world = World::new();
+    let mut session = world.session();
+    let (room, user) = (RoomId::generate(), session.user());
+    let join = |session: &mut Session| {
+        let ticket = world.ticket(session, room, Role::Member);
+        world.join(session, room, ticket).map(drop)
+    };
+    join(&mut session).unwrap();
+    let promoted = MemberState { version: 1, role: Some(Role::Moderator) };
+    world.rules.revoked.insert(Revocation::Member(room, user, promoted));
+    session.joined(room).unwrap();
+    assert_eq!(world.may_broadcast(&mut session, room), Ok(()));
+
+    join(&mut session).unwrap();
+    let removed = MemberState { version: 2, role: None };
+    world.rules.revoked.insert(Revocation::Member(room, user, removed));
+    assert_eq!(session.joined(room).unwrap_err().code, Code::Forbidden);
+    assert_eq!(world.may_broadcast(&mut session, room).unwrap_err().code, Code::NotJoined);
+    assert_eq!(session.joined(room).unwrap_err().code, Code::NotJoined);
 }
 
 #[test]
@@ -114,11 +196,11 @@ fn nothing_is_sent_before_the_room_has_taken_the_socket_in() {
     let ticket = world.ticket(&session, room, Role::Member);
     world.join(&mut session, room, ticket).unwrap();
     assert_eq!(code(world.event(&mut session, "send-msg", &send)), Code::NotJoined);
-    assert!(session.joined(room));
+    session.joined(room).unwrap();
     assert!(world.event(&mut session, "send-msg", &send).is_ok());
     world.event(&mut session, "leave-room", &format!(r#"{{"roomId":"{room}"}}"#)).unwrap();
     assert_eq!(code(world.event(&mut session, "send-msg", &send)), Code::NotJoined);
-    assert!(!session.joined(room));
+    assert_eq!(session.joined(room).unwrap_err().code, Code::NotJoined);
 }
 
 #[test]
@@ -238,7 +320,7 @@ fn a_session_ends_by_revocation_and_is_refreshed_by_its_own_user_only() {
     let own = Access { exp, ..session.access.clone() };
     assert!(session.refreshed(Ok(own.clone())).is_ok());
     assert_eq!(session.expires(), exp);
-    world.rules.revoked.insert(Revoked::Session(own.session));
+    world.rules.revoked.insert(Revocation::Over(Revoked::Session(own.session)));
     assert_eq!(session.refreshed(Ok(own.clone())).unwrap_err().code, Code::SessionRevoked);
     let refused = Session::new(own, world.rules.clone(), world.now).err().unwrap();
     assert_eq!(refused.code, Code::SessionRevoked);
@@ -263,7 +345,7 @@ proptest! {
                     let ticket = world.ticket(&session, room, Role::Owner);
                     joined.remove(&room);
                     if world.join(&mut session, room, ticket).is_ok() {
-                        session.joined(room);
+                        session.joined(room).unwrap();
                         joined.insert(room);
                     }
                 }

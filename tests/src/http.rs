@@ -105,8 +105,13 @@ impl World {
 
     /// A ticket that the functions would not give.
     pub fn ticket(&self, user: &User, room: RoomId, role: Role) -> String {
+        self.ticket_since(user, room, role, 0)
+    }
+
+    /// A ticket of a version of the room.
+    pub fn ticket_since(&self, user: &User, room: RoomId, role: Role, version: u64) -> String {
         let name = user.name.parse().unwrap();
-        self.minter.ticket(&self.claims(user), name, room, role, 0).unwrap()
+        self.minter.ticket(&self.claims(user), name, room, role, version).unwrap()
     }
 }
 

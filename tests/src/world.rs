@@ -8,10 +8,10 @@ use std::{
 
 use local::nats::{self, Nats};
 use protocol::{
-    RoomId,
+    RoomId, UserId,
     stored::StoredEvent,
-    subject::{self, Revoked, Shards},
-    token::Minter,
+    subject::{self, MemberState, Revoked, Shards},
+    token::{Minter, Role},
 };
 use service::{env::Env, roomlog::RoomLog, serve};
 use tempfile::TempDir;
@@ -250,11 +250,19 @@ impl World {
         pending.stored().await.unwrap();
     }
 
-    /// Says that something is no longer valid, as the functions do.
-    pub async fn revoke(&self, revoked: Revoked) {
-        let put = subject::bucket_put(subject::REVOKED_BUCKET, &revoked.key());
+    /// Says what a user is in a room since a version of it, as the functions do.
+    pub async fn change_member(
+        &self,
+        room: RoomId,
+        user: UserId,
+        version: u64,
+        role: Option<Role>,
+    ) {
+        let key = Revoked::Member(room, user).key();
+        let put = subject::bucket_put(subject::REVOKED_BUCKET, &key);
         let context = async_nats::jetstream::new(self.nats_as("functions").await);
-        context.publish(put, "".into()).await.unwrap().await.unwrap();
+        let value = MemberState { version, role }.encode();
+        context.publish(put, value.into()).await.unwrap().await.unwrap();
     }
 
     /// A connection to NATS in a role of nats.conf.

@@ -5,7 +5,6 @@ use std::time::Duration;
 use protocol::{
     Timestamp, UserId,
     stored::{Person, StoredEvent},
-    subject::Revoked,
 };
 use serde_json::{Value, json};
 use stories::{Closed, Database, SOON, User, World, eventually, stories};
@@ -173,7 +172,7 @@ stories! {
         let at = Timestamp::now();
         let removed = StoredEvent::MemberRemoved { user: person(&bob), by: ada.id, banned: true, at };
         world.append(room, removed).await;
-        world.revoke(Revoked::Member(room, bob.id)).await;
+        world.change_member(room, bob.id, 9, None).await;
         for socket in [&mut a, &mut b1, &mut b2] {
             let event = socket.expect("member-removed").await;
             assert_eq!((&event["user"]["id"], &event["banned"]), (&json!(bob.id), &json!(true)));
@@ -196,7 +195,7 @@ stories! {
         let room = ada.create_room("lobby").await;
         let (mut a, _) = ada.join(&gateway, "lobby").await;
         let (mut b, _) = bob.join(&gateway, "lobby").await;
-        world.revoke(Revoked::Member(room, bob.id)).await;
+        world.change_member(room, bob.id, 9, None).await;
         a.expect_where("presence", |data| !data["left"].as_array().unwrap().is_empty()).await;
         b.refused("leave-room", json!({ "roomId": room }), "not-joined").await;
     }

@@ -15,6 +15,7 @@ mod history;
 mod hostile_wire;
 mod lambda;
 mod limits;
+mod membership;
 mod nats_roles;
 mod observed;
 mod presence;

@@ -15,7 +15,8 @@ use futures_util::{Stream, StreamExt as _};
 use protocol::{
     Code, RoomId, UserId,
     code::Refusal,
-    stored::{Person, Position, RawEvent, StoredEvent},
+    stored::{Person, Position, RawEvent},
+    subject::MemberState,
 };
 use service::roomlog::{Entry, LogError};
 use tokio::{
@@ -61,9 +62,10 @@ pub enum Command {
     Rename {
         person: Person,
     },
-    /// A membership was revoked.
-    Remove {
+    /// What a user is in the room has changed.
+    Member {
         user: UserId,
+        state: MemberState,
     },
     /// A gateway is gone, and its users with it.
     Lost {
@@ -195,10 +197,10 @@ impl Room {
                 }
             }
             Command::Rename { person } => self.presence.rename(person),
-            Command::Remove { user } => {
+            Command::Member { user, state } => {
                 // The event that says so was stored before: it is delivered first.
                 self.look().await;
-                self.send_to_shards(|room| ShardCommand::Removed { room, user }).await;
+                self.send_to_shards(|room| ShardCommand::Member { room, user, state }).await;
             }
             Command::Lost { gateway } => self.presence.lose(gateway),
         }
@@ -241,27 +243,18 @@ impl Room {
         ring::place(self.last(batch), position)
     }
 
-    /// Encodes the next event, once for all sockets. One that ends somebody's being here is
-    /// delivered at once, and then they are not here any more.
+    /// Encodes the next event, once for all sockets. The one that ends the room is delivered at once,
+    /// and then nobody is here any more. One that says that somebody was removed takes nobody out:
+    /// they may be back since, and only the bucket of revocations knows ([`Command::Member`]).
     async fn take(&mut self, seq: u64, payload: &[u8], batch: &mut BatchBuilder) {
         let position = Position { seq, prev: self.last(batch) };
         let Some(event) = parse(self.id, seq, payload) else { return };
         count_out(event.name);
         batch.push(Some(seq), &["42", &event.with_position(self.id, position)]);
-        match event.name {
-            "room-deleted" => {
-                self.deliver(std::mem::take(batch)).await;
-                self.send_to_shards(|room| ShardCommand::RoomClosed { room }).await;
-                self.is_deleted = true;
-            }
-            "member-removed" => {
-                if let Ok(StoredEvent::MemberRemoved { user, .. }) = StoredEvent::decode(payload) {
-                    let user = user.id;
-                    self.deliver(std::mem::take(batch)).await;
-                    self.send_to_shards(|room| ShardCommand::Removed { room, user }).await;
-                }
-            }
-            _ => {}
+        if event.name == "room-deleted" {
+            self.deliver(std::mem::take(batch)).await;
+            self.send_to_shards(|room| ShardCommand::RoomClosed { room }).await;
+            self.is_deleted = true;
         }
     }
 

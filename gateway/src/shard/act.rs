@@ -7,6 +7,7 @@ use protocol::{
     Code, RoomId, UserId,
     code::Refusal,
     event::{ClientEvent, Done},
+    subject::MemberState,
 };
 
 use super::{
@@ -97,17 +98,19 @@ impl Shard {
         self.send(id, Send { room, what: What::Read { user, seq }, ack });
     }
 
-    /// Takes a user out of a room, on all sockets. They get what was delivered before.
-    pub fn remove_member(&mut self, room: RoomId, user: UserId) {
+    /// Has a user's sessions know what they are in a room. Whoever is removed is out of it, and gets
+    /// what was delivered before.
+    pub fn member_changed(&mut self, room: RoomId, user: UserId, state: MemberState) {
         let Some(&key) = self.room_keys.get(&room) else { return };
         for id in self.sockets_of(room, user) {
+            let Some(session) = self.socket(id).and_then(Socket::session) else { continue };
+            if session.member_changed(room, state).is_ok() {
+                continue;
+            }
             let place = self.socket(id).and_then(|socket| socket.place(key));
             if let (Some(place), Some(local)) = (place, self.rooms.get(key)) {
                 let frames: Vec<Bytes> = local.log.shared_after(place.cursor).collect();
                 frames.into_iter().for_each(|frame| self.push(id, frame));
-            }
-            if let Some(session) = self.socket(id).and_then(Socket::session) {
-                session.forget(room);
             }
             self.detach(id, room);
         }

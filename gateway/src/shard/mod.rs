@@ -22,7 +22,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use protocol::{RoomId, Timestamp, UserId, code::Refusal, event::Done, subject::Revoked};
+use protocol::{
+    RoomId, Timestamp, UserId,
+    code::Refusal,
+    event::Done,
+    subject::{MemberState, Revoked},
+};
 use tokio::{
     runtime::Handle,
     sync::{Notify, mpsc, oneshot},
@@ -103,8 +108,8 @@ pub enum Command {
     Deliver { room: RoomId, batch: Batch },
     /// A frame for one user's sockets in a room.
     DeliverTo { room: RoomId, user: UserId, frame: Bytes },
-    /// A user was removed from a room.
-    Removed { room: RoomId, user: UserId },
+    /// What a user is in a room has changed.
+    Member { room: RoomId, user: UserId, state: MemberState },
     /// A room was deleted; its last frame was delivered before.
     RoomClosed { room: RoomId },
     /// Something is no longer valid.

@@ -23,7 +23,7 @@ use super::{
     log::FrameLog,
     socket::{Place, Socket},
 };
-use crate::{room::Command as RoomCommand, ws};
+use crate::{room::Command as RoomCommand, session::not_joined, ws};
 
 /// A room that has sockets on this shard.
 pub struct LocalRoom {
@@ -161,7 +161,7 @@ impl Shard {
             }
             Command::Deliver { room, batch } => self.deliver(room, batch),
             Command::DeliverTo { room, user, frame } => self.push_to_user(room, user, &frame),
-            Command::Removed { room, user } => self.remove_member(room, user),
+            Command::Member { room, user, state } => self.member_changed(room, user, state),
             Command::RoomClosed { room } => self.room_closed(room),
             Command::Revoked(revoked) => self.on_revoked(revoked),
             Command::Drain { deadline, within } => self.drain(deadline, within),
@@ -184,9 +184,10 @@ impl Shard {
             return self.tell_room(room, RoomCommand::Leave { shard: self.index, user });
         };
         socket.joining = socket.joining.saturating_sub(1);
-        let stays = socket.session().is_some_and(|session| session.joined(room));
-        if !stays {
-            self.mark_dirty(id);
+        let joined =
+            socket.session().ok_or_else(not_joined).and_then(|session| session.joined(room));
+        if let Err(refusal) = joined {
+            self.acknowledge(id, ack, Err(refusal));
             return self.tell_room(room, RoomCommand::Leave { shard: self.index, user });
         }
         let rooms = &mut self.rooms;

@@ -20,10 +20,30 @@ use protocol::{
 
 use crate::{Outcome, StreamsConfig, report};
 
-/// Longer than any token that a revocation is for can live.
-const REVOKED_FOR: Duration = Duration::from_secs(3600);
-/// A message names its file soon after the file is complete.
-const FILES_FOR: Duration = Duration::from_secs(24 * 3600);
+/// A key-value bucket.
+struct Bucket {
+    name: &'static str,
+    /// How long a value is kept; zero for ever.
+    max_age: Duration,
+    /// Values kept of each key.
+    history: i64,
+}
+
+const BUCKETS: [Bucket; 2] = [
+    Bucket {
+        name: REVOKED_BUCKET,
+        // Longer than any token that a revocation is for can live.
+        max_age: Duration::from_secs(3600),
+        // What the outbox still owed may come after what followed it, and must not hide it.
+        history: 8,
+    },
+    Bucket {
+        name: FILES_BUCKET,
+        // A message names its file soon after the file is complete.
+        max_age: Duration::from_secs(24 * 3600),
+        history: 1,
+    },
+];
 /// Bytes of each bucket; NATS reserves them.
 const BUCKET_BYTES: i64 = 256 * 1024 * 1024;
 /// Events that archive has fetched and not acknowledged: some batches.
@@ -45,8 +65,10 @@ pub async fn provision(client: &Client, config: &StreamsConfig) -> anyhow::Resul
         report(&format!("stream {name}"), Outcome::of(before.as_ref(), &now.config));
         consumer(&context, &name).await?;
     }
-    bucket(&context, REVOKED_BUCKET, REVOKED_FOR, config.replicas).await?;
-    bucket(&context, FILES_BUCKET, FILES_FOR, config.replicas).await
+    for wanted in &BUCKETS {
+        bucket(&context, wanted, config.replicas).await?;
+    }
+    Ok(())
 }
 
 async fn config_of(context: &Context, stream: &str) -> anyhow::Result<Option<StreamConfig>> {
@@ -108,15 +130,11 @@ fn archive_consumer() -> pull::Config {
     }
 }
 
-async fn bucket(
-    context: &Context,
-    name: &str,
-    max_age: Duration,
-    replicas: usize,
-) -> anyhow::Result<()> {
+async fn bucket(context: &Context, bucket: &Bucket, replicas: usize) -> anyhow::Result<()> {
+    let &Bucket { name, max_age, history } = bucket;
     let wanted = kv::Config {
         bucket: name.into(),
-        history: 1,
+        history,
         max_age,
         max_bytes: BUCKET_BYTES,
         storage: StorageType::File,
