@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_nats::{
-    Client, Event, Subscriber,
+    Client, Event, Subject, Subscriber,
     jetstream::{
         self,
         kv::{Entry, Operation, Watch},
@@ -14,6 +14,7 @@ use futures_util::{Stream, StreamExt as _};
 use protocol::{
     FileId, RoomId, Timestamp, UserId,
     event::{Done, Stored},
+    presence::{Answer, Question},
     stored::{FileRef, Position, ReadMark, StoredEvent},
     subject::{self, Revoked},
 };
@@ -51,6 +52,12 @@ pub struct Republished {
     pub position: Position,
     pub payload: Bytes,
     pub trace: Option<TraceParent>,
+}
+
+/// A question that waits for its answer.
+pub struct Asked {
+    pub question: Question,
+    reply: Subject,
 }
 
 impl Bus {
@@ -100,6 +107,21 @@ impl Bus {
         room: RoomId,
     ) -> Result<impl Stream<Item = Bytes> + Send + Unpin + use<>, LogError> {
         Ok(self.subscribe(subject::live(room)).await?.map(|message| message.payload))
+    }
+
+    /// Questions of who is online in a room.
+    pub async fn questions(
+        &self,
+        room: RoomId,
+    ) -> Result<impl Stream<Item = Asked> + Send + Unpin + use<>, LogError> {
+        let messages = self.subscribe(subject::online(room)).await?;
+        Ok(messages.filter_map(move |message| std::future::ready(asked(room, message))))
+    }
+
+    /// Answers; lost when NATS is away.
+    pub async fn answer(&self, asked: Asked, online: Vec<UserId>) {
+        let answer = Answer { online }.encode();
+        self.publish_live(asked.reply.into_string(), answer.into()).await;
     }
 
     /// Other gateways' signs of life.
@@ -243,6 +265,13 @@ pub async fn settle(
     let first = if duplicate { bus.stored(room, seq).await? } else { None };
     let at = first.map_or(at, |event| event.at());
     Ok(Done::Stored(Stored { seq, at, duplicate }))
+}
+
+fn asked(room: RoomId, message: async_nats::Message) -> Option<Asked> {
+    let question = Question::decode(&message.payload)
+        .inspect_err(|error| tracing::warn!(%room, %error, "a question is not answered"))
+        .ok()?;
+    Some(Asked { question, reply: message.reply? })
 }
 
 fn republished(message: async_nats::Message) -> Option<Republished> {

@@ -10,6 +10,7 @@ pub mod id;
 pub mod json;
 pub mod limits;
 pub mod name;
+pub mod presence;
 pub mod stored;
 pub mod subject;
 pub mod time;

@@ -82,6 +82,12 @@ pub fn live(room: RoomId) -> String {
     format!("chat.live.{room}")
 }
 
+/// Where functions ask who is online in a room ([`crate::presence`]). Only gateways with a task for
+/// the room listen: without any, NATS says at once that nobody does.
+pub fn online(room: RoomId) -> String {
+    format!("chat.online.{room}")
+}
+
 /// Where is stored how far a user has read a room.
 pub fn read(shards: Shards, room: RoomId, user: UserId) -> String {
     format!("chat.{}.read.{room}.{user}", shards.of(room).0)

@@ -4,6 +4,7 @@
 pub mod client;
 pub mod env;
 pub mod nats;
+pub mod presence;
 pub mod roomlog;
 pub mod serve;
 pub mod telemetry;

@@ -46,6 +46,28 @@ async fn functions_can_revoke_but_consume_and_purge_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_answers_who_asked_it_once_and_no_other() {
+    let world = World::new(Database::Sqlite).await;
+    let (gateway, functions) = (world.nats_as("gateway").await, world.nats_as("functions").await);
+    let mut questions = gateway.subscribe("chat.online.x").await.unwrap();
+    let mut answers = functions.subscribe("_INBOX_functions.>").await.unwrap();
+    gateway.flush().await.unwrap();
+    functions
+        .publish_with_reply("chat.online.x", "_INBOX_functions.asked", "?".into())
+        .await
+        .unwrap();
+    let reply = questions.next().await.unwrap().reply.unwrap();
+    for (inbox, answer) in
+        [("_INBOX_functions.other", "forged"), (&reply, "answer"), (&reply, "again")]
+    {
+        gateway.publish(inbox.to_owned(), answer.into()).await.unwrap();
+    }
+    assert_eq!(answers.next().await.unwrap().payload, "answer");
+    let more = tokio::time::timeout(NO_ANSWER, answers.next()).await;
+    assert!(!matches!(more, Ok(Some(_))), "{more:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_role_hears_the_answers_to_another() {
     let world = World::new(Database::Sqlite).await;
     let (gateway, functions) = (world.nats_as("gateway").await, world.nats_as("functions").await);

@@ -1,7 +1,11 @@
 //! Who is there.
 
+use std::collections::HashSet;
+
+use protocol::{RoomId, UserId, presence::Question};
 use serde_json::json;
-use stories::{World, stories};
+use service::presence;
+use stories::{World, eventually, stories};
 
 stories! {
     async fn coming_and_leaving_is_seen_across_gateways(world: World) {
@@ -33,5 +37,53 @@ stories! {
         drop((there, third));
         let left = a.expect_where("presence", |data| !data["left"].as_array().unwrap().is_empty()).await;
         assert_eq!((&left["left"][0]["id"], &left["count"]), (&json!(bob.id), &json!(1)));
+    }
+
+    async fn functions_ask_any_gateway_who_is_online(world: World) {
+        let (first, second) = (world.gateway().await, world.gateway().await);
+        let (ada, bob, eve) = (world.user("ada").await, world.user("bob").await, world.user("eve").await);
+        let room = ada.create_room("lobby").await;
+        let functions = world.nats_as("functions").await;
+        let everybody = [eve.id, bob.id, ada.id];
+        assert_eq!(presence::online(&functions, room, &everybody).await.unwrap(), HashSet::new(), "no gateway");
+        let (_a, _) = ada.join(&first, "lobby").await;
+        let (b, _) = bob.join(&second, "lobby").await;
+        eventually("both gateways to know both", || async {
+            // Either may answer: many times in a row, it is the same.
+            for _ in 0..20 {
+                let online = presence::online(&functions, room, &everybody).await.unwrap();
+                if online != HashSet::from([ada.id, bob.id]) {
+                    return None;
+                }
+            }
+            Some(())
+        }).await;
+        let online = presence::online(&functions, room, &[eve.id, bob.id]).await.unwrap();
+        assert_eq!(online, HashSet::from([bob.id]), "nobody but who was asked for");
+        let elsewhere = presence::online(&functions, RoomId::generate(), &everybody).await.unwrap();
+        assert_eq!(elsewhere, HashSet::new());
+        drop(b);
+        eventually("bob to be gone", || async {
+            let online = presence::online(&functions, room, &everybody).await.unwrap();
+            (online == HashSet::from([ada.id])).then_some(())
+        }).await;
+        let too_many: Vec<UserId> = (0..=Question::USERS).map(|_| UserId::generate()).collect();
+        assert!(presence::online(&functions, room, &too_many).await.is_err());
+        let page: Vec<UserId> = too_many[1..].iter().copied().chain([ada.id]).skip(1).collect();
+        let online = presence::online(&functions, room, &page).await.unwrap();
+        assert_eq!(online, HashSet::from([ada.id]));
+    }
+
+    async fn an_unanswered_question_is_not_taken_for_an_empty_room(world: World) {
+        // A gateway that hears it and does not answer in time.
+        let room = RoomId::generate();
+        let stuck = world.nats_as("gateway").await;
+        let _heard = stuck.subscribe(protocol::subject::online(room)).await.unwrap();
+        stuck.flush().await.unwrap();
+        let functions = world.nats_as("functions").await;
+        let started = std::time::Instant::now();
+        let online = presence::online(&functions, room, &[UserId::generate()]).await;
+        assert!(online.is_err());
+        assert!(started.elapsed() < std::time::Duration::from_secs(2));
     }
 }

@@ -14,6 +14,7 @@ use super::{
     presence::{Change, Gossip},
 };
 use crate::{
+    bus::Asked,
     shard::{BatchBuilder, Command},
     ws,
 };
@@ -75,6 +76,11 @@ impl Room {
                 }
             }
         }
+    }
+
+    pub(super) async fn on_question(&self, asked: Asked) {
+        let online = self.presence.among(asked.question.users());
+        self.context.bus.answer(asked, online).await;
     }
 
     /// Messages may have been missed: look for stored ones, and ask again who is there.

@@ -29,7 +29,7 @@ use self::{
     ring::{Place, Ring},
 };
 use crate::{
-    bus::{Bus, Republished},
+    bus::{Asked, Bus, Republished},
     peers::Peers,
     shard::{Batch, BatchBuilder, Command as ShardCommand, Shards, SocketRef},
 };
@@ -100,7 +100,7 @@ struct Room {
 /// Runs a room until it has been empty for a while or is deleted.
 async fn run(id: RoomId, context: Arc<Context>, mut commands: mpsc::Receiver<Command>) {
     let opened = Room::open(id, context.clone()).await;
-    let (mut room, stored, live) = match opened {
+    let (mut room, stored, live, mut questions) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             tracing::warn!(room = %id, %error, "a room could not be opened");
@@ -118,6 +118,7 @@ async fn run(id: RoomId, context: Arc<Context>, mut commands: mpsc::Receiver<Com
             Some(command) = commands.recv() => room.on_command(command).await,
             Some(events) = stored.next() => room.on_stored(events).await,
             Some(payload) = live.next() => room.on_live(&payload).await,
+            Some(asked) = questions.next() => room.on_question(asked).await,
             Ok(()) = disturbed.changed() => room.on_disturbed().await,
             () = at(room.look_at) => { room.look_at = None; room.look().await; }
             () = at(room.tell_presence_at) => room.tell_presence().await,
@@ -162,7 +163,12 @@ impl Room {
         id: RoomId,
         context: Arc<Context>,
     ) -> Result<
-        (Self, impl Stream<Item = Republished> + Unpin, impl Stream<Item = Bytes> + Unpin),
+        (
+            Self,
+            impl Stream<Item = Republished> + Unpin,
+            impl Stream<Item = Bytes> + Unpin,
+            impl Stream<Item = Asked> + Unpin,
+        ),
         LogError,
     > {
         let stored = context.bus.stored_events(id).await?;
@@ -181,7 +187,9 @@ impl Room {
             context,
         };
         room.ask_others(&mut live).await;
-        Ok((room, stored, live))
+        // Asked only now that it knows who is there.
+        let questions = room.context.bus.questions(id).await?;
+        Ok((room, stored, live, questions))
     }
 
     async fn on_command(&mut self, command: Command) {

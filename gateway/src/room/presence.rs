@@ -173,6 +173,11 @@ impl Presence {
         }
     }
 
+    /// Those of `users` who are here now.
+    pub fn among(&self, users: &[UserId]) -> Vec<UserId> {
+        users.iter().filter(|user| self.online.contains_key(user)).copied().collect()
+    }
+
     /// Something changed since it was last told.
     pub fn is_changed(&self) -> bool {
         !self.touched.is_empty() || !self.announce.is_empty()
@@ -248,9 +253,11 @@ mod tests {
         presence.leave(ada.id);
         presence.leave(ada.id);
         assert_eq!(presence.take_change(), None);
+        assert_eq!(presence.among(&[UserId::generate(), ada.id]), [ada.id], "over there");
         presence.hear(Gossip::Change { gateway: there, joined: vec![], left: vec![ada.id] });
         let change = presence.take_change().unwrap();
-        assert_eq!((change.count, change.left), (0, vec![ada]));
+        assert_eq!((change.count, change.left), (0, vec![ada.clone()]));
+        assert!(presence.among(&[ada.id]).is_empty());
     }
 
     #[test]
