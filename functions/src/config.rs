@@ -28,6 +28,9 @@ pub struct Config {
     pub file_bytes: u64,
     /// `ARGON2_CONCURRENCY`: passwords hashed at once; each takes 19 MiB and a core.
     pub hashes_at_once: usize,
+    /// `TRUSTED_PROXY_HOPS`: how many proxies of ours write `X-Forwarded-For`; with 0 it counts for
+    /// nothing.
+    pub trusted_hops: usize,
 }
 
 /// `DATABASE_URL`: `postgres://…` or `sqlite://…`. It holds a password, so it is a secret.
@@ -108,6 +111,7 @@ impl Config {
                 .or("LIMIT_FILE_BYTES", limits::SINGLE_PUT_BYTES)
                 .min(limits::SINGLE_PUT_BYTES),
             hashes_at_once: env.or("ARGON2_CONCURRENCY", cores).max(1),
+            trusted_hops: env.or("TRUSTED_PROXY_HOPS", 0),
             shards: shards(env)?,
             database: database?,
             nats: nats?,

@@ -1,6 +1,6 @@
 //! Every refusal of the HTTP functions, with its status and its code in one place.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use axum::{
     http::{HeaderValue, StatusCode, header},
@@ -42,6 +42,12 @@ pub enum ApiError {
     RefreshInvalid,
     #[error("the refresh token was used before; all its successors are revoked, log in again")]
     RefreshReused,
+    #[error("too many wrong passwords; try again in {} s", whole_seconds(.0))]
+    TooManyAttempts(Duration),
+    #[error("the password is wrong")]
+    WrongPassword,
+    #[error("you have no such session")]
+    NoSuchSession,
 
     #[error("this name is taken")]
     NameTaken,
@@ -51,8 +57,20 @@ pub enum ApiError {
     NoSuchRoom,
     #[error("you are not a member of this room")]
     NotAMember,
+    #[error("you are banned from this room")]
+    Banned,
+    #[error("this room has a password; give it to POST /room/{{name}}/member")]
+    PasswordRequired,
     #[error("only owners and moderators may do this")]
     NotAModerator,
+    #[error("only owners may do this")]
+    NotAnOwner,
+    #[error("a room keeps an owner: make somebody else one first")]
+    LastOwner,
+    #[error("there is no such user")]
+    NoSuchUser,
+    #[error("that user is not a member of this room")]
+    NoSuchMember,
     #[error("only the creator of a room may delete it")]
     NotTheCreator,
     #[error("there is no such file")]
@@ -103,10 +121,19 @@ impl ApiError {
             Self::BadCredentials => (S::UNAUTHORIZED, "bad-credentials"),
             Self::RefreshInvalid => (S::UNAUTHORIZED, "refresh-invalid"),
             Self::RefreshReused => (S::UNAUTHORIZED, "refresh-reused"),
+            Self::TooManyAttempts(_) => (S::TOO_MANY_REQUESTS, "too-many-attempts"),
+            Self::WrongPassword => (S::FORBIDDEN, "wrong-password"),
+            Self::NoSuchSession => (S::NOT_FOUND, "no-such-session"),
             Self::NameTaken => (S::CONFLICT, "name-taken"),
             Self::RoomExists => (S::CONFLICT, "room-exists"),
             Self::NoSuchRoom => (S::NOT_FOUND, "no-such-room"),
             Self::NotAMember => (S::FORBIDDEN, "not-a-member"),
+            Self::Banned => (S::FORBIDDEN, "banned"),
+            Self::PasswordRequired => (S::FORBIDDEN, "password-required"),
+            Self::NotAnOwner => (S::FORBIDDEN, "not-an-owner"),
+            Self::LastOwner => (S::CONFLICT, "last-owner"),
+            Self::NoSuchUser => (S::NOT_FOUND, "no-such-user"),
+            Self::NoSuchMember => (S::NOT_FOUND, "no-such-member"),
             Self::NotAModerator => (S::FORBIDDEN, "not-a-moderator"),
             Self::NotTheCreator => (S::FORBIDDEN, "not-the-creator"),
             Self::NoSuchFile => (S::NOT_FOUND, "no-such-file"),
@@ -122,6 +149,14 @@ impl ApiError {
         }
     }
 
+    /// Seconds after which to try again, where that may help.
+    fn retry_after(&self, status: StatusCode) -> Option<u64> {
+        match self {
+            Self::TooManyAttempts(wait) => Some(whole_seconds(wait)),
+            _ => (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1),
+        }
+    }
+
     fn errors(&self) -> Vec<FieldError> {
         match self {
             Self::Json(BadJson { field: Some(field), detail, .. }) => {
@@ -133,6 +168,11 @@ impl ApiError {
             _ => Vec::new(),
         }
     }
+}
+
+/// Rounded up: who comes a moment early is refused once more.
+fn whole_seconds(wait: &Duration) -> u64 {
+    wait.as_millis().div_ceil(1_000) as u64
 }
 
 /// What every refusal looks like.
@@ -179,8 +219,8 @@ impl IntoResponse for ApiError {
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(seconds) = self.retry_after(status) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));

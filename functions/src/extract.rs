@@ -1,18 +1,21 @@
 //! What handlers take from a request: parsed, or refused with a problem.
 
-use std::str::FromStr;
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    str::FromStr,
+};
 
 use axum::{
     body::Bytes,
     extract::{
-        FromRequest, FromRequestParts, Path, Query, Request,
+        ConnectInfo, FromRequest, FromRequestParts, Path, Query, Request,
         rejection::{BytesRejection, FailedToBufferBody},
     },
     http::{header, request::Parts},
 };
 use protocol::{Code, FileId, RoomName, SessionId, UserId, json::BadJson, token::Access};
 use serde::de::DeserializeOwned;
-use service::trace::TraceParent;
+use service::{client, trace::TraceParent};
 
 use crate::{db::on_db, error::ApiError, state::State};
 
@@ -31,13 +34,31 @@ impl<T: DeserializeOwned> FromRequest<State> for Body<T> {
         if !is_json {
             return Err(ApiError::NotJson);
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(|error| match error {
-            BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
-                ApiError::BodyTooLarge
-            }
-            _ => ApiError::BodyBroken,
-        })?;
-        Ok(Self(protocol::json::parse(&bytes)?))
+        Ok(Self(protocol::json::parse(&read(request, state).await?)?))
+    }
+}
+
+async fn read(request: Request, state: &State) -> Result<Bytes, ApiError> {
+    Bytes::from_request(request, state).await.map_err(|error| match error {
+        BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
+            ApiError::BodyTooLarge
+        }
+        _ => ApiError::BodyBroken,
+    })
+}
+
+/// The same where the body may be left out: then every field is.
+pub struct MaybeBody<T>(pub T);
+
+impl<T: DeserializeOwned + Default> FromRequest<State> for MaybeBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &State) -> Result<Self, ApiError> {
+        if request.headers().contains_key(header::CONTENT_TYPE) {
+            return Body::from_request(request, state).await.map(|Body(body)| Self(body));
+        }
+        let is_empty = read(request, state).await?.is_empty();
+        if is_empty { Ok(Self(T::default())) } else { Err(ApiError::NotJson) }
     }
 }
 
@@ -86,6 +107,31 @@ impl FromRequestParts<State> for InRoom {
 
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
         parse_path(parts, state).await.map(Self).ok_or(ApiError::NoSuchRoom)
+    }
+}
+
+/// The `{name}` and `{userId}` of a path.
+pub struct OfMember(pub RoomName, pub UserId);
+
+impl FromRequestParts<State> for OfMember {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
+        let path = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let Path((room, user)) = path.map_err(|_| ApiError::NoSuchRoom)?;
+        let room = room.parse().map_err(|_| ApiError::NoSuchRoom)?;
+        Ok(Self(room, user.parse().map_err(|_| ApiError::NoSuchMember)?))
+    }
+}
+
+/// The `{id}` of a session's path.
+pub struct OfSession(pub SessionId);
+
+impl FromRequestParts<State> for OfSession {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
+        parse_path(parts, state).await.map(Self).ok_or(ApiError::NoSuchSession)
     }
 }
 
@@ -141,6 +187,31 @@ impl FromRequestParts<State> for AuthUser {
             "SELECT 1 FROM session WHERE id = $1 AND revoked_at IS NULL"
         ).bind(session).fetch_optional(e))?;
         live.map(|_| Self { access }).ok_or(ApiError::SessionRevoked)
+    }
+}
+
+/// Where a request comes from.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    pub address: IpAddr,
+    /// What the program says it is, for its user to know it by.
+    pub user_agent: Option<String>,
+}
+
+/// More of a `User-Agent` tells nobody anything.
+const USER_AGENT_CHARS: usize = 200;
+
+impl FromRequestParts<State> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
+        let peer = peer.unwrap_or(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0));
+        let address = client::address(&parts.headers, peer, state.config.trusted_hops);
+        let user_agent =
+            parts.headers.get(header::USER_AGENT).and_then(|agent| agent.to_str().ok());
+        let user_agent = user_agent.map(|agent| agent.chars().take(USER_AGENT_CHARS).collect());
+        Ok(Self { address, user_agent })
     }
 }
 

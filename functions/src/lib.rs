@@ -12,6 +12,7 @@ mod docs;
 pub mod error;
 mod extract;
 pub mod files;
+mod fold;
 mod health;
 pub mod lambda;
 mod layers;
@@ -22,6 +23,7 @@ mod password;
 pub mod rooms;
 mod state;
 pub mod storage;
+mod throttle;
 
 use axum::Router;
 use utoipa::OpenApi as _;

@@ -14,6 +14,16 @@ pub struct Page<T> {
     pub next: Option<String>,
 }
 
+/// Which page of a list.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Paging {
+    /// `next` of the page before.
+    pub cursor: Option<String>,
+    pub limit: Option<Limit>,
+}
+
 /// How many items a page has.
 #[derive(Debug, Clone, Copy, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "u32")]
@@ -40,6 +50,23 @@ impl Limit {
     pub fn count(self) -> usize {
         self.0 as usize
     }
+
+    /// What a statement is asked for: one more tells whether there is a next page.
+    pub fn and_one(self) -> i64 {
+        i64::from(self.0) + 1
+    }
+}
+
+/// The rows of one page out of [`Limit::and_one`] of them, and the cursor of the next.
+pub fn cut<R, P: Serialize>(
+    mut rows: Vec<R>,
+    limit: Limit,
+    position: impl Fn(&R) -> P,
+) -> (Vec<R>, Option<String>) {
+    let has_more = rows.len() > limit.count();
+    rows.truncate(limit.count());
+    let next = rows.last().filter(|_| has_more).map(|row| encode(&position(row)));
+    (rows, next)
 }
 
 /// Makes a cursor. Its content is nobody's business but ours, and no secret.
