@@ -1,22 +1,27 @@
 //! `POST /login`, `POST /logout`.
 
-use axum::{Json, extract::State as Shared, http::StatusCode};
+use axum::{
+    Json,
+    extract::State as Shared,
+    http::{HeaderMap, StatusCode},
+};
 use chrono::{DateTime, Utc};
-use protocol::{SessionId, UserId, UserName, limits, subject::Revoked};
+use protocol::{SessionId, UserName, limits};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    refresh,
+    cookie, refresh, session,
     user::{User, UserRow},
 };
 use crate::{
-    db::{Tx, on_db, on_tx},
+    db::{Tx, on_db},
     error::{ApiError, Problem},
-    extract::{AuthUser, Body, Trace},
-    outbox::{self, Owed},
+    extract::{AuthUser, Body, Caller, Trace},
+    outbox,
     password::ClaimedPassword,
     state::State,
+    throttle::Guess,
 };
 
 /// Who claims to be whom.
@@ -38,6 +43,13 @@ pub struct Tokens {
     user: User,
 }
 
+impl Tokens {
+    /// The answer, with the refresh token as a cookie too.
+    pub fn answer(self, state: &State) -> (HeaderMap, Json<Self>) {
+        (cookie::set(state, Some(&self.refresh_token)), Json(self))
+    }
+}
+
 #[derive(sqlx::FromRow)]
 struct Credentials {
     id: Uuid,
@@ -52,26 +64,31 @@ struct Credentials {
     responses((status = 200, body = Tokens), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn login(
     Shared(state): Shared<State>,
+    caller: Caller,
+    Trace(trace): Trace,
     Body(Login { name, password }): Body<Login>,
-) -> Result<Json<Tokens>, ApiError> {
-    let found = match UserName::parse(&name) {
-        Ok(name) => find(&state, &name).await?,
+) -> Result<(HeaderMap, Json<Tokens>), ApiError> {
+    let parsed = UserName::parse(&name).ok();
+    let counted_as = parsed.as_ref().map_or(name.as_str(), UserName::as_str);
+    let guess = Guess::account(counted_as, caller.address);
+    guess.admit(&state.database).await?;
+    let found = match &parsed {
+        Some(name) => find(&state, name).await?,
         // What is no name is nobody's, and takes as long to find out.
-        Err(_) => None,
+        None => None,
     };
     let hash = found.as_ref().map(|found| found.password_hash.clone());
     let is_right = state.hasher.verify(password, hash).await?;
     let Some(found) = found.filter(|_| is_right) else { return Err(ApiError::BadCredentials) };
     let Credentials { id, name, display_name, created_at, .. } = found;
-    let session = SessionId::generate();
     let mut tx = state.database.begin().await?;
-    on_tx!(&mut tx, e => sqlx::query(
-        "INSERT INTO session (id, user_id, created_at) VALUES ($1, $2, $3)"
-    ).bind(session.as_uuid()).bind(id).bind(Utc::now()).execute(e))?;
+    guess.succeeded(&mut tx).await?;
+    let (session, owed) = session::start(&mut tx, id.into(), caller.user_agent, trace).await?;
     let user = UserRow { id, name, display_name, created_at };
     let tokens = issue(&state, &mut tx, session, user).await?;
     tx.commit().await?;
-    Ok(Json(tokens))
+    outbox::publish(&state.database, &state.log, &owed).await;
+    Ok(tokens.answer(&state))
 }
 
 async fn find(state: &State, name: &UserName) -> Result<Option<Credentials>, ApiError> {
@@ -100,25 +117,10 @@ pub async fn logout(
     Shared(state): Shared<State>,
     user: AuthUser,
     Trace(trace): Trace,
-) -> Result<StatusCode, ApiError> {
+) -> Result<(StatusCode, HeaderMap), ApiError> {
     let mut tx = state.database.begin().await?;
-    let owed = revoke(&mut tx, user.id(), user.session(), trace).await?;
+    let owed = session::revoke(&mut tx, user.session(), trace).await?;
     tx.commit().await?;
     outbox::publish(&state.database, &state.log, &owed).await;
-    Ok(StatusCode::NO_CONTENT)
-}
-
-/// Ends a session of a user: no refresh, no request, and, once what is owed is published, no socket.
-pub async fn revoke(
-    tx: &mut Tx,
-    user: UserId,
-    session: SessionId,
-    trace: service::trace::TraceParent,
-) -> Result<Vec<Owed>, ApiError> {
-    on_tx!(tx, e => sqlx::query(
-        "UPDATE session SET revoked_at = $3 WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL"
-    ).bind(session.as_uuid()).bind(user.as_uuid()).bind(Utc::now()).execute(e))?;
-    let owed = Owed::revocation(Revoked::Session(session), trace);
-    owed.record(tx).await?;
-    Ok(vec![owed])
+    Ok((StatusCode::NO_CONTENT, cookie::set(&state, None)))
 }

@@ -1,20 +1,32 @@
 //! Accounts: who somebody is, and their sessions.
 
+mod change;
+mod cookie;
+mod delete;
+mod export;
 mod login;
 mod refresh;
+mod session;
 mod user;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::state::State;
 
+pub use self::{
+    delete::{DELETED, leave_rooms},
+    refresh::REFRESH_WITHIN,
+    user::find as find_user,
+};
+
 /// `/user`, `/login`, `/logout`.
 pub fn router() -> OpenApiRouter<State> {
     OpenApiRouter::new()
-        .routes(routes!(user::sign_up, user::me))
+        .routes(routes!(user::sign_up, user::me, change::change, delete::delete))
+        .routes(routes!(export::export))
+        .routes(routes!(session::sessions))
+        .routes(routes!(session::end))
         .routes(routes!(login::login))
         .routes(routes!(login::logout))
         .routes(routes!(refresh::refresh))
 }
-
-pub use self::user::find as find_user;

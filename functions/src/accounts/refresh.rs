@@ -1,36 +1,39 @@
 //! `POST /login/refresh`: a refresh token is good once. Used again, somebody has a copy, and the
 //! whole family, which is the session, is revoked (RFC 9700, section 4.14.2).
 
-use axum::{Json, extract::State as Shared};
+use axum::{Json, extract::State as Shared, http::HeaderMap};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use protocol::SessionId;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
 use super::{
+    cookie,
     login::{self, Tokens},
+    session,
     user::UserRow,
 };
 use crate::{
     db::{Tx, on_tx},
     error::{ApiError, Problem},
-    extract::{Body, Trace},
+    extract::{Caller, MaybeBody, Trace},
     outbox,
     state::State,
 };
 
 /// A session that is not refreshed for this long has ended.
-const REFRESH_WITHIN: TimeDelta = TimeDelta::days(30);
+pub const REFRESH_WITHIN: TimeDelta = TimeDelta::days(30);
 
 /// The refresh token of a pair.
-#[derive(Deserialize, utoipa::ToSchema)]
+#[derive(Default, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Refresh {
-    #[schema(value_type = String)]
-    refresh_token: SecretString,
+    /// Without it, the cookie `refreshToken` that a login set.
+    #[schema(value_type = Option<String>)]
+    refresh_token: Option<SecretString>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -60,14 +63,18 @@ pub async fn store_new(tx: &mut Tx, session: SessionId) -> Result<String, ApiErr
 }
 
 /// Take a new pair of tokens
-#[utoipa::path(post, path = "/login/refresh", tag = "accounts", request_body = Refresh,
+#[utoipa::path(post, path = "/login/refresh", tag = "accounts", request_body = Option<Refresh>,
     responses((status = 200, body = Tokens), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn refresh(
     Shared(state): Shared<State>,
+    caller: Caller,
     Trace(trace): Trace,
-    Body(Refresh { refresh_token }): Body<Refresh>,
-) -> Result<Json<Tokens>, ApiError> {
-    let hash = hash(refresh_token.expose_secret());
+    headers: HeaderMap,
+    MaybeBody(Refresh { refresh_token }): MaybeBody<Refresh>,
+) -> Result<(HeaderMap, Json<Tokens>), ApiError> {
+    let given = refresh_token.as_ref().map(ExposeSecret::expose_secret);
+    let token = given.or_else(|| cookie::find(&headers)).ok_or(ApiError::RefreshInvalid)?;
+    let hash = hash(token);
     let mut tx = state.database.begin().await?;
     // One statement spends it: of two at once, one finds it spent.
     let was_fresh = on_tx!(&mut tx, e => sqlx::query(
@@ -83,7 +90,7 @@ pub async fn refresh(
     let Some(spent) = spent else { return Err(ApiError::RefreshInvalid) };
     let session = SessionId::from(spent.session_id);
     if was_fresh == 0 {
-        let owed = login::revoke(&mut tx, spent.user.id.into(), session, trace).await?;
+        let owed = session::revoke(&mut tx, session, trace).await?;
         tx.commit().await?;
         outbox::publish(&state.database, &state.log, &owed).await;
         return Err(ApiError::RefreshReused);
@@ -91,7 +98,10 @@ pub async fn refresh(
     if spent.revoked_at.is_some() || spent.expires_at < Utc::now() {
         return Err(ApiError::RefreshInvalid);
     }
+    on_tx!(&mut tx, e => sqlx::query(
+        "UPDATE session SET used_at = $2, user_agent = $3 WHERE id = $1"
+    ).bind(spent.session_id).bind(Utc::now()).bind(caller.user_agent).execute(e))?;
     let tokens = login::issue(&state, &mut tx, session, spent.user).await?;
     tx.commit().await?;
-    Ok(Json(tokens))
+    Ok(tokens.answer(&state))
 }

@@ -1,4 +1,4 @@
-//! `POST /user`, `GET /user`.
+//! `POST /user`, `GET /user`. Changing and deleting it: [`super::change`], [`super::delete`].
 
 use axum::{Json, extract::State as Shared, http::StatusCode};
 use chrono::{DateTime, Utc};
@@ -96,7 +96,8 @@ pub async fn me(Shared(state): Shared<State>, user: AuthUser) -> Result<Json<Use
 pub async fn find(state: &State, id: UserId) -> Result<UserRow, ApiError> {
     let id = id.as_uuid();
     let row: Option<UserRow> = on_db!(&state.database, e => sqlx::query_as(
-        "SELECT id, name, display_name, created_at FROM account WHERE id = $1"
+        "SELECT id, name, display_name, created_at FROM account
+         WHERE id = $1 AND deleted_at IS NULL"
     ).bind(id).fetch_optional(e))?;
     row.ok_or(ApiError::SessionRevoked)
 }

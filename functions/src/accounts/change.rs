@@ -1,0 +1,97 @@
+//! `PATCH /user`: another display name, another password.
+
+use axum::{Json, extract::State as Shared};
+use protocol::{Code, DisplayName, UserId, json::BadJson};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{
+    session,
+    user::{self, User},
+};
+use crate::{
+    db::{on_db, on_tx},
+    error::{ApiError, Problem},
+    extract::{AuthUser, Body, Caller, Trace},
+    outbox,
+    password::{ClaimedPassword, NewPassword},
+    state::State,
+    throttle::Guess,
+};
+
+/// What is to be another; the rest stays.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Change {
+    display_name: Option<DisplayName>,
+    /// With `currentPassword`. All other sessions end.
+    password: Option<NewPassword>,
+    current_password: Option<ClaimedPassword>,
+}
+
+/// Change my account
+#[utoipa::path(patch, path = "/user", tag = "accounts", request_body = Change, security(("access" = [])),
+    responses((status = 200, body = User), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub async fn change(
+    Shared(state): Shared<State>,
+    user: AuthUser,
+    caller: Caller,
+    Trace(trace): Trace,
+    Body(Change { display_name, password, current_password }): Body<Change>,
+) -> Result<Json<User>, ApiError> {
+    let mut proven = None;
+    if let Some(password) = password {
+        let current = current_password.ok_or(BadJson {
+            code: Code::MissingField,
+            field: Some("currentPassword".to_owned()),
+            detail: "a new password needs the current one".to_owned(),
+        })?;
+        let guess = confirm(&state, user.id(), current, &caller).await?;
+        proven = Some((guess, state.hasher.hash(password).await?));
+    }
+    let mut tx = state.database.begin().await?;
+    if let Some(name) = &display_name {
+        on_tx!(&mut tx, e => sqlx::query(
+            "UPDATE account SET display_name = $2 WHERE id = $1 AND deleted_at IS NULL"
+        ).bind(user.id().as_uuid()).bind(name.as_str()).execute(e))?;
+    }
+    let mut owed = Vec::new();
+    if let Some((guess, hash)) = proven {
+        guess.succeeded(&mut tx).await?;
+        on_tx!(&mut tx, e => sqlx::query(
+            "UPDATE account SET password_hash = $2 WHERE id = $1 AND deleted_at IS NULL"
+        ).bind(user.id().as_uuid()).bind(hash).execute(e))?;
+        owed = session::revoke_others(&mut tx, user.id(), user.session(), trace).await?;
+    }
+    tx.commit().await?;
+    outbox::publish(&state.database, &state.log, &owed).await;
+    Ok(Json(user::find(&state, user.id()).await?.into()))
+}
+
+#[derive(sqlx::FromRow)]
+struct Secret {
+    name: String,
+    password_hash: String,
+}
+
+/// Proves that whoever holds the token also knows the password. What is returned is to be told of the
+/// success in the transaction that it was asked for.
+pub async fn confirm(
+    state: &State,
+    user: UserId,
+    password: ClaimedPassword,
+    caller: &Caller,
+) -> Result<Guess, ApiError> {
+    let id: Uuid = user.into();
+    let found: Option<Secret> = on_db!(&state.database, e => sqlx::query_as(
+        "SELECT name, password_hash FROM account WHERE id = $1 AND deleted_at IS NULL"
+    ).bind(id).fetch_optional(e))?;
+    let Secret { name, password_hash } = found.ok_or(ApiError::SessionRevoked)?;
+    // Counted like a login: a stolen token is no way around the wait.
+    let guess = Guess::account(&name, caller.address);
+    guess.admit(&state.database).await?;
+    if !state.hasher.verify(password, Some(password_hash)).await? {
+        return Err(ApiError::WrongPassword);
+    }
+    Ok(guess)
+}

@@ -1,0 +1,88 @@
+//! `DELETE /user`: the account ends at once; what it was in is left in steps, which `archive` goes on
+//! with if there are many or something fails.
+
+use axum::{
+    extract::State as Shared,
+    http::{HeaderMap, StatusCode},
+};
+use chrono::Utc;
+use protocol::{
+    UserId,
+    subject::{Revoked, Shards},
+};
+use serde::Deserialize;
+use service::{roomlog::RoomLog, trace::TraceParent};
+
+use super::{change::confirm, cookie};
+use crate::{
+    db::{Database, on_tx},
+    error::{ApiError, Problem},
+    extract::{AuthUser, Body, Caller, Trace},
+    outbox::{self, Owed},
+    password::ClaimedPassword,
+    rooms,
+    state::State,
+};
+
+/// What messages of somebody who is gone are authored by.
+pub const DELETED: &str = "deleted user";
+
+/// Rooms that are left by one request; the rest is for `archive`.
+const ROOMS_AT_ONCE: i64 = 50;
+
+/// That it is meant.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Deletion {
+    password: ClaimedPassword,
+}
+
+/// Delete my account
+#[utoipa::path(delete, path = "/user", tag = "accounts", request_body = Deletion, security(("access" = [])),
+    responses((status = 204), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub async fn delete(
+    Shared(state): Shared<State>,
+    user: AuthUser,
+    caller: Caller,
+    Trace(trace): Trace,
+    Body(Deletion { password }): Body<Deletion>,
+) -> Result<(StatusCode, HeaderMap), ApiError> {
+    let guess = confirm(&state, user.id(), password, &caller).await?;
+    let id = user.id().as_uuid();
+    let mut tx = state.database.begin().await?;
+    guess.succeeded(&mut tx).await?;
+    // Its id is no name that anybody can have, and no password has an empty hash.
+    on_tx!(&mut tx, e => sqlx::query(
+        "UPDATE account SET deleted_at = $2, name = $3, display_name = $4, password_hash = ''
+         WHERE id = $1 AND deleted_at IS NULL"
+    ).bind(id).bind(Utc::now()).bind(id.to_string()).bind(DELETED).execute(e))?;
+    on_tx!(&mut tx, e => sqlx::query("DELETE FROM session WHERE user_id = $1").bind(id).execute(e))?;
+    let owed = Owed::revocation(Revoked::User(user.id()), trace);
+    owed.record(&mut tx).await?;
+    tx.commit().await?;
+    outbox::publish(&state.database, &state.log, &[owed]).await;
+    let left = leave_rooms(&state.database, &state.log, state.config.shards, user.id(), trace);
+    if let Err(error) = left.await {
+        tracing::warn!(%error, "a deleted user's rooms are left for the archive");
+    }
+    Ok((StatusCode::NO_CONTENT, cookie::set(&state, None)))
+}
+
+/// Takes a deleted user out of some rooms; in each, somebody else owns it, or it goes too. Returns
+/// whether more are left.
+pub async fn leave_rooms(
+    database: &Database,
+    log: &RoomLog,
+    shards: Shards,
+    user: UserId,
+    trace: TraceParent,
+) -> Result<bool, ApiError> {
+    let rooms = rooms::of_user(database, user, ROOMS_AT_ONCE).await?;
+    for room in &rooms {
+        let mut tx = database.begin().await?;
+        let owed = rooms::inherit(&mut tx, shards, *room, user, trace).await?;
+        tx.commit().await?;
+        outbox::publish(database, log, &owed).await;
+    }
+    Ok(rooms.len() as i64 == ROOMS_AT_ONCE)
+}

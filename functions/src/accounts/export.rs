@@ -1,0 +1,215 @@
+//! `GET /user/export`: all that is stored about the caller, as one JSON document, written as it is
+//! read: however much it is, no more than a page of it is in memory.
+
+use axum::{
+    body::{Body, Bytes},
+    extract::State as Shared,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use protocol::{RoomId, Timestamp, stored::FileRef};
+use serde::Serialize;
+use tokio::sync::mpsc;
+
+use super::{
+    session::{self, Session},
+    user::{self, User},
+};
+use crate::{
+    error::{ApiError, Problem},
+    extract::AuthUser,
+    state::State,
+};
+
+mod rows;
+
+use self::rows::{FileRow, MembershipRow, MessageRow, ReactionRow};
+
+/// Rows read at once.
+const PAGE: i64 = 500;
+/// Pieces that wait for a slow reader.
+const PIECES: usize = 4;
+
+/// All that is stored about a user. Messages of the last moment follow once they are archived.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Export {
+    account: User,
+    sessions: Vec<Session>,
+    rooms: Vec<ExportedMembership>,
+    /// Rooms that the user may not enter.
+    bans: Vec<ExportedBan>,
+    messages: Vec<ExportedMessage>,
+    reactions: Vec<ExportedReaction>,
+    files: Vec<ExportedFile>,
+}
+
+/// A room that the user is in.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExportedMembership {
+    room_id: RoomId,
+    room: String,
+    role: String,
+    joined_at: Timestamp,
+    /// Up to where the user has read.
+    read_seq: u64,
+}
+
+/// A room that the user may not enter.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExportedBan {
+    room_id: RoomId,
+    at: Timestamp,
+}
+
+/// A message of the user's.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExportedMessage {
+    room_id: RoomId,
+    seq: u64,
+    /// The name that it was sent under.
+    name: String,
+    msg: String,
+    at: Timestamp,
+    edited_at: Option<Timestamp>,
+}
+
+/// A reaction of the user's.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExportedReaction {
+    room_id: RoomId,
+    /// The message's seq.
+    target: u64,
+    emoji: String,
+}
+
+/// A file that the user has sent.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ExportedFile {
+    room_id: RoomId,
+    file: FileRef,
+    created_at: Timestamp,
+}
+
+/// Take out all that is stored about me
+#[utoipa::path(get, path = "/user/export", tag = "accounts", security(("access" = [])),
+    responses((status = 200, body = Export), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub async fn export(Shared(state): Shared<State>, user: AuthUser) -> Result<Response, ApiError> {
+    let account = User::from(user::find(&state, user.id()).await?);
+    let (pieces, mut written) = mpsc::channel(PIECES);
+    tokio::spawn(async move {
+        let mut document = Document { state, user, pieces };
+        if let Err(error) = document.write(&account).await {
+            tracing::warn!(%error, "an export broke off");
+            // The answer has begun: to break it off is the only way to say that it is not whole.
+            let _ = document.pieces.send(Err(std::io::Error::other("broken off"))).await;
+        }
+    });
+    let pieces = futures_util::stream::poll_fn(move |context| written.poll_recv(context));
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        (
+            header::CONTENT_DISPOSITION,
+            HeaderValue::from_static("attachment; filename=\"export.json\""),
+        ),
+    ];
+    Ok((headers, Body::from_stream(pieces)).into_response())
+}
+
+struct Document {
+    state: State,
+    user: AuthUser,
+    pieces: mpsc::Sender<Result<Bytes, std::io::Error>>,
+}
+
+impl Document {
+    async fn write(&mut self, account: &User) -> Result<(), ApiError> {
+        let me = self.user.id();
+        self.put(b"{\"account\":").await?;
+        self.put(&json(account)?).await?;
+        let current = self.user.session();
+        // Each reads by itself: a page borrows nothing of the document.
+        self.list("sessions", |state: State, after| async move {
+            let rows = session::page(&state, me, after, PAGE).await?;
+            Ok(cut(rows, |row| row.id, |row| Session::of(row, current)))
+        })
+        .await?;
+        self.list("rooms", |state: State, after| async move {
+            let rows: Vec<MembershipRow> = rows::memberships(&state, me, after, PAGE).await?;
+            Ok(cut(rows, |row| row.room_id, ExportedMembership::from))
+        })
+        .await?;
+        self.list("bans", |state: State, after| async move {
+            let rows = rows::bans(&state, me, after, PAGE).await?;
+            Ok(cut(rows, |row| row.room_id, ExportedBan::from))
+        })
+        .await?;
+        self.list("messages", |state: State, after| async move {
+            let rows: Vec<MessageRow> = rows::messages(&state, me, after, PAGE).await?;
+            Ok(cut(rows, |row| (row.room_id, row.seq), ExportedMessage::from))
+        })
+        .await?;
+        self.list("reactions", |state: State, after| async move {
+            let rows: Vec<ReactionRow> = rows::reactions(&state, me, after, PAGE).await?;
+            Ok(cut(rows, ReactionRow::place, ExportedReaction::from))
+        })
+        .await?;
+        self.list("files", |state: State, after| async move {
+            let rows: Vec<FileRow> = rows::files(&state, me, after, PAGE).await?;
+            Ok(cut(rows, |row| row.id, ExportedFile::from))
+        })
+        .await?;
+        self.put(b"}").await
+    }
+
+    /// A list, page by page.
+    async fn list<T: Serialize, P, F>(
+        &mut self,
+        name: &str,
+        read: impl Fn(State, Option<P>) -> F,
+    ) -> Result<(), ApiError>
+    where
+        F: Future<Output = Result<(Vec<T>, Option<P>), ApiError>>,
+    {
+        self.put(format!(",\"{name}\":[").as_bytes()).await?;
+        let (mut after, mut is_first) = (None, true);
+        loop {
+            let (items, next) = read(self.state.clone(), after).await?;
+            let mut text = Vec::new();
+            for item in &items {
+                if !std::mem::take(&mut is_first) {
+                    text.push(b',');
+                }
+                text.extend(json(item)?);
+            }
+            self.put(&text).await?;
+            match next {
+                Some(next) => after = Some(next),
+                None => return self.put(b"]").await,
+            }
+        }
+    }
+
+    async fn put(&mut self, text: &[u8]) -> Result<(), ApiError> {
+        let sent = self.pieces.send(Ok(Bytes::copy_from_slice(text))).await;
+        sent.map_err(|_| ApiError::BodyBroken)
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>, ApiError> {
+    serde_json::to_vec(value).map_err(|error| ApiError::Internal(error.into()))
+}
+
+/// A page and where the next one begins; none after a page that is not full.
+fn cut<R, T, P>(
+    rows: Vec<R>,
+    place: impl Fn(&R) -> P,
+    show: impl Fn(R) -> T,
+) -> (Vec<T>, Option<P>) {
+    let next = rows.last().filter(|_| rows.len() as i64 == PAGE).map(place);
+    (rows.into_iter().map(show).collect(), next)
+}
