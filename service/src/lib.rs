@@ -7,5 +7,6 @@ pub mod nats;
 pub mod presence;
 pub mod roomlog;
 pub mod serve;
+pub mod stream;
 pub mod telemetry;
 pub mod trace;

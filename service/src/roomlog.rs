@@ -3,7 +3,8 @@
 use std::{borrow::Cow, time::Duration};
 
 use async_nats::{
-    Client, HeaderMap, StatusCode,
+    Client, HeaderMap, Message, StatusCode,
+    header::NATS_MESSAGE_ID,
     jetstream::{
         self,
         context::{PublishAckFuture, PublishErrorKind},
@@ -12,8 +13,8 @@ use async_nats::{
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use protocol::{
-    RoomId,
-    subject::{self, Shards},
+    RoomId, Timestamp,
+    subject::{self, Shard, Shards},
 };
 use serde_json::json;
 
@@ -21,6 +22,8 @@ use crate::{nats::ANSWER_WITHIN, trace::TraceParent};
 
 /// How long one answer of a batch may take.
 const NEXT_ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// Events looked at by one request when one of them is looked for.
+const SEARCHED_AT_ONCE: usize = 256;
 /// JetStream's error for a stream at its size limit with `discard: new`.
 const MAXIMUM_REACHED: [u64; 3] = [10047, 10077, 10023];
 
@@ -51,7 +54,7 @@ pub enum LogError {
     Full,
 }
 
-fn unavailable(error: impl std::fmt::Display) -> LogError {
+pub(crate) fn unavailable(error: impl std::fmt::Display) -> LogError {
     LogError::Unavailable(error.to_string().into())
 }
 
@@ -125,7 +128,7 @@ impl RoomLog {
         trace: Option<TraceParent>,
     ) -> Result<Pending, LogError> {
         let mut headers = HeaderMap::new();
-        headers.insert(async_nats::header::NATS_MESSAGE_ID, id);
+        headers.insert(NATS_MESSAGE_ID, id);
         if let Some(trace) = trace {
             headers.insert(subject::TRACEPARENT, trace.to_string());
         }
@@ -166,34 +169,88 @@ impl RoomLog {
         Ok(stream.cached_info().state.first_sequence)
     }
 
-    /// Direct get (ADR-31 of NATS), batched: one request, an answer per event, then an end mark.
+    /// Whether an event of the room was appended under this id since a moment. For when it may have
+    /// been so long ago that JetStream no longer dedupes.
+    pub async fn has(&self, room: RoomId, id: &str, since: Timestamp) -> Result<bool, LogError> {
+        let subject = subject::stored(self.shards, room);
+        let since = since.to_string();
+        let mut request =
+            json!({ "start_time": since, "next_by_subj": subject, "batch": SEARCHED_AT_ONCE });
+        loop {
+            let answers = self.answers(room, &request).await?;
+            let is = |answer: &Message| {
+                let found = answer.headers.as_ref();
+                let found = found.and_then(|headers| headers.get(NATS_MESSAGE_ID));
+                found.is_some_and(|found| found.as_str() == id)
+            };
+            if answers.iter().any(is) {
+                return Ok(true);
+            }
+            let is_all = answers.len() < SEARCHED_AT_ONCE;
+            let Some(last) = answers.into_iter().next_back().filter(|_| !is_all) else {
+                return Ok(false);
+            };
+            let seq = entry(last)?.seq + 1;
+            request = json!({ "seq": seq, "next_by_subj": subject, "batch": SEARCHED_AT_ONCE });
+        }
+    }
+
+    /// The seq of the first event of any of a shard's rooms since a moment.
+    pub(crate) async fn first_since(
+        &self,
+        shard: Shard,
+        since: Timestamp,
+    ) -> Result<Option<u64>, LogError> {
+        let (since, subject) = (since.to_string(), shard.stored_by_all_rooms());
+        let request = json!({ "start_time": since, "next_by_subj": subject, "batch": 1 });
+        let first = self.answers_of(shard, &request).await?.into_iter().next();
+        first.map(|answer| Ok(entry(answer)?.seq)).transpose()
+    }
+
     async fn get(&self, room: RoomId, request: &serde_json::Value) -> Result<Vec<Entry>, LogError> {
-        let api = format!("$JS.API.DIRECT.GET.{}", self.shards.of(room).stream());
+        self.answers(room, request).await?.into_iter().map(entry).collect()
+    }
+
+    async fn answers(
+        &self,
+        room: RoomId,
+        request: &serde_json::Value,
+    ) -> Result<Vec<Message>, LogError> {
+        self.answers_of(self.shards.of(room), request).await
+    }
+
+    /// Direct get (ADR-31 of NATS), batched: one request, an answer per event, then an end mark.
+    async fn answers_of(
+        &self,
+        shard: Shard,
+        request: &serde_json::Value,
+    ) -> Result<Vec<Message>, LogError> {
+        let api = format!("$JS.API.DIRECT.GET.{}", shard.stream());
         let inbox = self.client.new_inbox();
         let mut answers = self.client.subscribe(inbox.clone()).await.map_err(unavailable)?;
         let body = request.to_string().into();
         self.client.publish_with_reply(api, inbox, body).await.map_err(unavailable)?;
         let is_batch = request.get("batch").is_some() || request.get("multi_last").is_some();
-        let mut entries = Vec::new();
+        let mut found = Vec::new();
         loop {
             let answer = tokio::time::timeout(NEXT_ANSWER_WITHIN, answers.next())
                 .await
                 .map_err(|_| LogError::Unavailable("a stored event was not read in time".into()))?
                 .ok_or(LogError::Unavailable("the connection was closed".into()))?;
             match answer.status {
-                None | Some(StatusCode::OK) => entries.push(entry(answer)?),
-                Some(StatusCode::NOT_FOUND) => return Ok(entries),
-                Some(status) if status.as_u16() == 204 => return Ok(entries),
+                None | Some(StatusCode::OK) => found.push(answer),
+                Some(StatusCode::NOT_FOUND) => return Ok(found),
+                Some(status) if status.as_u16() == 204 => return Ok(found),
                 Some(status) => return Err(unavailable(format!("status {status}"))),
             }
             if !is_batch {
-                return Ok(entries);
+                return Ok(found);
             }
         }
     }
 }
 
-fn entry(answer: async_nats::Message) -> Result<Entry, LogError> {
+fn entry(answer: Message) -> Result<Entry, LogError> {
     let seq = answer
         .headers
         .as_ref()

@@ -1,0 +1,99 @@
+//! One shard's stream as a whole: how much it holds, and what is taken from its old end.
+
+use async_nats::{
+    Client,
+    jetstream::{self, stream},
+};
+use chrono::{DateTime, Utc};
+use protocol::{
+    RoomId,
+    subject::{self, PURGED_BUCKET, Shard, Shards},
+};
+
+use crate::roomlog::{LogError, RoomLog, unavailable};
+
+/// See the module.
+pub struct ShardStream {
+    context: jetstream::Context,
+    log: RoomLog,
+    shards: Shards,
+    shard: Shard,
+}
+
+/// What a stream holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    pub bytes: u64,
+    /// Beyond which it takes no more; none without a limit.
+    pub max_bytes: Option<u64>,
+    pub last_seq: u64,
+}
+
+impl ShardStream {
+    pub fn new(client: Client, log: RoomLog, shard: Shard) -> Self {
+        let shards = log.shards();
+        Self { context: jetstream::new(client), log, shards, shard }
+    }
+
+    pub fn shard(&self) -> Shard {
+        self.shard
+    }
+
+    /// Whether the room is one of the shard's.
+    pub fn has(&self, room: RoomId) -> bool {
+        self.shards.of(room) == self.shard
+    }
+
+    async fn stream(&self) -> Result<stream::Stream, LogError> {
+        self.context.get_stream(self.shard.stream()).await.map_err(unavailable)
+    }
+
+    pub async fn held(&self) -> Result<Held, LogError> {
+        let stream = self.stream().await?;
+        let (state, config) = (&stream.cached_info().state, &stream.cached_info().config);
+        Ok(Held {
+            bytes: state.bytes,
+            max_bytes: u64::try_from(config.max_bytes).ok().filter(|bytes| *bytes > 0),
+            last_seq: state.last_sequence,
+        })
+    }
+
+    /// The seq of the first event since a moment; none if there was none.
+    pub async fn first_since(&self, since: DateTime<Utc>) -> Result<Option<u64>, LogError> {
+        self.log.first_since(self.shard, since.into()).await
+    }
+
+    /// Takes a room's events before `event` from the stream. `event` is one of the room's and stays, so
+    /// that the room's next event can name it. First it is written down how far back the room goes:
+    /// whoever reads the room and then that knows whether they have all of it.
+    pub async fn purge_room(&self, room: RoomId, event: u64) -> Result<(), LogError> {
+        let key = subject::bucket_put(PURGED_BUCKET, &room.to_string());
+        let id = format!("purged:{room}:{event}");
+        let marked = self.log.publish(key, &id, event.to_string().into(), None).await?;
+        marked.stored().await?;
+        let subject = subject::stored(self.shards, room);
+        let purge = self.stream().await?.purge().filter(subject).sequence(event).await;
+        purge.map(drop).map_err(unavailable)
+    }
+
+    /// Takes all events of a deleted room but the last one, which says that it is.
+    pub async fn purge_all_but_last(&self, room: RoomId) -> Result<(), LogError> {
+        let subject = subject::stored(self.shards, room);
+        let purge = self.stream().await?.purge().filter(subject).keep(1).await;
+        purge.map(drop).map_err(unavailable)
+    }
+
+    /// Takes all that is left of a room.
+    pub async fn purge_all(&self, room: RoomId) -> Result<(), LogError> {
+        let subject = subject::stored(self.shards, room);
+        let purge = self.stream().await?.purge().filter(subject).await;
+        purge.map(drop).map_err(unavailable)
+    }
+
+    /// Takes what users have read, up to `below`: where it is archived, it is of no use here.
+    pub async fn purge_reads(&self, below: u64) -> Result<(), LogError> {
+        let subject = self.shard.reads_of_all_rooms();
+        let purge = self.stream().await?.purge().filter(subject).sequence(below).await;
+        purge.map(drop).map_err(unavailable)
+    }
+}
