@@ -37,7 +37,9 @@ pub async fn download(
     let row = find(&state, id).await?.filter(|row| row.completed_at.is_some());
     let row = row.ok_or(ApiError::NoSuchFile)?;
     let member: Option<i32> = on_db!(&state.database, e => sqlx::query_scalar(
-        "SELECT 1 FROM member WHERE room_id = $1 AND user_id = $2"
+        "SELECT 1 FROM member m JOIN room r ON r.id = m.room_id
+         WHERE m.room_id = $1 AND m.user_id = $2 AND r.deleted_at IS NULL
+           AND NOT EXISTS (SELECT 1 FROM ban b WHERE b.room_id = $1 AND b.user_id = $2)"
     ).bind(row.room_id).bind(user.id().as_uuid()).fetch_optional(e))?;
     // Who is not in the room does not learn that the file exists.
     member.ok_or(ApiError::NoSuchFile)?;

@@ -4,7 +4,7 @@ use axum::{Json, extract::State as Shared, http::StatusCode};
 use protocol::{MessageText, Timestamp, stored::StoredEvent, token::Role};
 use serde::{Deserialize, Serialize};
 
-use super::{message, room};
+use super::{membership, message};
 use crate::{
     error::{ApiError, Problem},
     extract::{AuthUser, Body, InRoom, Trace},
@@ -35,12 +35,12 @@ pub async fn broadcast(
     InRoom(name): InRoom,
     Body(Notice { msg }): Body<Notice>,
 ) -> Result<(StatusCode, Json<Accepted>), ApiError> {
-    let membership = room::membership(&state, &name, user.id()).await?;
+    let membership = membership::membership(&state, &name, user.id()).await?;
     if membership.role < Role::Moderator {
         return Err(ApiError::NotAModerator);
     }
     message::check_text(&msg, false)?;
-    let from = room::person(&state, user.id()).await?;
+    let from = membership::person(&state, user.id()).await?;
     let event = StoredEvent::RoomBroadcast { from, msg, at: Timestamp::now() };
     let id = uuid::Uuid::now_v7().to_string();
     let pending = state

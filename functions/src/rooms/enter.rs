@@ -1,10 +1,13 @@
 //! `GET /room/{name}`: enter a room, with a ticket for the gateway.
 
 use axum::{Json, extract::State as Shared};
-use protocol::{limits, token::Role};
+use protocol::{RoomName, UserId, limits, stored::Person, token::Role};
 use serde::Serialize;
 
-use super::room::{self, Room, RoomRow};
+use super::{
+    membership::{self, Standing, as_person},
+    room::{Room, RoomRow, select_room},
+};
 use crate::{
     db::on_db,
     error::{ApiError, Problem},
@@ -42,6 +45,15 @@ pub struct MemberCount {
     count: i64,
 }
 
+/// All that entering asks of the database, in one statement.
+#[derive(sqlx::FromRow)]
+struct Entering {
+    #[sqlx(flatten)]
+    standing: Standing,
+    display_name: String,
+    members: i64,
+}
+
 /// Enter a room; a public one takes the caller in as a member
 #[utoipa::path(get, path = "/room/{name}", tag = "rooms", params(("name" = String, Path)), security(("access" = [])),
     responses((status = 200, body = Entered), (status = "default", body = Problem, content_type = "application/problem+json")))]
@@ -51,34 +63,56 @@ pub async fn enter(
     Trace(trace): Trace,
     InRoom(name): InRoom,
 ) -> Result<Json<Entered>, ApiError> {
-    let found = room::find(&state, &name, user.id()).await?;
-    let person = room::person(&state, user.id()).await?;
-    let (room, role) = match found {
-        Some((room, Some(role))) => (room, role),
-        Some((room, None)) if !room.private => {
-            let mut tx = state.database.begin().await?;
-            let id = room.room_id();
-            let owed =
-                room::add_member(&state, &mut tx, id, person.clone(), Role::Member, trace).await?;
-            tx.commit().await?;
-            outbox::publish(&state.database, &state.log, owed.as_slice()).await;
-            (room, Role::Member)
-        }
-        _ => return Err(ApiError::NoSuchRoom),
-    };
-    let ticket = state.minter.ticket(&user.access, person.name, room.room_id(), role, 0)?;
-    let count = on_db!(&state.database, e => sqlx::query_scalar(
-        "SELECT COUNT(*) FROM member WHERE room_id = $1"
-    ).bind(room.id).fetch_one(e))?;
+    let mut found = find(&state, &name, user.id()).await?;
+    if is_new_here(&found.standing)? {
+        let person = as_person(user.id(), &found.display_name)?;
+        let (shards, id) = (state.config.shards, found.standing.room.room_id());
+        let mut tx = state.database.begin().await?;
+        let owed = membership::add(&mut tx, shards, id, person, Role::Member, trace).await?;
+        tx.commit().await?;
+        outbox::publish(&state.database, &state.log, owed.as_slice()).await;
+        found = find(&state, &name, user.id()).await?;
+    }
+    let Entering { standing, display_name, members } = found;
+    let membership = standing.into_membership()?;
+    let (room, role) = (membership.room, membership.role);
+    let Person { name, .. } = as_person(user.id(), &display_name)?;
+    let ticket = state.minter.ticket(&user.access, name, room.room_id(), role, room.version())?;
     Ok(Json(Entered {
         you: You { role },
         ticket,
         ticket_expires_in: limits::TICKET_SECONDS,
         gateway: state.config.gateway_url.as_str().trim_end_matches('/').to_owned(),
         head: head(&state, &room).await,
-        members: MemberCount { count },
+        members: MemberCount { count: members },
         room: room.into(),
     }))
+}
+
+async fn find(state: &State, name: &RoomName, user: UserId) -> Result<Entering, ApiError> {
+    let found: Option<Entering> = on_db!(&state.database, e => sqlx::query_as(select_room!(
+        ", m.role, b.user_id IS NOT NULL AS banned, a.display_name,
+           (SELECT COUNT(*) FROM member c WHERE c.room_id = r.id) AS members
+         FROM room r JOIN account a ON a.id = $2
+         LEFT JOIN room_log l ON l.room_id = r.id
+         LEFT JOIN member m ON m.room_id = r.id AND m.user_id = a.id
+         LEFT JOIN ban b ON b.room_id = r.id AND b.user_id = a.id
+         WHERE r.name = $1"
+    )).bind(name.as_str()).bind(user.as_uuid()).fetch_optional(e))?;
+    found.ok_or(ApiError::NoSuchRoom)
+}
+
+/// Whether the caller may and will become a member.
+fn is_new_here(standing: &Standing) -> Result<bool, ApiError> {
+    if standing.role()?.is_some() {
+        return Ok(false);
+    }
+    match &standing.room {
+        RoomRow { private: true, .. } => Err(ApiError::NoSuchRoom),
+        _ if standing.banned => Err(ApiError::Banned),
+        RoomRow { has_password: true, .. } => Err(ApiError::PasswordRequired),
+        _ => Ok(true),
+    }
 }
 
 /// The newest seq; without NATS the newest archived one, as reading goes on.

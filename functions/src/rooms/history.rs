@@ -1,21 +1,21 @@
 //! `GET /room/{name}/message`: pages of history, from the database and, for what is not archived yet,
 //! from the stream.
 //!
-//! No message falls between the two: how far the database is was read before the stream is, and the
-//! stream keeps an event for long after it was archived.
-
-use std::collections::VecDeque;
+//! Nothing falls between the two: how far the database is was read before the stream is, and the
+//! stream keeps an event for long after it was archived. So a message, an edit, a deletion or a
+//! reaction that was acknowledged before the request is in the answer.
 
 use axum::{Json, extract::State as Shared};
-use chrono::{DateTime, Utc};
-use protocol::{
-    RoomId,
-    stored::{FileRef, Message, StoredEvent},
-};
+use protocol::UserId;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use super::room::{self, RoomRow};
+use super::{
+    membership,
+    past::{Item, MessageRow, select_message},
+    reactions,
+    room::RoomRow,
+    tail::{Tail, Wanted},
+};
 use crate::{
     db::on_db,
     error::{ApiError, Problem},
@@ -23,19 +23,6 @@ use crate::{
     paging::{self, Limit, Page},
     state::State,
 };
-
-/// Events read from the stream by one request to it.
-const BATCH: usize = 256;
-
-/// A message of the past.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Item {
-    room_id: RoomId,
-    seq: u64,
-    #[serde(flatten)]
-    message: Message,
-}
 
 /// Which page: the newest one without `before` and `after`.
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -57,18 +44,6 @@ pub struct Window {
 enum Direction {
     Before(u64),
     After(u64),
-}
-
-#[derive(sqlx::FromRow)]
-struct MessageRow {
-    seq: i64,
-    id: Uuid,
-    author_id: Uuid,
-    author_name: String,
-    msg: String,
-    file: Option<String>,
-    reply_to: Option<i64>,
-    at: DateTime<Utc>,
 }
 
 impl Window {
@@ -97,12 +72,14 @@ pub async fn history(
     Params(window): Params<Window>,
 ) -> Result<Json<Page<Item>>, ApiError> {
     let direction = window.direction()?;
-    let room = room::membership(&state, &name, user.id()).await?.room;
+    let room = membership::membership(&state, &name, user.id()).await?.room;
     let limit = window.limit.unwrap_or_default().count();
     // One more tells whether there is a next page.
     let mut items = match direction {
-        Direction::After(after) => after_seq(&state, &room, after, limit + 1).await?,
-        Direction::Before(before) => before_seq(&state, &room, before, limit + 1).await?,
+        Direction::After(after) => after_seq(&state, &room, user.id(), after, limit + 1).await?,
+        Direction::Before(before) => {
+            before_seq(&state, &room, user.id(), before, limit + 1).await?
+        }
     };
     let has_more = items.len() > limit;
     let next = match direction {
@@ -125,30 +102,21 @@ pub async fn history(
 async fn after_seq(
     state: &State,
     room: &RoomRow,
+    me: UserId,
     after: u64,
     limit: usize,
 ) -> Result<Vec<Item>, ApiError> {
-    let rows: Vec<MessageRow> = on_db!(&state.database, e => sqlx::query_as(
-        "SELECT seq, id, author_id, author_name, msg, file, reply_to, at FROM message
-         WHERE room_id = $1 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4"
-    )
+    let tail = Tail::read(state, room, me, Wanted::First { after, limit }).await?;
+    let rows: Vec<MessageRow> = on_db!(&state.database, e => sqlx::query_as(select_message!(
+        "WHERE room_id = $1 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4"
+    ))
     .bind(room.id)
     .bind(bound(after))
     .bind(room.archived_seq)
     .bind(limit as i64)
     .fetch_all(e))?;
-    let mut items = rows.into_iter().map(|row| item(room, row)).collect::<Result<Vec<_>, _>>()?;
-    let mut from = after.max(room.archived());
-    while items.len() < limit {
-        let entries = state.log.after(room.room_id(), from, BATCH).await?;
-        let Some(last) = entries.last() else { break };
-        from = last.seq;
-        let is_all = entries.len() < BATCH;
-        items.extend(entries.iter().filter_map(|entry| stored_item(room, entry)));
-        if is_all {
-            break;
-        }
-    }
+    let mut items = whole(state, room, me, rows, &tail).await?;
+    items.extend(tail.into_items());
     items.truncate(limit);
     Ok(items)
 }
@@ -157,69 +125,39 @@ async fn after_seq(
 async fn before_seq(
     state: &State,
     room: &RoomRow,
+    me: UserId,
     before: u64,
     limit: usize,
 ) -> Result<Vec<Item>, ApiError> {
-    // The stream has no reading backwards; what is not archived is short, and only its end is kept.
-    let mut newest: VecDeque<Item> = VecDeque::new();
-    let mut from = room.archived();
-    while from + 1 < before {
-        let entries = state.log.after(room.room_id(), from, BATCH).await?;
-        let Some(last) = entries.last() else { break };
-        from = last.seq;
-        let is_all = entries.len() < BATCH;
-        let items = entries.iter().filter(|entry| entry.seq < before);
-        newest.extend(items.filter_map(|entry| stored_item(room, entry)));
-        newest.drain(..newest.len().saturating_sub(limit));
-        if is_all {
-            break;
-        }
-    }
-    let rows: Vec<MessageRow> = on_db!(&state.database, e => sqlx::query_as(
-        "SELECT seq, id, author_id, author_name, msg, file, reply_to, at FROM message
-         WHERE room_id = $1 AND seq < $2 AND seq <= $3 ORDER BY seq DESC LIMIT $4"
-    )
+    let tail = Tail::read(state, room, me, Wanted::Last { before, limit }).await?;
+    let mut rows: Vec<MessageRow> = on_db!(&state.database, e => sqlx::query_as(select_message!(
+        "WHERE room_id = $1 AND seq < $2 AND seq <= $3 ORDER BY seq DESC LIMIT $4"
+    ))
     .bind(room.id)
     .bind(bound(before))
     .bind(room.archived_seq)
-    .bind((limit - newest.len()) as i64)
+    .bind(limit.saturating_sub(tail.len()) as i64)
     .fetch_all(e))?;
-    let archived = rows.into_iter().rev().map(|row| item(room, row));
-    let mut items = archived.collect::<Result<Vec<_>, _>>()?;
-    items.extend(newest);
+    rows.reverse();
+    let mut items = whole(state, room, me, rows, &tail).await?;
+    items.extend(tail.into_items());
+    Ok(items)
+}
+
+/// Archived messages with all that became of them.
+async fn whole(
+    state: &State,
+    room: &RoomRow,
+    me: UserId,
+    rows: Vec<MessageRow>,
+    tail: &Tail,
+) -> Result<Vec<Item>, ApiError> {
+    let items = rows.into_iter().map(|row| Item::archived(room, row, tail.gone()));
+    let mut items = items.collect::<Result<Vec<_>, _>>()?;
+    reactions::put(state, room, me, &mut items, tail).await?;
     Ok(items)
 }
 
 fn bound(seq: u64) -> i64 {
     i64::try_from(seq).unwrap_or(i64::MAX)
-}
-
-fn stored_item(room: &RoomRow, entry: &service::roomlog::Entry) -> Option<Item> {
-    match StoredEvent::decode(&entry.payload) {
-        Ok(StoredEvent::ReceiveMsg(message)) => {
-            Some(Item { room_id: room.room_id(), seq: entry.seq, message })
-        }
-        _ => None,
-    }
-}
-
-fn item(room: &RoomRow, row: MessageRow) -> Result<Item, ApiError> {
-    let broken = |what: &str| ApiError::Internal(anyhow::anyhow!("an archived message's {what}"));
-    let file: Option<FileRef> = match row.file {
-        Some(json) => Some(serde_json::from_str(&json).map_err(|_| broken("file"))?),
-        None => None,
-    };
-    let message = Message {
-        id: row.id.into(),
-        from: protocol::stored::Person {
-            id: row.author_id.into(),
-            name: row.author_name.parse().map_err(|_| broken("author"))?,
-        },
-        msg: row.msg.parse().map_err(|_| broken("text"))?,
-        at: row.at.into(),
-        file,
-        reply_to: row.reply_to.and_then(|seq| seq.try_into().ok()),
-    };
-    let seq = u64::try_from(row.seq).map_err(|_| broken("seq"))?;
-    Ok(Item { room_id: room.room_id(), seq, message })
 }

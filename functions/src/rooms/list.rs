@@ -7,11 +7,15 @@ use protocol::{MessageId, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::room::{Room, RoomRow};
+use super::{
+    past::Gone,
+    room::{Room, RoomRow, select_room},
+};
 use crate::{
     db::on_db,
     error::{ApiError, Problem},
     extract::{AuthUser, Params},
+    fold,
     paging::{self, Limit, Page},
     state::State,
 };
@@ -35,7 +39,7 @@ pub struct Filter {
 pub struct Listed {
     #[serde(flatten)]
     room: Room,
-    /// Messages of others since the caller last wrote, up to 100; null where they are no member.
+    /// Messages of others that the caller has not read, up to 100; null where they are no member.
     unread: Option<i64>,
     /// The newest message; null in a room without one and where the caller is no member.
     last_message: Option<LastMessage>,
@@ -47,6 +51,7 @@ pub struct LastMessage {
     seq: u64,
     id: MessageId,
     from: Author,
+    /// Empty if it was deleted.
     msg: String,
     at: Timestamp,
 }
@@ -72,38 +77,72 @@ struct ListedRow {
 }
 
 impl ListedRow {
-    fn last_message(&self) -> Option<LastMessage> {
+    fn last_message(&self, gone: &Gone) -> Option<LastMessage> {
+        let author = self.author_id?;
+        let name = gone.name(author, self.author_name.as_deref()?).ok()?.as_str().to_owned();
         Some(LastMessage {
             seq: self.last_seq?.try_into().ok()?,
             id: self.last_id?.into(),
-            from: Author { id: self.author_id?.into(), name: self.author_name.clone()? },
+            from: Author { id: author.into(), name },
             msg: self.msg.clone()?,
             at: self.at?.into(),
         })
     }
 }
 
-impl From<ListedRow> for Listed {
-    fn from(row: ListedRow) -> Self {
-        Self { last_message: row.last_message(), unread: row.unread, room: row.room.into() }
-    }
+/// The rooms of one page with what the caller has of them. First the page, then the rest: what costs
+/// something is looked up for rooms that are shown.
+macro_rules! listed {
+    ($page:expr) => {
+        concat!(
+            select_room!(
+                ", CASE WHEN m.user_id IS NOT NULL THEN (SELECT COUNT(*) FROM (
+                     SELECT 1 FROM message u WHERE u.room_id = r.id AND u.seq > COALESCE(k.seq, 0)
+                       AND u.author_id <> $1 AND u.deleted_at IS NULL LIMIT 100
+                   ) newer) END AS unread,
+                   x.seq AS last_seq, x.id AS last_id, x.author_id, x.author_name, x.msg, x.at
+                 FROM ("
+            ),
+            $page,
+            ") r LEFT JOIN room_log l ON l.room_id = r.id
+             LEFT JOIN member m ON m.room_id = r.id AND m.user_id = $1
+             LEFT JOIN read_mark k ON k.room_id = r.id AND k.user_id = $1
+             LEFT JOIN message x ON x.room_id = m.room_id
+               AND x.seq = (SELECT MAX(n.seq) FROM message n WHERE n.room_id = m.room_id)
+             ORDER BY r.name"
+        )
+    };
+}
+
+macro_rules! mine {
+    ($filter:literal) => {
+        concat!(
+            "SELECT r.* FROM member o JOIN room r ON r.id = o.room_id
+             WHERE o.user_id = $1 AND r.deleted_at IS NULL AND r.name > $2",
+            $filter,
+            " ORDER BY r.name LIMIT $3"
+        )
+    };
+}
+
+/// Public rooms and one's own private ones, each found by an index of their own.
+macro_rules! visible {
+    ($filter:literal) => {
+        concat!(
+            "SELECT * FROM (SELECT r.* FROM room r
+               WHERE NOT r.private AND r.deleted_at IS NULL AND r.name > $2",
+            $filter,
+            " ORDER BY r.name LIMIT $3) public UNION ALL SELECT * FROM (
+              SELECT r.* FROM member o JOIN room r ON r.id = o.room_id
+              WHERE o.user_id = $1 AND r.private AND r.deleted_at IS NULL AND r.name > $2",
+            $filter,
+            " ORDER BY r.name LIMIT $3) own ORDER BY name LIMIT $3"
+        )
+    };
 }
 
 /// The longest part that is looked for.
 const QUERY_CHARS: usize = 100;
-
-/// `%`, `_` and `\` stand for themselves.
-fn like(part: &str) -> String {
-    let mut pattern = String::from("%");
-    for c in part.to_lowercase().chars() {
-        if matches!(c, '%' | '_' | '\\') {
-            pattern.push('\\');
-        }
-        pattern.push(c);
-    }
-    pattern.push('%');
-    pattern
-}
 
 /// List rooms
 #[utoipa::path(get, path = "/room", tag = "rooms", params(Filter), security(("access" = [])),
@@ -113,48 +152,48 @@ pub async fn list(
     user: AuthUser,
     Params(Filter { query, mine, cursor, limit }): Params<Filter>,
 ) -> Result<Json<Page<Listed>>, ApiError> {
-    let limit = limit.unwrap_or_default().count();
-    let query = query.unwrap_or_default();
-    if query.chars().count() > QUERY_CHARS {
-        let detail = format!("has more than {QUERY_CHARS} characters");
-        return Err(ApiError::Invalid { field: "query", detail });
-    }
+    let limit = limit.unwrap_or_default();
     let after: String = cursor.as_deref().map(paging::decode).transpose()?.unwrap_or_default();
-    let mut rows: Vec<ListedRow> = on_db!(&state.database, e => sqlx::query_as(
-        r"SELECT r.id, r.name, r.title, r.private, r.creator_id, r.created_at, r.archived_seq,
-            CASE WHEN m.user_id IS NOT NULL THEN (SELECT COUNT(*) FROM (
-              SELECT 1 FROM message u
-              WHERE u.room_id = r.id AND u.seq > m.read_seq AND u.author_id <> $1 LIMIT 100
-            ) newer) END AS unread,
-            l.seq AS last_seq, l.id AS last_id, l.author_id, l.author_name, l.msg, l.at
-          FROM room r
-          LEFT JOIN member m ON m.room_id = r.id AND m.user_id = $1
-          LEFT JOIN message l ON l.room_id = m.room_id
-            AND l.seq = (SELECT MAX(n.seq) FROM message n WHERE n.room_id = m.room_id)
-          WHERE r.name > $2
-            AND (m.user_id IS NOT NULL OR (NOT r.private AND NOT $3))
-            AND (LOWER(r.name) LIKE $4 ESCAPE '\' OR LOWER(COALESCE(r.title, '')) LIKE $4 ESCAPE '\')
-          ORDER BY r.name LIMIT $5"
-    )
-    .bind(user.id().as_uuid())
-    .bind(after)
-    .bind(mine.unwrap_or(false))
-    .bind(like(&query))
-    // One more tells whether there is a next page.
-    .bind(limit as i64 + 1)
-    .fetch_all(e))?;
-    let has_more = rows.len() > limit;
-    rows.truncate(limit);
-    let next = rows.last().filter(|_| has_more).map(|row| paging::encode(&row.room.name));
-    Ok(Json(Page { items: rows.into_iter().map(Listed::from).collect(), next }))
+    let query = query.filter(|query| !query.is_empty());
+    check(query.as_deref().unwrap_or_default(), "query")?;
+    check(&after, "cursor")?;
+    let (mine, me) = (mine.unwrap_or(false), user.id().as_uuid());
+    let rows: Vec<ListedRow> = match query {
+        None => {
+            let statement = if mine { listed!(mine!("")) } else { listed!(visible!("")) };
+            on_db!(&state.database, e => sqlx::query_as(statement)
+                .bind(me).bind(&after).bind(limit.and_one()).fetch_all(e))?
+        }
+        Some(query) => {
+            let statement = if mine {
+                listed!(mine!(" AND r.folded LIKE $4 ESCAPE '\\'"))
+            } else {
+                listed!(visible!(" AND r.folded LIKE $4 ESCAPE '\\'"))
+            };
+            // Planned anew for every text: whether the index of parts helps depends on the part.
+            on_db!(&state.database, e => sqlx::query_as(statement)
+                .bind(me).bind(&after).bind(limit.and_one()).bind(fold::containing(&query))
+                .persistent(false).fetch_all(e))?
+        }
+    };
+    let (rows, next) = paging::cut(rows, limit, |row| row.room.name.clone());
+    let gone = Gone::read(&state).await?;
+    let items = rows.into_iter().map(|row| Listed {
+        last_message: row.last_message(&gone),
+        unread: row.unread,
+        room: row.room.into(),
+    });
+    Ok(Json(Page { items: items.collect(), next }))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn wildcards_stand_for_themselves() {
-        assert_eq!(like("50%_A\\"), r"%50\%\_a\\%");
-    }
+/// A text that a database can be asked for.
+fn check(text: &str, field: &'static str) -> Result<(), ApiError> {
+    let detail = if text.chars().count() > QUERY_CHARS {
+        format!("has more than {QUERY_CHARS} characters")
+    } else if text.contains('\0') {
+        "must not contain NUL".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(ApiError::Invalid { field, detail })
 }

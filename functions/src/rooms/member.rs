@@ -1,17 +1,24 @@
-//! `GET /room/{name}/member`: who is in a room.
+//! `GET /room/{name}/member`: who is in a room. Also: who becomes what there, and who goes.
 
-use axum::{Json, extract::State as Shared};
+use std::collections::HashSet;
+
+use axum::{Json, extract::State as Shared, http::StatusCode};
 use chrono::{DateTime, Utc};
-use protocol::{Timestamp, UserId, token::Role};
+use protocol::{RoomId, Timestamp, UserId, stored::StoredEvent, token::Role};
 use serde::{Deserialize, Serialize};
+use service::presence;
 use uuid::Uuid;
 
-use super::room::{self, parse_role};
+use super::{
+    membership::{self, LockedMember, parse_role},
+    room::RoomRow,
+};
 use crate::{
-    db::on_db,
+    db::{Tx, on_db, on_tx},
     error::{ApiError, Problem},
-    extract::{AuthUser, InRoom, Params},
-    paging::{self, Limit, Page},
+    extract::{AuthUser, Body, InRoom, OfMember, Params, Trace},
+    outbox,
+    paging::{self, Page, Paging},
     state::State,
 };
 
@@ -24,6 +31,8 @@ pub struct Member {
     display_name: String,
     role: Role,
     joined_at: Timestamp,
+    /// Connected to the room right now; null where the gateways did not say.
+    online: Option<bool>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -33,15 +42,6 @@ struct MemberRow {
     display_name: String,
     role: String,
     joined_at: DateTime<Utc>,
-}
-
-/// Which page.
-#[derive(Deserialize, utoipa::IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct Paging {
-    cursor: Option<String>,
-    limit: Option<Limit>,
 }
 
 /// List a room's members
@@ -54,10 +54,10 @@ pub async fn members(
     InRoom(name): InRoom,
     Params(Paging { cursor, limit }): Params<Paging>,
 ) -> Result<Json<Page<Member>>, ApiError> {
-    let room = room::membership(&state, &name, user.id()).await?.room;
-    let limit = limit.unwrap_or_default().count();
+    let room = membership::membership(&state, &name, user.id()).await?.room;
+    let limit = limit.unwrap_or_default();
     let after: Option<Uuid> = cursor.as_deref().map(paging::decode).transpose()?;
-    let mut rows: Vec<MemberRow> = on_db!(&state.database, e => sqlx::query_as(
+    let rows: Vec<MemberRow> = on_db!(&state.database, e => sqlx::query_as(
         "SELECT a.id, a.name, a.display_name, m.role, m.joined_at
          FROM member m JOIN account a ON a.id = m.user_id
          WHERE m.room_id = $1 AND m.user_id > $2
@@ -65,15 +65,161 @@ pub async fn members(
     )
     .bind(room.id)
     .bind(after.unwrap_or(Uuid::nil()))
-    .bind(limit as i64 + 1)
+    .bind(limit.and_one())
     .fetch_all(e))?;
-    let has_more = rows.len() > limit;
-    rows.truncate(limit);
-    let next = rows.last().filter(|_| has_more).map(|row| paging::encode(&row.id));
-    let items = rows.into_iter().map(|row| {
+    let (rows, next) = paging::cut(rows, limit, |row| row.id);
+    Ok(Json(Page { items: described(&state, room.room_id(), rows).await?, next }))
+}
+
+/// One member of a room.
+pub async fn one(state: &State, room: &RoomRow, user: UserId) -> Result<Option<Member>, ApiError> {
+    let row: Option<MemberRow> = on_db!(&state.database, e => sqlx::query_as(
+        "SELECT a.id, a.name, a.display_name, m.role, m.joined_at
+         FROM member m JOIN account a ON a.id = m.user_id
+         WHERE m.room_id = $1 AND m.user_id = $2"
+    ).bind(room.id).bind(user.as_uuid()).fetch_optional(e))?;
+    Ok(described(state, room.room_id(), row.into_iter().collect()).await?.pop())
+}
+
+/// With who is online, which the gateways know.
+async fn described(
+    state: &State,
+    room: RoomId,
+    rows: Vec<MemberRow>,
+) -> Result<Vec<Member>, ApiError> {
+    let ids: Vec<UserId> = rows.iter().map(|row| row.id.into()).collect();
+    let online: Option<HashSet<UserId>> = presence::online(&state.nats, room, &ids)
+        .await
+        .inspect_err(|error| tracing::warn!(%error, "who is online is not known"))
+        .ok();
+    let members = rows.into_iter().map(|row| {
         let MemberRow { id, name, display_name, role, joined_at } = row;
-        let role = parse_role(role)?;
-        Ok(Member { id: id.into(), name, display_name, role, joined_at: joined_at.into() })
+        let (id, role) = (UserId::from(id), parse_role(role)?);
+        let online = online.as_ref().map(|online| online.contains(&id));
+        Ok(Member { id, name, display_name, role, joined_at: joined_at.into(), online })
     });
-    Ok(Json(Page { items: items.collect::<Result<_, ApiError>>()?, next }))
+    members.collect()
+}
+
+/// What somebody is to be.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RoleChange {
+    role: Role,
+}
+
+/// Make a member something else
+#[utoipa::path(patch, path = "/room/{name}/member/{userId}", tag = "rooms",
+    params(("name" = String, Path), ("userId" = String, Path)), request_body = RoleChange, security(("access" = [])),
+    responses((status = 200, body = Member), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub async fn change_role(
+    Shared(state): Shared<State>,
+    user: AuthUser,
+    Trace(trace): Trace,
+    OfMember(name, target): OfMember,
+    Body(RoleChange { role }): Body<RoleChange>,
+) -> Result<Json<Member>, ApiError> {
+    let room = membership::membership(&state, &name, user.id()).await?.room;
+    let mut tx = state.database.begin().await?;
+    let locked = membership::lock(&mut tx, room.room_id()).await?.ok_or(ApiError::NoSuchRoom)?;
+    let me = locked.member(&mut tx, user.id()).await?.ok_or(ApiError::NotAMember)?;
+    if me.role < Role::Owner {
+        return Err(ApiError::NotAnOwner);
+    }
+    let member = locked.member(&mut tx, target).await?.ok_or(ApiError::NoSuchMember)?;
+    let is_demoted = member.role == Role::Owner && role < Role::Owner;
+    if is_demoted && !locked.has_other_owner(&mut tx, target).await? {
+        return Err(ApiError::LastOwner);
+    }
+    if member.role != role {
+        let owed = locked.set_role(&mut tx, target, role, trace).await?;
+        tx.commit().await?;
+        outbox::publish(&state.database, &state.log, &[owed]).await;
+    }
+    one(&state, &room, target).await?.map(Json).ok_or(ApiError::NoSuchMember)
+}
+
+/// Whether they may come again.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct Removal {
+    /// They may not come in again until somebody takes them in.
+    ban: Option<bool>,
+}
+
+/// Remove or ban a member, or leave
+#[utoipa::path(delete, path = "/room/{name}/member/{userId}", tag = "rooms",
+    params(("name" = String, Path), ("userId" = String, Path), Removal), security(("access" = [])),
+    responses((status = 204), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub async fn remove(
+    Shared(state): Shared<State>,
+    user: AuthUser,
+    Trace(trace): Trace,
+    OfMember(name, target): OfMember,
+    Params(Removal { ban }): Params<Removal>,
+) -> Result<StatusCode, ApiError> {
+    let (me, banned) = (user.id(), ban.unwrap_or(false));
+    if me == target && banned {
+        let detail = "nobody bans themselves; leave without it".to_owned();
+        return Err(ApiError::Invalid { field: "ban", detail });
+    }
+    let room = membership::membership(&state, &name, me).await?.room.room_id();
+    let mut tx = state.database.begin().await?;
+    let locked = membership::lock(&mut tx, room).await?.ok_or(ApiError::NoSuchRoom)?;
+    let mine = locked.member(&mut tx, me).await?.ok_or(ApiError::NotAMember)?;
+    let theirs = locked.member(&mut tx, target).await?;
+    if me != target {
+        may_remove(mine.role, theirs.as_ref().map(|theirs| theirs.role))?;
+    } else if mine.role == Role::Owner && !locked.has_other_owner(&mut tx, me).await? {
+        return Err(ApiError::LastOwner);
+    }
+    if banned {
+        self::ban(&mut tx, room, target, me).await?;
+    }
+    let mut owed = Vec::new();
+    match theirs {
+        Some(LockedMember { person, .. }) => {
+            let at = Timestamp::now();
+            let event = if me == target {
+                StoredEvent::MemberLeft { user: person, at }
+            } else {
+                StoredEvent::MemberRemoved { user: person, by: me, banned, at }
+            };
+            owed.extend(locked.remove(&mut tx, state.config.shards, target, &event, trace).await?);
+        }
+        None if banned => {}
+        None => return Err(ApiError::NoSuchMember),
+    }
+    tx.commit().await?;
+    outbox::publish(&state.database, &state.log, &owed).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Moderators remove members; owners remove anybody. An owner who removes another stays one.
+fn may_remove(mine: Role, theirs: Option<Role>) -> Result<(), ApiError> {
+    match mine {
+        Role::Owner => Ok(()),
+        Role::Moderator if theirs.is_none_or(|theirs| theirs < Role::Moderator) => Ok(()),
+        Role::Moderator => Err(ApiError::NotAnOwner),
+        Role::Member => Err(ApiError::NotAModerator),
+    }
+}
+
+/// Also somebody who is not a member: they will not become one.
+async fn ban(tx: &mut Tx, room: RoomId, user: UserId, by: UserId) -> Result<(), ApiError> {
+    let exists: Option<i32> = on_tx!(tx, e => sqlx::query_scalar(
+        "SELECT 1 FROM account WHERE id = $1 AND deleted_at IS NULL"
+    ).bind(user.as_uuid()).fetch_optional(e))?;
+    exists.ok_or(ApiError::NoSuchMember)?;
+    on_tx!(tx, e => sqlx::query(
+        "INSERT INTO ban (room_id, user_id, banned_by, at) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (room_id, user_id) DO NOTHING"
+    )
+    .bind(room.as_uuid())
+    .bind(user.as_uuid())
+    .bind(by.as_uuid())
+    .bind(Utc::now())
+    .execute(e))?;
+    Ok(())
 }

@@ -2,13 +2,15 @@
 
 use axum::{Json, extract::State as Shared, http::StatusCode};
 use protocol::{
-    FileId, MessageId, MessageText, RoomId, Timestamp, limits,
+    FileId, MessageId, MessageText, RoomId, Timestamp,
+    event::MAX_SEQ,
+    limits,
     stored::{FileRef, Message, StoredEvent},
     subject,
 };
 use serde::{Deserialize, Serialize};
 
-use super::room;
+use super::membership;
 use crate::{
     error::{ApiError, Problem},
     extract::{AuthUser, Body, InRoom, Trace},
@@ -47,13 +49,16 @@ pub async fn send(
     InRoom(name): InRoom,
     Body(NewMessage { id, msg, file_id, reply_to }): Body<NewMessage>,
 ) -> Result<(StatusCode, Json<Sent>), ApiError> {
-    let room = room::membership(&state, &name, user.id()).await?.room.room_id();
+    let room = membership::membership(&state, &name, user.id()).await?.room.room_id();
     check_text(&msg, file_id.is_some())?;
+    if reply_to.is_some_and(|seq| seq > MAX_SEQ) {
+        return Err(ApiError::Invalid { field: "replyTo", detail: "a seq is below 2^53".into() });
+    }
     let file = match file_id {
         Some(file) => Some(complete_file(&state, room, file).await?),
         None => None,
     };
-    let from = room::person(&state, user.id()).await?;
+    let from = membership::person(&state, user.id()).await?;
     let at = Timestamp::now();
     let event = StoredEvent::ReceiveMsg(Message { id, from, msg, at, file, reply_to });
     let dedupe = subject::message_id(user.id(), room, id);

@@ -1,0 +1,81 @@
+//! `POST /room`.
+
+use axum::{Json, extract::State as Shared, http::StatusCode};
+use protocol::{RoomId, RoomName, RoomTitle, Timestamp, token::Role};
+use serde::Deserialize;
+
+use super::{membership, room::Room};
+use crate::{
+    db::{self, on_tx},
+    error::{ApiError, Problem},
+    extract::{AuthUser, Body, Trace},
+    fold::fold,
+    outbox,
+    password::RoomPassword,
+    state::State,
+};
+
+/// A room to be made.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewRoom {
+    name: RoomName,
+    title: Option<RoomTitle>,
+    /// Only members see it: others come by invitation.
+    private: Option<bool>,
+    /// Who wants to become a member has to know it.
+    password: Option<RoomPassword>,
+}
+
+/// Name and title as they are looked for.
+pub fn folded(name: &str, title: Option<&str>) -> String {
+    fold(&format!("{name} {}", title.unwrap_or_default()))
+}
+
+/// Make a room
+#[utoipa::path(post, path = "/room", tag = "rooms", request_body = NewRoom, security(("access" = [])),
+    responses((status = 201, body = Room), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub async fn create(
+    Shared(state): Shared<State>,
+    user: AuthUser,
+    Trace(trace): Trace,
+    Body(NewRoom { name, title, private, password }): Body<NewRoom>,
+) -> Result<(StatusCode, Json<Room>), ApiError> {
+    let creator = membership::person(&state, user.id()).await?;
+    let hash = match password {
+        Some(password) => Some(state.hasher.hash(password).await?),
+        None => None,
+    };
+    let room = Room {
+        id: RoomId::generate(),
+        name: name.as_str().to_owned(),
+        title: title.map(|title| title.as_str().to_owned()),
+        private: private.unwrap_or(false),
+        password_required: hash.is_some(),
+        creator_id: user.id(),
+        created_at: Timestamp::now(),
+    };
+    let mut tx = state.database.begin().await?;
+    let inserted = on_tx!(&mut tx, e => sqlx::query(
+        "INSERT INTO room (id, name, title, folded, private, password_hash, creator_id, created_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+    )
+    .bind(room.id.as_uuid())
+    .bind(&room.name)
+    .bind(&room.title)
+    .bind(folded(&room.name, room.title.as_deref()))
+    .bind(room.private)
+    .bind(hash)
+    .bind(room.creator_id.as_uuid())
+    .bind(room.created_at.utc())
+    .execute(e));
+    match inserted {
+        Err(error) if db::is_taken(&error) => return Err(ApiError::RoomExists),
+        result => result?,
+    };
+    let shards = state.config.shards;
+    let owed = membership::add(&mut tx, shards, room.id, creator, Role::Owner, trace).await?;
+    tx.commit().await?;
+    outbox::publish(&state.database, &state.log, owed.as_slice()).await;
+    Ok((StatusCode::CREATED, Json(room)))
+}

@@ -1,0 +1,137 @@
+//! `POST /room/{name}/member`: a room's owners and moderators take somebody in, or somebody who knows
+//! its password comes in.
+
+use axum::{Json, extract::State as Shared, http::StatusCode};
+use protocol::{RoomName, UserId, UserName, token::Role};
+use serde::Deserialize;
+use service::trace::TraceParent;
+use uuid::Uuid;
+
+use super::{
+    member::{self, Member},
+    membership::{self, Standing, as_person},
+};
+use crate::{
+    db::{Tx, on_db, on_tx},
+    error::{ApiError, Problem},
+    extract::{AuthUser, Body, InRoom, Trace},
+    outbox,
+    password::ClaimedPassword,
+    state::State,
+    throttle::Guess,
+};
+
+/// Who is to become a member: the user with this name, or, without one, the caller.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewMember {
+    /// Somebody else: owners and moderators only. A ban of theirs is lifted.
+    name: Option<UserName>,
+    /// The room's, to come in oneself.
+    password: Option<ClaimedPassword>,
+}
+
+#[derive(sqlx::FromRow)]
+struct Named {
+    id: Uuid,
+    display_name: String,
+}
+
+/// Take somebody in, or come in with the room's password
+#[utoipa::path(post, path = "/room/{name}/member", tag = "rooms", params(("name" = String, Path)),
+    request_body = NewMember, security(("access" = [])),
+    responses((status = 201, body = Member), (status = 200, description = "They were one before", body = Member),
+        (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub async fn join(
+    Shared(state): Shared<State>,
+    user: AuthUser,
+    Trace(trace): Trace,
+    InRoom(room): InRoom,
+    Body(NewMember { name, password }): Body<NewMember>,
+) -> Result<(StatusCode, Json<Member>), ApiError> {
+    let (id, added) = match (name, password) {
+        (Some(name), None) => invite(&state, &room, user.id(), &name, trace).await?,
+        (None, Some(password)) => {
+            (user.id(), come_in(&state, &room, user.id(), password, trace).await?)
+        }
+        _ => {
+            let detail = "give a name, to take somebody in, or a password, to come in".to_owned();
+            return Err(ApiError::Invalid { field: "name", detail });
+        }
+    };
+    let found = membership::membership(&state, &room, user.id()).await?;
+    let member = member::one(&state, &found.room, id).await?.ok_or(ApiError::NoSuchMember)?;
+    Ok((if added { StatusCode::CREATED } else { StatusCode::OK }, Json(member)))
+}
+
+async fn invite(
+    state: &State,
+    room: &RoomName,
+    by: UserId,
+    name: &UserName,
+    trace: TraceParent,
+) -> Result<(UserId, bool), ApiError> {
+    let found = membership::membership(state, room, by).await?;
+    if found.role < Role::Moderator {
+        return Err(ApiError::NotAModerator);
+    }
+    let named: Option<Named> = on_db!(&state.database, e => sqlx::query_as(
+        "SELECT id, display_name FROM account WHERE name = $1"
+    ).bind(name.as_str()).fetch_optional(e))?;
+    let Named { id, display_name } = named.ok_or(ApiError::NoSuchUser)?;
+    let mut tx = state.database.begin().await?;
+    on_tx!(&mut tx, e => sqlx::query("DELETE FROM ban WHERE room_id = $1 AND user_id = $2")
+        .bind(found.room.id).bind(id).execute(e))?;
+    let added = add(state, tx, &found.room, id.into(), &display_name, trace).await?;
+    Ok((id.into(), added))
+}
+
+/// A private room is not told from none, however long one listens.
+async fn come_in(
+    state: &State,
+    name: &RoomName,
+    user: UserId,
+    password: ClaimedPassword,
+    trace: TraceParent,
+) -> Result<bool, ApiError> {
+    let standing = membership::find(state, name, user).await?;
+    if standing.as_ref().map(Standing::role).transpose()?.flatten().is_some() {
+        return Ok(false);
+    }
+    if standing.as_ref().is_some_and(|standing| standing.banned && !standing.room.private) {
+        return Err(ApiError::Banned);
+    }
+    let guess = Guess::room(name, user);
+    guess.admit(&state.database).await?;
+    let hash: Option<String> = on_db!(&state.database, e => sqlx::query_scalar(
+        "SELECT password_hash FROM room WHERE name = $1 AND password_hash IS NOT NULL"
+    ).bind(name.as_str()).fetch_optional(e))?;
+    // A public room without a password takes anybody in, whatever they think it is.
+    let is_open = standing.as_ref().is_some_and(|it| !it.room.private && !it.room.has_password);
+    let is_right = is_open || state.hasher.verify(password, hash).await?;
+    let standing = match standing {
+        Some(standing) if is_right && !standing.banned => standing,
+        Some(standing) if !standing.room.private => return Err(ApiError::WrongPassword),
+        _ => return Err(ApiError::NoSuchRoom),
+    };
+    let person = membership::person(state, user).await?;
+    let mut tx = state.database.begin().await?;
+    guess.succeeded(&mut tx).await?;
+    add(state, tx, &standing.room, user, person.name.as_str(), trace).await
+}
+
+async fn add(
+    state: &State,
+    mut tx: Tx,
+    room: &super::room::RoomRow,
+    user: UserId,
+    display_name: &str,
+    trace: TraceParent,
+) -> Result<bool, ApiError> {
+    let (person, id) = (as_person(user, display_name)?, room.room_id());
+    let shards = state.config.shards;
+    let owed = membership::add(&mut tx, shards, id, person, Role::Member, trace).await?;
+    tx.commit().await?;
+    outbox::publish(&state.database, &state.log, owed.as_slice()).await;
+    Ok(owed.is_some())
+}

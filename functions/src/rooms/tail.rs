@@ -1,0 +1,194 @@
+//! The end of a room that is not archived yet, read from the stream: its messages, and what it says of
+//! messages before it.
+//!
+//! Usually less than a second of events. However long it is while the archive is away, no more than a
+//! page of it is held.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use protocol::{
+    Emoji, MessageText, Timestamp, UserId,
+    stored::{Message, StoredEvent},
+};
+
+use super::{
+    past::{Gone, Item},
+    room::RoomRow,
+};
+use crate::{error::ApiError, state::State};
+
+/// Events read from the stream by one request to it.
+const BATCH: usize = 256;
+/// Messages before the tail of which is remembered what the tail says. More only an archive that was
+/// away for long leaves; then some old messages show their changes late.
+const CHANGED: usize = 10_000;
+
+/// Which messages of the tail are wanted.
+#[derive(Debug, Clone, Copy)]
+pub enum Wanted {
+    /// The first ones after a seq.
+    First { after: u64, limit: usize },
+    /// The last ones before a seq.
+    Last { before: u64, limit: usize },
+}
+
+/// What happened to one message before the tail.
+#[derive(Default)]
+struct Changes {
+    edited: Option<(MessageText, Timestamp)>,
+    deleted: Option<Timestamp>,
+    /// Who reacts in the end.
+    reactions: BTreeMap<(UserId, Emoji), bool>,
+}
+
+/// See the module.
+pub struct Tail {
+    me: UserId,
+    wanted: Wanted,
+    items: VecDeque<Item>,
+    changes: BTreeMap<u64, Changes>,
+    gone: Gone,
+}
+
+impl Tail {
+    /// Reads all of it.
+    pub async fn read(
+        state: &State,
+        room: &RoomRow,
+        me: UserId,
+        wanted: Wanted,
+    ) -> Result<Self, ApiError> {
+        let gone = Gone::read(state).await?;
+        let mut tail = Self { me, wanted, items: VecDeque::new(), changes: BTreeMap::new(), gone };
+        let mut from = room.archived();
+        loop {
+            let entries = state.log.after(room.room_id(), from, BATCH).await?;
+            for entry in &entries {
+                from = entry.seq;
+                match StoredEvent::decode(&entry.payload) {
+                    Ok(event) => tail.take(room, entry.seq, event)?,
+                    Err(error) => tracing::error!(seq = entry.seq, %error, "passed over"),
+                }
+            }
+            if entries.len() < BATCH {
+                return Ok(tail);
+            }
+        }
+    }
+
+    /// Whose names are not to be shown.
+    pub fn gone(&self) -> &Gone {
+        &self.gone
+    }
+
+    /// The messages that are wanted, oldest first.
+    pub fn into_items(self) -> VecDeque<Item> {
+        self.items
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    fn take(&mut self, room: &RoomRow, seq: u64, event: StoredEvent) -> Result<(), ApiError> {
+        match event {
+            StoredEvent::ReceiveMsg(message) => self.take_message(room, seq, message)?,
+            StoredEvent::MsgEdited { target, msg, at, .. } => match self.item(target) {
+                Some(item) => item.edit(msg, at),
+                None => self.change(room, target, |changes| changes.edited = Some((msg, at))),
+            },
+            StoredEvent::MsgDeleted { target, at, .. } => match self.item(target) {
+                Some(item) => item.delete(at)?,
+                None => self.change(room, target, |changes| changes.deleted = Some(at)),
+            },
+            StoredEvent::Reaction { target, emoji, on, by, .. } => {
+                self.change_reaction(room, target, (by.id, emoji), on);
+            }
+            StoredEvent::RoomBroadcast { .. }
+            | StoredEvent::MemberJoined { .. }
+            | StoredEvent::MemberLeft { .. }
+            | StoredEvent::MemberRemoved { .. }
+            | StoredEvent::RoomUpdated { .. }
+            | StoredEvent::RoomDeleted { .. } => {}
+        }
+        Ok(())
+    }
+
+    fn take_message(
+        &mut self,
+        room: &RoomRow,
+        seq: u64,
+        mut message: Message,
+    ) -> Result<(), ApiError> {
+        let (is_wanted, limit) = match self.wanted {
+            Wanted::First { after, limit } => (seq > after && self.items.len() < limit, limit),
+            Wanted::Last { before, limit } => (seq < before, limit),
+        };
+        if is_wanted {
+            let author = message.from.id.as_uuid();
+            message.from.name = self.gone.name(author, message.from.name.as_str())?;
+            self.items.push_back(Item::sent(room.room_id(), seq, message));
+            self.items.drain(..self.items.len().saturating_sub(limit));
+        }
+        Ok(())
+    }
+
+    fn item(&mut self, seq: u64) -> Option<&mut Item> {
+        let index = self.items.binary_search_by_key(&seq, |item| item.seq).ok()?;
+        self.items.get_mut(index)
+    }
+
+    fn change(&mut self, room: &RoomRow, target: u64, change: impl FnOnce(&mut Changes)) {
+        let is_before = target <= room.archived();
+        if is_before && (self.changes.len() < CHANGED || self.changes.contains_key(&target)) {
+            change(self.changes.entry(target).or_default());
+        }
+    }
+
+    /// Of a message in the tail, all reactions are in the tail.
+    fn change_reaction(&mut self, room: &RoomRow, target: u64, who: (UserId, Emoji), on: bool) {
+        let key = who.clone();
+        let mut was = None;
+        let is_in_tail = target > room.archived();
+        if is_in_tail {
+            let known = self.changes.len() < CHANGED || self.changes.contains_key(&target);
+            if known {
+                was = self.changes.entry(target).or_default().reactions.insert(key, on);
+            }
+        } else {
+            self.change(room, target, |changes| {
+                changes.reactions.insert(key, on);
+            });
+        }
+        let is_news = is_in_tail && was.unwrap_or(false) != on;
+        let mine = who.0 == self.me;
+        if let Some(item) = self.item(target).filter(|_| is_news) {
+            item.react(&who.1, on, mine);
+        }
+    }
+
+    /// What the tail says of a message before it. Whether somebody reacted before, `had` knows.
+    pub fn apply(
+        &self,
+        item: &mut Item,
+        had: impl Fn(UserId, &Emoji) -> bool,
+    ) -> Result<(), ApiError> {
+        let Some(changes) = self.changes.get(&item.seq) else { return Ok(()) };
+        if let Some((msg, at)) = &changes.edited {
+            item.edit(msg.clone(), *at);
+        }
+        for ((user, emoji), on) in &changes.reactions {
+            if had(*user, emoji) != *on {
+                item.react(emoji, *on, *user == self.me);
+            }
+        }
+        changes.deleted.map_or(Ok(()), |at| item.delete(at))
+    }
+
+    /// Who reacts in the tail to messages before it, from `first` to `last`.
+    pub fn reacting(&self, first: u64, last: u64) -> std::collections::BTreeSet<UserId> {
+        let changes = self.changes.range(first..=last).flat_map(|(_, changes)| &changes.reactions);
+        changes.map(|((user, _), _)| *user).collect()
+    }
+}

@@ -1,0 +1,91 @@
+//! `PATCH /room/{name}`: its owners change how it is called and who comes in.
+
+use axum::{Json, extract::State as Shared};
+use protocol::{RoomTitle, Timestamp, stored::StoredEvent, token::Role};
+use serde::{Deserialize, Deserializer};
+
+use super::{create::folded, membership, room::Room};
+use crate::{
+    db::on_tx,
+    error::{ApiError, Problem},
+    extract::{AuthUser, Body, InRoom, Trace},
+    outbox::{self, Owed},
+    password::RoomPassword,
+    state::State,
+};
+
+/// What is to be another; what is left out stays, and `null` takes it away.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RoomChange {
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<RoomTitle>)]
+    title: Option<Option<RoomTitle>>,
+    private: Option<bool>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<RoomPassword>)]
+    password: Option<Option<RoomPassword>>,
+}
+
+/// Tells `null` from nothing.
+fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+/// Change a room
+#[utoipa::path(patch, path = "/room/{name}", tag = "rooms", params(("name" = String, Path)),
+    request_body = RoomChange, security(("access" = [])),
+    responses((status = 200, body = Room), (status = "default", body = Problem, content_type = "application/problem+json")))]
+pub async fn update(
+    Shared(state): Shared<State>,
+    user: AuthUser,
+    Trace(trace): Trace,
+    InRoom(name): InRoom,
+    Body(RoomChange { title, private, password }): Body<RoomChange>,
+) -> Result<Json<Room>, ApiError> {
+    let found = membership::membership(&state, &name, user.id()).await?;
+    if found.role < Role::Owner {
+        return Err(ApiError::NotAnOwner);
+    }
+    let hash = match password {
+        Some(Some(password)) => Some(Some(state.hasher.hash(password).await?)),
+        Some(None) => Some(None),
+        None => None,
+    };
+    let id = found.room.room_id();
+    let mut tx = state.database.begin().await?;
+    // Of two changes at once, the second builds upon the first.
+    let locked = membership::lock(&mut tx, id).await?.ok_or(ApiError::NoSuchRoom)?;
+    if locked.member(&mut tx, user.id()).await?.is_none_or(|me| me.role < Role::Owner) {
+        return Err(ApiError::NotAnOwner);
+    }
+    let mut room = Room::from(membership::reload(&mut tx, id).await?);
+    if let Some(title) = &title {
+        room.title = title.as_ref().map(|title| title.as_str().to_owned());
+    }
+    room.private = private.unwrap_or(room.private);
+    on_tx!(&mut tx, e => sqlx::query(
+        "UPDATE room SET title = $2, private = $3, folded = $4 WHERE id = $1"
+    )
+    .bind(id.as_uuid())
+    .bind(&room.title)
+    .bind(room.private)
+    .bind(folded(&room.name, room.title.as_deref()))
+    .execute(e))?;
+    if let Some(hash) = hash {
+        room.password_required = hash.is_some();
+        on_tx!(&mut tx, e => sqlx::query("UPDATE room SET password_hash = $2 WHERE id = $1")
+            .bind(id.as_uuid()).bind(hash).execute(e))?;
+    }
+    let title = room.title.as_deref().map(RoomTitle::parse).transpose();
+    let title = title.map_err(|error| ApiError::Internal(error.into()))?;
+    let (private, by, at) = (room.private, user.id(), Timestamp::now());
+    let event = StoredEvent::RoomUpdated { title, private, by, at };
+    let owed = Owed::event(state.config.shards, id, &event, trace);
+    owed.record(&mut tx).await?;
+    tx.commit().await?;
+    outbox::publish(&state.database, &state.log, &[owed]).await;
+    Ok(Json(room))
+}
