@@ -1,61 +1,49 @@
-//! The event function: moves stored events from JetStream into the database, and sweeps what
-//! requests left behind. Repeating any of it changes nothing.
+//! The event function: moves stored events from JetStream into the database, takes them from the
+//! stream's old end, and finishes what requests began. Repeating any of it changes nothing.
 
+mod accounts;
 mod batch;
+mod config;
+mod objects;
+mod purge;
+mod rooms;
+mod rows;
 mod store;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use protocol::subject::Shards;
 use secrecy::ExposeSecret as _;
-use service::{
-    env::Env,
-    nats::{self, NatsConfig},
-    roomlog::RoomLog,
-};
+use service::{nats, roomlog::RoomLog, stream::ShardStream};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-use self::batch::Source;
-use crate::{
-    config::{self, DatabaseConfig, StorageConfig},
-    db::Database,
-    outbox,
-    storage::Storage,
-};
+pub use self::config::Config;
+use self::{batch::Source, purge::Purge};
+use crate::{db::Database, outbox, storage::Storage};
 
 /// How often what requests left behind is looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
+/// How often is looked for what nobody can use any more.
+const TIDY_EVERY: Duration = Duration::from_secs(10 * 60);
 /// After a failure; what was not acknowledged comes again by itself.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How long a batch may take to finish after the signal. One that is cut off comes again.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
-
-/// What the archive needs to know.
-#[derive(Debug, Clone)]
-pub struct Config {
-    pub database: DatabaseConfig,
-    pub nats: NatsConfig,
-    pub shards: Shards,
-    pub storage: StorageConfig,
-}
-
-impl Config {
-    /// Reads everything; faults are in `env`.
-    pub fn from_env(env: &mut Env<'_>) -> Option<Self> {
-        let database = DatabaseConfig::from_env(env);
-        let nats = NatsConfig::from_env(env, "archive");
-        let storage = StorageConfig::from_env(env);
-        let shards = config::shards(env);
-        Some(Self { database: database?, nats: nats?, storage: storage?, shards: shards? })
-    }
-}
 
 /// A connected archive.
 pub struct Archive {
     database: Database,
     log: RoomLog,
     storage: Storage,
-    sources: Vec<Source>,
+    shards: Vec<Shard>,
+    tidied: Mutex<Option<Instant>>,
+}
+
+/// One shard's stream, from both ends.
+struct Shard {
+    source: Source,
+    stream: ShardStream,
+    purge: Purge,
 }
 
 impl Archive {
@@ -63,34 +51,69 @@ impl Archive {
     pub async fn connect(config: &Config) -> anyhow::Result<Self> {
         let database = Database::connect(config.database.0.expose_secret()).await?;
         let client = nats::connect(&config.nats, |_| {}).await?;
-        let mut sources = Vec::new();
+        let log = RoomLog::new(client.clone(), config.shards);
+        let mut shards = Vec::new();
         for shard in config.shards.all() {
-            sources.push(Source::open(&client, shard).await?);
+            let stream = || ShardStream::new(client.clone(), log.clone(), shard);
+            shards.push(Shard {
+                source: Source::open(&client, shard).await?,
+                stream: stream(),
+                purge: Purge::new(stream(), config.replay_window),
+            });
         }
-        let log = RoomLog::new(client, config.shards);
         let storage = Storage::connect(&config.storage).await?;
-        Ok(Self { database, log, storage, sources })
+        Ok(Self { database, log, storage, shards, tidied: Mutex::default() })
     }
 
     /// Moves one batch of every shard, and sweeps. Returns how many events were moved.
     pub async fn once(&self) -> anyhow::Result<usize> {
         let mut moved = 0;
-        for source in &self.sources {
-            moved += source.move_batch(&self.database).await?;
+        for shard in &self.shards {
+            moved += shard.source.move_batch(&self.database).await?;
         }
         self.sweep().await?;
         Ok(moved)
     }
 
+    /// All of it, whatever part of it fails; then the first failure.
     async fn sweep(&self) -> anyhow::Result<()> {
-        let swept = outbox::sweep(&self.database, &self.log).await?;
-        metrics::counter!("archive_outbox_swept_total").increment(swept as u64);
-        store::remove_doomed(&self.database, &self.storage).await
+        let streams: Vec<&ShardStream> = self.shards.iter().map(|shard| &shard.stream).collect();
+        let shards = self.log.shards();
+        let swept = outbox::sweep(&self.database, &self.log).await.map(|swept| {
+            metrics::counter!("archive_outbox_swept_total").increment(swept as u64);
+        });
+        let archived =
+            self.shards.iter().map(|shard| shard.source.archived_until()).min().flatten();
+        let results = [
+            swept,
+            objects::remove(&self.database, &self.storage).await,
+            rooms::remove(&self.database, shards, &streams).await,
+            accounts::erase(&self.database, &self.log, shards, archived).await,
+            self.purge().await,
+            self.tidy().await,
+        ];
+        results.into_iter().collect()
+    }
+
+    async fn purge(&self) -> anyhow::Result<()> {
+        for shard in &self.shards {
+            shard.purge.run(&self.database, shard.source.acknowledged()).await?;
+        }
+        Ok(())
+    }
+
+    async fn tidy(&self) -> anyhow::Result<()> {
+        let mut tidied = self.tidied.lock().await;
+        if tidied.is_none_or(|at| at.elapsed() >= TIDY_EVERY) {
+            accounts::tidy(&self.database).await?;
+            *tidied = Some(Instant::now());
+        }
+        Ok(())
     }
 
     /// Goes on until `shutdown`, and finishes the batch it has.
     pub async fn follow(self, shutdown: CancellationToken) {
-        let moving = self.sources.iter().map(|source| self.follow_source(source, &shutdown));
+        let moving = self.shards.iter().map(|shard| self.follow_source(&shard.source, &shutdown));
         let late = async {
             shutdown.cancelled().await;
             tokio::time::sleep(FINISH_WITHIN).await;
@@ -115,7 +138,7 @@ impl Archive {
     async fn follow_sweeps(&self) {
         loop {
             if let Err(error) = self.sweep().await {
-                tracing::warn!(error = format!("{error:#}"), "the outbox cannot be swept now");
+                tracing::warn!(error = format!("{error:#}"), "not all could be swept now");
             }
             tokio::time::sleep(SWEEP_EVERY).await;
         }

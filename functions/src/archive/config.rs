@@ -1,0 +1,40 @@
+//! Configuration of the archive: environment variables only.
+
+use chrono::TimeDelta;
+use protocol::subject::Shards;
+use service::{env::Env, nats::NatsConfig};
+
+use crate::config::{self, DatabaseConfig, StorageConfig};
+
+/// A day: who was away for longer pages what they missed by HTTP.
+const REPLAY_WINDOW_SECONDS: u32 = 24 * 3600;
+
+/// What the archive needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub database: DatabaseConfig,
+    pub nats: NatsConfig,
+    pub shards: Shards,
+    pub storage: StorageConfig,
+    /// `REPLAY_WINDOW_SECONDS`: how long events stay in the stream once they are archived. Within it
+    /// gateways replay what a socket missed, and a message can be edited, deleted and reacted to.
+    pub replay_window: TimeDelta,
+}
+
+impl Config {
+    /// Reads everything; faults are in `env`.
+    pub fn from_env(env: &mut Env<'_>) -> Option<Self> {
+        let database = DatabaseConfig::from_env(env);
+        let nats = NatsConfig::from_env(env, "archive");
+        let storage = StorageConfig::from_env(env);
+        let shards = config::shards(env);
+        let window = env.or("REPLAY_WINDOW_SECONDS", REPLAY_WINDOW_SECONDS);
+        Some(Self {
+            replay_window: TimeDelta::seconds(window.into()),
+            database: database?,
+            nats: nats?,
+            storage: storage?,
+            shards: shards?,
+        })
+    }
+}

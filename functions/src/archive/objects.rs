@@ -1,0 +1,44 @@
+//! Objects whose rows are gone leave the storage: at once, and again when the last upload that was
+//! signed for them before can have ended.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    db::{Database, on_db, on_tx},
+    storage::{PRESIGNED_FOR, Storage},
+};
+
+/// Objects removed by one sweep.
+const AT_ONCE: i64 = 50;
+/// An upload that starts in the last second of its link takes its time.
+const UPLOADS_END_AFTER: Duration = PRESIGNED_FOR.saturating_add(Duration::from_secs(60));
+
+#[derive(sqlx::FromRow)]
+struct Doomed {
+    object_key: String,
+    due_at: Option<DateTime<Utc>>,
+}
+
+/// Removes some.
+pub async fn remove(database: &Database, storage: &Storage) -> anyhow::Result<()> {
+    let doomed: Vec<Doomed> = on_db!(database, e => sqlx::query_as(
+        "SELECT object_key, due_at FROM doomed_object
+         WHERE due_at IS NULL OR due_at < $1 ORDER BY doomed_at LIMIT $2"
+    ).bind(Utc::now()).bind(AT_ONCE).fetch_all(e))?;
+    for Doomed { object_key, due_at } in doomed {
+        storage.delete_all(&object_key).await?;
+        let mut tx = database.begin().await?;
+        match due_at {
+            None => on_tx!(&mut tx, e => sqlx::query(
+                "UPDATE doomed_object SET due_at = $2 WHERE object_key = $1"
+            ).bind(&object_key).bind(Utc::now() + UPLOADS_END_AFTER).execute(e))?,
+            Some(_) => on_tx!(&mut tx, e => sqlx::query(
+                "DELETE FROM doomed_object WHERE object_key = $1"
+            ).bind(&object_key).execute(e))?,
+        };
+        tx.commit().await?;
+    }
+    Ok(())
+}
