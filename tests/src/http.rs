@@ -133,6 +133,26 @@ impl User {
         Answer::of(self.request(Method::DELETE, path)).await
     }
 
+    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+        Answer::of(self.request(Method::PATCH, path).json(&body)).await
+    }
+
+    pub async fn delete_with(&self, path: &str, body: Value) -> Answer {
+        Answer::of(self.request(Method::DELETE, path).json(&body)).await
+    }
+
+    /// The same person at another instance of the functions.
+    pub fn at(&self, base: &str) -> Self {
+        Self { base: base.to_owned(), ..self.clone() }
+    }
+
+    /// Sends a message without a socket and returns its seq.
+    pub async fn say(&self, room: &str, msg: &str) -> u64 {
+        let body = json!({ "id": uuid::Uuid::now_v7(), "msg": msg });
+        let sent = self.post(&format!("/room/{room}/message"), body).await.ok();
+        sent["seq"].as_u64().unwrap()
+    }
+
     /// Makes a room and returns its id.
     pub async fn create_room(&self, name: &str) -> RoomId {
         let room = self.post("/room", json!({ "name": name })).await.ok();

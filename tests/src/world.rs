@@ -150,6 +150,16 @@ impl World {
         provision::run(self.read(provision::Config::from_env)).await.unwrap();
     }
 
+    /// Starts the functions once more, as another instance with what is set by now; its address.
+    pub async fn functions(&self) -> String {
+        let listener = TcpListener::bind(ANYWHERE).await.unwrap();
+        let base = format!("http://{}", listener.local_addr().unwrap());
+        let config = self.read(functions::Config::from_env);
+        let state = functions::State::connect(config, self.ended.clone()).await.unwrap();
+        tokio::spawn(serve::serve(listener, functions::router(state), self.ended.clone()));
+        base
+    }
+
     /// Starts another gateway.
     pub async fn gateway(&self) -> Gateway {
         let shutdown = CancellationToken::new();
@@ -203,20 +213,48 @@ impl World {
         functions::db::Database::connect(&self.variables["DATABASE_URL"]).await.unwrap()
     }
 
+    pub fn is_postgres(&self) -> bool {
+        self.variables["DATABASE_URL"].starts_with("postgres")
+    }
+
     /// How many messages are archived.
     pub async fn count_messages(&self) -> i64 {
-        const COUNT: &str = "SELECT COUNT(*) FROM message";
+        self.count("SELECT COUNT(*) FROM message").await
+    }
+
+    /// The number that a statement asks the database for.
+    pub async fn count(&self, statement: &'static str) -> i64 {
+        use functions::db::Database::{Postgres, Sqlite};
         let database = self.database().await;
         let count = match &database {
-            functions::db::Database::Postgres(pool) => {
-                sqlx::query_scalar(COUNT).fetch_one(pool).await
-            }
-            functions::db::Database::Sqlite(pool) => {
-                sqlx::query_scalar(COUNT).fetch_one(pool).await
-            }
+            Postgres(pool) => sqlx::query_scalar(statement).fetch_one(pool).await,
+            Sqlite(pool) => sqlx::query_scalar(statement).fetch_one(pool).await,
         };
         database.close().await;
         count.unwrap()
+    }
+
+    /// Does something to the database behind everybody's back; how many rows it was done to.
+    pub async fn sql(&self, statement: &str) -> u64 {
+        use functions::db::Database::{Postgres, Sqlite};
+        let database = self.database().await;
+        let statement = sqlx::AssertSqlSafe(statement);
+        let done = match &database {
+            Postgres(pool) => {
+                sqlx::query(statement).execute(pool).await.map(|done| done.rows_affected())
+            }
+            Sqlite(pool) => {
+                sqlx::query(statement).execute(pool).await.map(|done| done.rows_affected())
+            }
+        };
+        database.close().await;
+        done.unwrap()
+    }
+
+    /// How many events of a room the stream holds.
+    pub async fn events_in_stream(&self, room: RoomId) -> usize {
+        let log = RoomLog::new(self.nats_as("functions").await, Shards::new(1).unwrap());
+        log.after(room, 0, 10_000).await.unwrap().len()
     }
 
     /// Has everything archived anew, from the stream's beginning; returns how many messages there

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "a story that cannot go on fails")]
 
 mod abuse;
+mod account_end;
 mod accounts;
 mod bad_events;
 mod bad_requests;
@@ -15,10 +16,14 @@ mod history;
 mod hostile_wire;
 mod lambda;
 mod limits;
+mod members;
 mod membership;
 mod nats_roles;
 mod observed;
 mod presence;
 mod processes;
 mod protocol;
+mod races;
 mod rooms;
+mod sessions;
+mod throttle;

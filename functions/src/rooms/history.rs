@@ -5,8 +5,11 @@
 //! stream keeps an event for long after it was archived. So a message, an edit, a deletion or a
 //! reaction that was acknowledged before the request is in the answer.
 
-use axum::{Json, extract::State as Shared};
-use protocol::UserId;
+use axum::{
+    Json,
+    extract::State as Shared,
+    http::{HeaderMap, HeaderName, HeaderValue},
+};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -64,22 +67,27 @@ impl Window {
 /// Read a page of messages, oldest first
 #[utoipa::path(get, path = "/room/{name}/message", tag = "messages", params(("name" = String, Path), Window),
     security(("access" = [])),
-    responses((status = 200, body = Page<Item>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Page<Item>, headers(("x-history" = Option<String>,
+            description = "`archived` while NATS does not answer: what is not archived yet is missing"))), (status = "default", body = Problem, content_type = "application/problem+json")))]
 pub async fn history(
     Shared(state): Shared<State>,
     user: AuthUser,
     InRoom(name): InRoom,
     Params(window): Params<Window>,
-) -> Result<Json<Page<Item>>, ApiError> {
+) -> Result<(HeaderMap, Json<Page<Item>>), ApiError> {
     let direction = window.direction()?;
     let room = membership::membership(&state, &name, user.id()).await?.room;
     let limit = window.limit.unwrap_or_default().count();
     // One more tells whether there is a next page.
+    let wanted = match direction {
+        Direction::After(after) => Wanted::First { after, limit: limit + 1 },
+        Direction::Before(before) => Wanted::Last { before, limit: limit + 1 },
+    };
+    let tail = Tail::read(&state, &room, user.id(), wanted).await?;
+    let headers = if tail.is_whole() { HeaderMap::new() } else { only_archived() };
     let mut items = match direction {
-        Direction::After(after) => after_seq(&state, &room, user.id(), after, limit + 1).await?,
-        Direction::Before(before) => {
-            before_seq(&state, &room, user.id(), before, limit + 1).await?
-        }
+        Direction::After(after) => after_seq(&state, &room, after, limit + 1, tail).await?,
+        Direction::Before(before) => before_seq(&state, &room, before, limit + 1, tail).await?,
     };
     let has_more = items.len() > limit;
     let next = match direction {
@@ -95,18 +103,24 @@ pub async fn history(
         }
     };
     let next = next.filter(|_| has_more).map(|position| paging::encode(&position));
-    Ok(Json(Page { items, next }))
+    Ok((headers, Json(Page { items, next })))
+}
+
+/// What tells a reader that there may be more.
+fn only_archived() -> HeaderMap {
+    let (name, value) =
+        (HeaderName::from_static("x-history"), HeaderValue::from_static("archived"));
+    HeaderMap::from_iter([(name, value)])
 }
 
 /// The first messages after a seq, oldest first.
 async fn after_seq(
     state: &State,
     room: &RoomRow,
-    me: UserId,
     after: u64,
     limit: usize,
+    tail: Tail,
 ) -> Result<Vec<Item>, ApiError> {
-    let tail = Tail::read(state, room, me, Wanted::First { after, limit }).await?;
     let rows: Vec<MessageRow> = on_db!(&state.database, e => sqlx::query_as(select_message!(
         "WHERE room_id = $1 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4"
     ))
@@ -115,7 +129,7 @@ async fn after_seq(
     .bind(room.archived_seq)
     .bind(limit as i64)
     .fetch_all(e))?;
-    let mut items = whole(state, room, me, rows, &tail).await?;
+    let mut items = whole(state, room, rows, &tail).await?;
     items.extend(tail.into_items());
     items.truncate(limit);
     Ok(items)
@@ -125,11 +139,10 @@ async fn after_seq(
 async fn before_seq(
     state: &State,
     room: &RoomRow,
-    me: UserId,
     before: u64,
     limit: usize,
+    tail: Tail,
 ) -> Result<Vec<Item>, ApiError> {
-    let tail = Tail::read(state, room, me, Wanted::Last { before, limit }).await?;
     let mut rows: Vec<MessageRow> = on_db!(&state.database, e => sqlx::query_as(select_message!(
         "WHERE room_id = $1 AND seq < $2 AND seq <= $3 ORDER BY seq DESC LIMIT $4"
     ))
@@ -139,7 +152,7 @@ async fn before_seq(
     .bind(limit.saturating_sub(tail.len()) as i64)
     .fetch_all(e))?;
     rows.reverse();
-    let mut items = whole(state, room, me, rows, &tail).await?;
+    let mut items = whole(state, room, rows, &tail).await?;
     items.extend(tail.into_items());
     Ok(items)
 }
@@ -148,13 +161,12 @@ async fn before_seq(
 async fn whole(
     state: &State,
     room: &RoomRow,
-    me: UserId,
     rows: Vec<MessageRow>,
     tail: &Tail,
 ) -> Result<Vec<Item>, ApiError> {
     let items = rows.into_iter().map(|row| Item::archived(room, row, tail.gone()));
     let mut items = items.collect::<Result<Vec<_>, _>>()?;
-    reactions::put(state, room, me, &mut items, tail).await?;
+    reactions::put(state, room, &mut items, tail).await?;
     Ok(items)
 }
 

@@ -36,7 +36,6 @@ struct Archived {
 pub async fn put(
     state: &State,
     room: &RoomRow,
-    me: UserId,
     items: &mut [Item],
     tail: &Tail,
 ) -> Result<(), ApiError> {
@@ -50,7 +49,7 @@ pub async fn put(
     .bind(room.id)
     .bind(first as i64)
     .bind(last as i64)
-    .bind(me.as_uuid())
+    .bind(tail.me().as_uuid())
     .bind(SHOWN)
     .fetch_all(e))?;
     for Count { target, emoji, count, mine } in counts {

@@ -48,10 +48,11 @@ pub struct Tail {
     items: VecDeque<Item>,
     changes: BTreeMap<u64, Changes>,
     gone: Gone,
+    is_whole: bool,
 }
 
 impl Tail {
-    /// Reads all of it.
+    /// Reads all of it; without NATS none, as reading goes on.
     pub async fn read(
         state: &State,
         room: &RoomRow,
@@ -59,10 +60,19 @@ impl Tail {
         wanted: Wanted,
     ) -> Result<Self, ApiError> {
         let gone = Gone::read(state).await?;
-        let mut tail = Self { me, wanted, items: VecDeque::new(), changes: BTreeMap::new(), gone };
+        let (items, changes) = (VecDeque::new(), BTreeMap::new());
+        let mut tail = Self { me, wanted, items, changes, gone, is_whole: true };
         let mut from = room.archived();
         loop {
-            let entries = state.log.after(room.room_id(), from, BATCH).await?;
+            let entries = match state.log.after(room.room_id(), from, BATCH).await {
+                Ok(entries) => entries,
+                Err(error) => {
+                    tracing::warn!(%error, "history is served as far as it is archived");
+                    tail.items.clear();
+                    tail.is_whole = false;
+                    return Ok(tail);
+                }
+            };
             for entry in &entries {
                 from = entry.seq;
                 match StoredEvent::decode(&entry.payload) {
@@ -74,6 +84,16 @@ impl Tail {
                 return Ok(tail);
             }
         }
+    }
+
+    /// Who asks.
+    pub fn me(&self) -> UserId {
+        self.me
+    }
+
+    /// Whether NATS answered.
+    pub fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// Whose names are not to be shown.

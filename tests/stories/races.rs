@@ -1,0 +1,131 @@
+//! What must hold when two requests come at once. Each is told many times: a race that is lost once in
+//! ten is lost.
+
+use futures_util::future::join_all;
+use serde_json::json;
+use stories::{Answer, User, World, stories};
+
+const ROUNDS: usize = 8;
+
+fn count(answers: &[Answer], status: u16) -> usize {
+    answers.iter().filter(|answer| answer.status == status).count()
+}
+
+async fn owners(user: &User, room: &str) -> usize {
+    let page = user.get(&format!("/room/{room}/member")).await.ok();
+    page["items"].as_array().unwrap().iter().filter(|member| member["role"] == "owner").count()
+}
+
+stories! {
+    async fn of_two_owners_who_go_at_once_one_stays(world: World) {
+        let (ada, bob, eve) = (world.user("ada").await, world.user("bob").await, world.user("eve").await);
+        let member = |room: &str, user: &User| format!("/room/{room}/member/{}", user.id);
+        for round in 0..ROUNDS {
+            let room = format!("room-{round}");
+            ada.create_room(&room).await;
+            for user in [&bob, &eve] {
+                user.enter(&room).await;
+            }
+            ada.patch(&member(&room, &bob), json!({ "role": "owner" })).await.ok();
+            let (one, other) = (member(&room, &ada), member(&room, &bob));
+            let answers = match round % 3 {
+                // Both leave; each demotes the other; one leaves while the other steps down.
+                0 => join_all([ada.delete(&one), bob.delete(&other)]).await,
+                1 => {
+                    let role = || json!({ "role": "member" });
+                    join_all([ada.patch(&other, role()), bob.patch(&one, role())]).await
+                }
+                _ => {
+                    let (a, b) = tokio::join!(ada.delete(&one), bob.patch(&other, json!({ "role": "member" })));
+                    vec![a, b]
+                }
+            };
+            let done = answers.iter().filter(|answer| answer.status.is_success()).count();
+            assert_eq!(done, 1, "round {round}: {answers:?}");
+            assert_eq!(owners(&eve, &room).await, 1, "round {round}");
+        }
+    }
+
+    async fn of_many_rooms_under_one_name_there_is_one(world: World) {
+        let ada = world.user("ada").await;
+        for round in 0..ROUNDS {
+            // The same letters, composed and decomposed.
+            let names = [format!("é{round}"), format!("e\u{301}{round}")];
+            let posts = (0..6).map(|n| ada.post("/room", json!({ "name": names[n % 2] })));
+            let answers = join_all(posts).await;
+            assert_eq!((count(&answers, 201), count(&answers, 409)), (1, 5));
+        }
+    }
+
+    async fn who_enters_many_times_at_once_comes_once(world: World) {
+        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+        ada.create_room("lobby").await;
+        let entered = join_all((0..8).map(|_| bob.get("/room/lobby"))).await;
+        assert_eq!(count(&entered, 200), 8);
+        assert_eq!(ada.enter("lobby").await["members"]["count"], 2);
+        assert_eq!(ada.enter("lobby").await["head"], 2, "two people came, once each");
+    }
+
+    async fn a_ban_and_an_entry_at_once_end_outside(world: World) {
+        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+        for round in 0..ROUNDS {
+            let room = format!("room-{round}");
+            ada.create_room(&room).await;
+            let ban = format!("/room/{room}/member/{}?ban=true", bob.id);
+            let enter = format!("/room/{room}");
+            tokio::join!(ada.delete(&ban), bob.get(&enter), bob.get(&enter));
+            bob.get(&enter).await.problem(403, "banned");
+            bob.get(&format!("{enter}/message")).await.problem(403, "banned");
+        }
+    }
+
+    async fn a_room_deleted_many_times_at_once_is_deleted_once(world: World) {
+        let ada = world.user("ada").await;
+        ada.create_room("lobby").await;
+        let answers = join_all((0..6).map(|_| ada.delete("/room/lobby"))).await;
+        assert_eq!((count(&answers, 204), count(&answers, 404)), (1, 5));
+    }
+
+    async fn a_message_sent_many_times_at_once_is_stored_once(world: World) {
+        let ada = world.user("ada").await;
+        ada.create_room("lobby").await;
+        let body = json!({ "id": uuid::Uuid::now_v7(), "msg": "once" });
+        let answers = join_all((0..8).map(|_| ada.post("/room/lobby/message", body.clone()))).await;
+        assert_eq!(count(&answers, 201), 8);
+        let firsts = answers.iter().filter(|answer| answer.body["duplicate"] == false).count();
+        assert_eq!(firsts, 1);
+        assert!(answers.iter().all(|answer| answer.body["seq"] == answers[0].body["seq"]));
+        assert_eq!(ada.get("/room/lobby/message").await.ok()["items"].as_array().unwrap().len(), 1);
+    }
+
+    async fn a_file_completed_many_times_at_once_is_complete_once_and_the_same(world: World) {
+        let ada = world.user("ada").await;
+        ada.create_room("lobby").await;
+        let file = json!({ "name": "a.txt", "size": 3, "type": "text/plain" });
+        let declared = ada.post("/room/lobby/file", file).await.ok();
+        let mut put = world.http.put(declared["upload"]["url"].as_str().unwrap()).body("abc");
+        for (name, value) in declared["upload"]["headers"].as_object().unwrap() {
+            put = put.header(name, value.as_str().unwrap());
+        }
+        assert!(put.send().await.unwrap().status().is_success());
+        let path = format!("/file/{}/complete", declared["file"]["id"].as_str().unwrap());
+        let answers = join_all((0..8).map(|_| ada.post(&path, json!({})))).await;
+        assert_eq!(count(&answers, 200), 8);
+        assert!(answers.iter().all(|answer| answer.body == answers[0].body));
+        assert_eq!(world.count("SELECT COUNT(*) FROM file WHERE completed_at IS NOT NULL").await, 1);
+    }
+
+    async fn a_refresh_and_a_logout_at_once_leave_nothing_to_renew(world: World) {
+        for _ in 0..ROUNDS {
+            let name = format!("u-{}", uuid::Uuid::now_v7().simple().to_string().split_off(12));
+            let ada = world.user(&name).await;
+            let (logout, body) = (json!({}), json!({ "refreshToken": ada.refresh }));
+            let (out, renewed) = tokio::join!(ada.post("/logout", logout), world.post("/login/refresh", body));
+            assert_eq!(out.status, 204);
+            if renewed.status.is_success() {
+                let body = json!({ "refreshToken": renewed.body["refreshToken"] });
+                world.post("/login/refresh", body).await.problem(401, "refresh-invalid");
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! One account, several logins: listed, ended, renewed by a cookie, and all ended by a new password.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+use stories::{Answer, Closed, World, stories};
+
+/// The refresh token's cookie as a browser would send it, and its attributes.
+fn cookie(answer: &Answer) -> (String, Vec<String>) {
+    let header = answer.headers["set-cookie"].to_str().unwrap();
+    let mut parts = header.split("; ").map(str::to_owned);
+    (parts.next().unwrap(), parts.collect())
+}
+
+stories! {
+    async fn sessions_are_listed_and_one_is_ended(world: World) {
+        let gateway = world.gateway().await;
+        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+        let phone = world.login("ada").await;
+        let mut socket = phone.connect(&gateway).await;
+        let listed = ada.get("/user/session").await.ok();
+        let sessions = listed["items"].as_array().unwrap();
+        let current: Vec<&Value> = sessions.iter().map(|session| &session["current"]).collect();
+        assert_eq!((current, &listed["next"]), (vec![&json!(true), &json!(false)], &Value::Null));
+        let first = ada.get("/user/session?limit=1").await.ok();
+        let next = format!("/user/session?limit=1&cursor={}", first["next"].as_str().unwrap());
+        assert_eq!(ada.get(&next).await.ok()["items"][0], sessions[1]);
+
+        let path = format!("/user/session/{}", sessions[1]["id"].as_str().unwrap());
+        bob.delete(&path).await.problem(404, "no-such-session");
+        assert_eq!(ada.delete(&path).await.status, 204);
+        socket.expect("session-expired").await;
+        assert_eq!(socket.closed().await, Closed::Code(1000));
+        phone.get("/user").await.problem(401, "session-revoked");
+        ada.delete(&path).await.problem(404, "no-such-session");
+        ada.delete("/user/session/x").await.problem(404, "no-such-session");
+        assert_eq!(ada.get("/user/session").await.ok()["items"].as_array().unwrap().len(), 1);
+    }
+
+    async fn a_cookie_renews_a_session_and_no_script_reads_it(world: World) {
+        world.user("ada").await;
+        let login = world.post("/login", json!({ "name": "ada", "password": stories::PASSWORD })).await;
+        let (first, attributes) = cookie(&login);
+        assert_eq!(first, format!("refreshToken={}", login.body["refreshToken"].as_str().unwrap()));
+        for attribute in ["HttpOnly", "SameSite=Strict", "Path=/login/refresh", "Max-Age=2592000"] {
+            assert!(attributes.iter().any(|found| found == attribute), "{attribute}: {attributes:?}");
+        }
+        let renew = |cookie: String| {
+            Answer::of(world.request(Method::POST, "/login/refresh").header("cookie", format!("a=b; {cookie}")))
+        };
+        let renewed = renew(first.clone()).await;
+        let (second, _) = cookie(&renewed);
+        assert_ne!(second, first);
+        let token = renewed.body["accessToken"].as_str().unwrap().to_owned();
+        let logout = Answer::of(world.request(Method::POST, "/logout").bearer_auth(token)).await;
+        let (gone, attributes) = cookie(&logout);
+        assert_eq!(gone, "refreshToken=");
+        assert!(attributes.iter().any(|found| found == "Max-Age=0"));
+        renew(second).await.problem(401, "refresh-invalid");
+        renew(first).await.problem(401, "refresh-reused");
+        Answer::of(world.request(Method::POST, "/login/refresh")).await.problem(401, "refresh-invalid");
+        let text = world.request(Method::POST, "/login/refresh").body("refreshToken=x");
+        Answer::of(text).await.problem(415, "unsupported-media-type");
+    }
+
+    async fn a_new_password_ends_all_other_sessions(world: World) {
+        let gateway = world.gateway().await;
+        let (ada, phone) = (world.user("ada").await, world.login("ada").await);
+        let mut socket = phone.connect(&gateway).await;
+        let new = json!({ "password": "a new password" });
+        let missing = ada.patch("/user", new).await;
+        missing.problem(422, "missing-field");
+        assert_eq!(missing.body["errors"][0]["field"], "currentPassword");
+        let change = |current: &str| json!({ "password": "a new password", "currentPassword": current });
+        ada.patch("/user", change("wrong")).await.problem(403, "wrong-password");
+        phone.get("/user").await.ok();
+
+        let mut change = change(stories::PASSWORD);
+        change["displayName"] = "Ada L.".into();
+        assert_eq!(ada.patch("/user", change).await.ok()["displayName"], "Ada L.");
+        socket.expect("session-expired").await;
+        phone.get("/user").await.problem(401, "session-revoked");
+        let refresh = json!({ "refreshToken": phone.refresh });
+        world.post("/login/refresh", refresh).await.problem(401, "refresh-invalid");
+        assert_eq!(ada.get("/user").await.ok()["displayName"], "Ada L.");
+        let login = |password: &str| world.post("/login", json!({ "name": "ada", "password": password }));
+        login(stories::PASSWORD).await.problem(401, "bad-credentials");
+        login("a new password").await.ok();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_more_than_a_hundred_sessions_the_oldest_ends() {
+    let world = World::new(stories::Database::Sqlite).await;
+    let first = world.user("ada").await;
+    let second = world.login("ada").await;
+    for _ in 0..98 {
+        world.login("ada").await;
+    }
+    first.get("/user").await.ok();
+    world.login("ada").await;
+    first.get("/user").await.problem(401, "session-revoked");
+    second.get("/user").await.ok();
+}

@@ -1,0 +1,96 @@
+//! Passwords are guessed slowly, whichever instance is asked, and nobody is locked out by a stranger.
+
+use futures_util::future::join_all;
+use reqwest::Method;
+use serde_json::json;
+use stories::{Answer, PASSWORD, World, stories};
+
+/// A login through a proxy of ours, which says where it comes from.
+async fn login(world: &World, base: &str, from: &str, name: &str, password: &str) -> Answer {
+    let body = json!({ "name": name, "password": password });
+    let request = world.http.post(format!("{base}/login")).json(&body);
+    Answer::of(request.header("x-forwarded-for", format!("198.51.100.99, {from}"))).await
+}
+
+const STRANGER: &str = "203.0.113.66";
+const OWNER: &str = "192.0.2.1";
+
+stories! {
+    async fn guessing_waits_everywhere_and_locks_nobody_out(world: World) {
+        let mut world = world;
+        world.user("ada").await;
+        world.set("TRUSTED_PROXY_HOPS", "1");
+        let (one, other) = (world.functions().await, world.functions().await);
+        for name in ["ada", "nobody"] {
+            for base in [&one, &other, &one, &other, &one] {
+                login(&world, base, STRANGER, name, "wrong").await.problem(401, "bad-credentials");
+            }
+            // Also the right one: else the wait would tell which is right.
+            for (base, password) in [(&one, "wrong"), (&other, PASSWORD)] {
+                let refused = login(&world, base, STRANGER, name, password).await;
+                refused.problem(429, "too-many-attempts");
+                let wait: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+                assert!((1..=2).contains(&wait), "{wait}");
+            }
+        }
+        let elsewhere = login(&world, &one, OWNER, "ADA", PASSWORD).await;
+        assert_eq!(elsewhere.status, 200, "{}", elsewhere.body);
+        // Without a proxy of ours the header is anybody's invention.
+        for _ in 0..5 {
+            let body = json!({ "name": "ada", "password": "wrong" });
+            world.post("/login", body).await.problem(401, "bad-credentials");
+        }
+        let body = json!({ "name": "ada", "password": PASSWORD });
+        let request = world.request(Method::POST, "/login").json(&body);
+        let made_up = request.header("x-forwarded-for", "192.0.2.7");
+        Answer::of(made_up).await.problem(429, "too-many-attempts");
+    }
+
+    async fn many_guesses_at_once_are_no_more_than_one_after_the_other(world: World) {
+        world.user("ada").await;
+        let guess = || world.post("/login", json!({ "name": "ada", "password": "wrong" }));
+        let answers = join_all((0..20).map(|_| guess())).await;
+        let looked_at = answers.iter().filter(|answer| answer.status == 401).count();
+        assert_eq!(looked_at, 5);
+        assert!(answers.iter().all(|answer| [401, 429].contains(&answer.status.as_u16())));
+        // The owner mistyped, waits, and is in: then all is forgiven.
+        let owner = stories::eventually("the wait to be over", || async {
+            let answer = world.post("/login", json!({ "name": "ada", "password": PASSWORD })).await;
+            answer.status.is_success().then_some(())
+        });
+        owner.await;
+        for _ in 0..5 {
+            guess().await.problem(401, "bad-credentials");
+        }
+    }
+
+    async fn a_stolen_token_is_no_way_around_the_wait(world: World) {
+        let ada = world.user("ada").await;
+        ada.post("/room", json!({ "name": "club", "password": "sesame" })).await.ok();
+        let bob = world.user("bob").await;
+        for _ in 0..5 {
+            ada.delete_with("/user", json!({ "password": "wrong" })).await.problem(403, "wrong-password");
+            bob.post("/room/club/member", json!({ "password": "x" })).await.problem(403, "wrong-password");
+        }
+        ada.delete_with("/user", json!({ "password": PASSWORD })).await.problem(429, "too-many-attempts");
+        bob.post("/room/club/member", json!({ "password": "sesame" })).await.problem(429, "too-many-attempts");
+    }
+
+    async fn hashing_is_bounded_and_says_so(world: World) {
+        let mut world = world;
+        world.set("ARGON2_CONCURRENCY", "1");
+        let base = world.functions().await;
+        let sign_up = |n: usize| {
+            let body = json!({ "name": format!("user-{n}"), "password": PASSWORD });
+            Answer::of(world.http.post(format!("{base}/user")).json(&body))
+        };
+        let answers = join_all((0..140).map(sign_up)).await;
+        let refused: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 503).collect();
+        assert!(!refused.is_empty());
+        for answer in refused {
+            answer.problem(503, "busy");
+            assert_eq!(answer.headers["retry-after"], "1");
+        }
+        assert!(answers.iter().filter(|answer| answer.status == 201).count() > 20);
+    }
+}
