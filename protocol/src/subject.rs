@@ -9,6 +9,10 @@ use crate::{FileId, MessageId, RoomId, SessionId, UserId, token::Role};
 pub const REVOKED_BUCKET: &str = "revoked";
 /// The key-value bucket of complete files that a message may name.
 pub const FILES_BUCKET: &str = "files";
+/// The key-value bucket of the oldest event of a room that its stream still holds for certain: the
+/// key is the room's id, the value the event's seq in decimal. Written before what is older is purged,
+/// so a room without a key has all its events. It never expires: nor does a purge.
+pub const PURGED_BUCKET: &str = "purged";
 /// Gateways announce themselves here.
 pub const GATEWAY_ALIVE: &str = "chat.gateway.alive";
 /// The durable consumer with which `archive` reads a stream.

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures_util::StreamExt as _;
 use protocol::{
     RoomId, Timestamp,
-    subject::{self, Shard, Shards},
+    subject::{self, PURGED_BUCKET, Shard, Shards},
 };
 use serde_json::json;
 
@@ -140,14 +140,14 @@ impl RoomLog {
     pub async fn last(&self, room: RoomId) -> Result<Option<Entry>, LogError> {
         let subject = subject::stored(self.shards, room);
         let request = json!({ "last_by_subj": subject });
-        Ok(self.get(room, &request).await?.into_iter().next())
+        Ok(self.read(room, &request).await?.into_iter().next())
     }
 
     /// The room's newest event at or before `seq`.
     pub async fn last_until(&self, room: RoomId, seq: u64) -> Result<Option<Entry>, LogError> {
         let subject = subject::stored(self.shards, room);
         let request = json!({ "multi_last": [subject], "up_to_seq": seq });
-        Ok(self.get(room, &request).await?.into_iter().next())
+        Ok(self.read(room, &request).await?.into_iter().next())
     }
 
     /// The room's events after `seq`, oldest first, at most `limit` of them.
@@ -159,25 +159,45 @@ impl RoomLog {
     ) -> Result<Vec<Entry>, LogError> {
         let subject = subject::stored(self.shards, room);
         let request = json!({ "seq": seq + 1, "next_by_subj": subject, "batch": limit });
-        self.get(room, &request).await
+        self.read(room, &request).await
     }
 
-    /// The oldest sequence that the room's stream still holds.
-    pub async fn first_seq(&self, room: RoomId) -> Result<u64, LogError> {
-        let stream = self.shards.of(room).stream();
-        let stream = self.context.get_stream(stream).await.map_err(unavailable)?;
-        Ok(stream.cached_info().state.first_sequence)
+    /// From this seq on the stream holds all events of the room; older ones may have been purged. 0
+    /// when nothing ever was. Events that were read before this was are all there are past it.
+    pub async fn oldest_kept(&self, room: RoomId) -> Result<u64, LogError> {
+        let key = subject::bucket_put(PURGED_BUCKET, &room.to_string());
+        let request = json!({ "last_by_subj": key });
+        let marks = self.get(&format!("KV_{PURGED_BUCKET}"), &request).await?;
+        marks.first().map_or(Ok(0), |mark| seq_of(&mark.payload))
+    }
+
+    /// Says that events of the room before `seq` are about to be purged; see [`Self::oldest_kept`].
+    /// `seq` is an event of the room, which stays, and never lower than what was said before.
+    pub async fn keep_from(&self, room: RoomId, seq: u64) -> Result<(), LogError> {
+        let key = subject::bucket_put(PURGED_BUCKET, &room.to_string());
+        let payload = seq.to_string().into();
+        self.publish(key, &format!("{room}:{seq}"), payload, None).await?.stored().await.map(drop)
+    }
+
+    /// Reads events of a room.
+    async fn read(
+        &self,
+        room: RoomId,
+        request: &serde_json::Value,
+    ) -> Result<Vec<Entry>, LogError> {
+        self.get(&self.shards.of(room).stream(), request).await
     }
 
     /// Whether an event of the room was appended under this id since a moment. For when it may have
     /// been so long ago that JetStream no longer dedupes.
     pub async fn has(&self, room: RoomId, id: &str, since: Timestamp) -> Result<bool, LogError> {
+        let stream = self.shards.of(room).stream();
         let subject = subject::stored(self.shards, room);
         let since = since.to_string();
         let mut request =
             json!({ "start_time": since, "next_by_subj": subject, "batch": SEARCHED_AT_ONCE });
         loop {
-            let answers = self.answers(room, &request).await?;
+            let answers = self.answers(&stream, &request).await?;
             let is = |answer: &Message| {
                 let found = answer.headers.as_ref();
                 let found = found.and_then(|headers| headers.get(NATS_MESSAGE_ID));
@@ -203,29 +223,21 @@ impl RoomLog {
     ) -> Result<Option<u64>, LogError> {
         let (since, subject) = (since.to_string(), shard.stored_by_all_rooms());
         let request = json!({ "start_time": since, "next_by_subj": subject, "batch": 1 });
-        let first = self.answers_of(shard, &request).await?.into_iter().next();
+        let first = self.answers(&shard.stream(), &request).await?.into_iter().next();
         first.map(|answer| Ok(entry(answer)?.seq)).transpose()
     }
 
-    async fn get(&self, room: RoomId, request: &serde_json::Value) -> Result<Vec<Entry>, LogError> {
-        self.answers(room, request).await?.into_iter().map(entry).collect()
-    }
-
-    async fn answers(
-        &self,
-        room: RoomId,
-        request: &serde_json::Value,
-    ) -> Result<Vec<Message>, LogError> {
-        self.answers_of(self.shards.of(room), request).await
+    async fn get(&self, stream: &str, request: &serde_json::Value) -> Result<Vec<Entry>, LogError> {
+        self.answers(stream, request).await?.into_iter().map(entry).collect()
     }
 
     /// Direct get (ADR-31 of NATS), batched: one request, an answer per event, then an end mark.
-    async fn answers_of(
+    async fn answers(
         &self,
-        shard: Shard,
+        stream: &str,
         request: &serde_json::Value,
     ) -> Result<Vec<Message>, LogError> {
-        let api = format!("$JS.API.DIRECT.GET.{}", shard.stream());
+        let api = format!("$JS.API.DIRECT.GET.{stream}");
         let inbox = self.client.new_inbox();
         let mut answers = self.client.subscribe(inbox.clone()).await.map_err(unavailable)?;
         let body = request.to_string().into();
@@ -258,4 +270,24 @@ fn entry(answer: Message) -> Result<Entry, LogError> {
         .and_then(|seq| seq.as_str().parse().ok())
         .ok_or(LogError::Unavailable("an answer without a sequence".into()))?;
     Ok(Entry { seq, payload: answer.payload })
+}
+
+/// The value of a room's key in [`PURGED_BUCKET`].
+fn seq_of(value: &[u8]) -> Result<u64, LogError> {
+    let seq = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
+    seq.ok_or(LogError::Unavailable("what a room's stream still holds cannot be read".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_is_a_decimal_and_nothing_else_is_taken_for_none() {
+        assert_eq!(seq_of(b"0").ok(), Some(0));
+        assert_eq!(seq_of(u64::MAX.to_string().as_bytes()).ok(), Some(u64::MAX));
+        for value in ["", "-1", "7 ", "0x7", "\u{0667}", "18446744073709551616"] {
+            assert!(seq_of(value.as_bytes()).is_err(), "{value}");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use async_nats::{
 use chrono::{DateTime, Utc};
 use protocol::{
     RoomId,
-    subject::{self, PURGED_BUCKET, Shard, Shards},
+    subject::{self, Shard, Shards},
 };
 
 use crate::roomlog::{LogError, RoomLog, unavailable};
@@ -67,10 +67,7 @@ impl ShardStream {
     /// that the room's next event can name it. First it is written down how far back the room goes:
     /// whoever reads the room and then that knows whether they have all of it.
     pub async fn purge_room(&self, room: RoomId, event: u64) -> Result<(), LogError> {
-        let key = subject::bucket_put(PURGED_BUCKET, &room.to_string());
-        let id = format!("purged:{room}:{event}");
-        let marked = self.log.publish(key, &id, event.to_string().into(), None).await?;
-        marked.stored().await?;
+        self.log.keep_from(room, event).await?;
         let subject = subject::stored(self.shards, room);
         let purge = self.stream().await?.purge().filter(subject).sequence(event).await;
         purge.map(drop).map_err(unavailable)

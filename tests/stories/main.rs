@@ -23,6 +23,7 @@ mod observed;
 mod presence;
 mod processes;
 mod protocol;
+mod purged;
 mod races;
 mod rooms;
 mod sessions;

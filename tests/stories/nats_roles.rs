@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::Client;
+use async_nats::{Client, Subject, Subscriber};
 use futures_util::StreamExt as _;
 use stories::{Database, World};
 
@@ -45,24 +45,32 @@ async fn functions_can_revoke_but_consume_and_purge_nothing() {
     }
 }
 
+/// Asks until it is heard, for a subscription is not there at once; where the answer is to go.
+async fn asked(functions: &Client, questions: &mut Subscriber) -> Subject {
+    for attempt in 0.. {
+        let reply = format!("_INBOX_functions.asked.{attempt}");
+        functions.publish_with_reply("chat.online.x", reply, "?".into()).await.unwrap();
+        if let Ok(question) = tokio::time::timeout(NO_ANSWER, questions.next()).await {
+            return question.unwrap().reply.unwrap();
+        }
+    }
+    unreachable!("attempts do not end")
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_answers_who_asked_it_once_and_no_other() {
     let world = World::new(Database::Sqlite).await;
     let (gateway, functions) = (world.nats_as("gateway").await, world.nats_as("functions").await);
     let mut questions = gateway.subscribe("chat.online.x").await.unwrap();
     let mut answers = functions.subscribe("_INBOX_functions.>").await.unwrap();
-    gateway.flush().await.unwrap();
-    functions
-        .publish_with_reply("chat.online.x", "_INBOX_functions.asked", "?".into())
-        .await
-        .unwrap();
-    let reply = questions.next().await.unwrap().reply.unwrap();
+    let reply = asked(&functions, &mut questions).await;
     for (inbox, answer) in
         [("_INBOX_functions.other", "forged"), (&reply, "answer"), (&reply, "again")]
     {
         gateway.publish(inbox.to_owned(), answer.into()).await.unwrap();
     }
-    assert_eq!(answers.next().await.unwrap().payload, "answer");
+    let answer = tokio::time::timeout(stories::SOON, answers.next()).await.unwrap().unwrap();
+    assert_eq!(answer.payload, "answer");
     let more = tokio::time::timeout(NO_ANSWER, answers.next()).await;
     assert!(!matches!(more, Ok(Some(_))), "{more:?}");
 }
@@ -80,5 +88,27 @@ async fn no_role_hears_the_answers_to_another() {
     for subscription in [&mut overheard, &mut rooms] {
         let heard = tokio::time::timeout(NO_ANSWER, subscription.next()).await;
         assert!(!matches!(heard, Ok(Some(_))), "{heard:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_archive_marks_what_is_purged_and_nobody_unmarks_it() {
+    let world = World::new(Database::Sqlite).await;
+    let archive = world.nats_as("archive").await;
+    assert!(is_answered(&archive, "$KV.purged.x", "7").await);
+    for role in ["gateway", "functions"] {
+        let other = world.nats_as(role).await;
+        assert!(!is_answered(&other, "$KV.purged.x", "8").await, "{role}");
+        let mark = r#"{"last_by_subj":"$KV.purged.x"}"#;
+        let mark = other.request("$JS.API.DIRECT.GET.KV_purged", mark.into()).await.unwrap();
+        assert_eq!(mark.payload, "7", "{role}");
+    }
+    for (subject, body) in [
+        ("$JS.API.STREAM.PURGE.KV_purged", "{}"),
+        ("$JS.API.STREAM.DELETE.KV_purged", ""),
+        ("$JS.API.STREAM.UPDATE.KV_purged", "{}"),
+        ("$JS.API.CONSUMER.CREATE.KV_purged.archive", r#"{"stream_name":"KV_purged","config":{}}"#),
+    ] {
+        assert!(!is_answered(&archive, subject, body).await, "{subject}");
     }
 }

@@ -19,6 +19,13 @@ use crate::{
 /// The frames that a rejoining socket missed; none when they are too many or gone.
 type Missed = Option<Vec<Bytes>>;
 
+/// Whether the events that were read after `after`, and the one before them, are all there were.
+/// `oldest_kept` was read after them: what is purged is marked first, so what this does not tell
+/// of was not purged yet.
+fn is_whole(after: u64, oldest_kept: u64) -> bool {
+    oldest_kept <= after
+}
+
 impl Room {
     /// Takes a socket in. All between here and the answer runs while no event is delivered, so the
     /// replay ends where the live events begin.
@@ -88,13 +95,12 @@ impl Room {
     /// Reads from the stream what the ring no longer has, and keeps it for the next one who asks.
     async fn missed_in_stream(&mut self, after: u64) -> Result<Missed, LogError> {
         let log = self.context.bus.log();
-        let before = log.last_until(self.id, after).await?.map(|entry| entry.seq);
-        if before.is_none() && log.first_seq(self.id).await? > after + 1 {
-            // Whatever followed may have been purged.
+        let before = log.last_until(self.id, after).await?;
+        let entries = log.after(self.id, after, limits::REPLAY_EVENTS + 1).await?;
+        if !is_whole(after, log.oldest_kept(self.id).await?) {
             return Ok(None);
         }
-        let entries = log.after(self.id, after, limits::REPLAY_EVENTS + 1).await?;
-        let mut prev = before.unwrap_or(0);
+        let mut prev = before.map_or(0, |entry| entry.seq);
         let mut events: Vec<(u64, Bytes)> = Vec::with_capacity(entries.len());
         for entry in entries.iter().filter(|entry| entry.seq <= self.ring.last()) {
             if let Some(event) = parse(self.id, entry.seq, &entry.payload) {
@@ -113,5 +119,42 @@ impl Room {
         }
         self.ring.extend_back(after, &events);
         Ok(Some(events.into_iter().map(|(_, frame)| frame).collect()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::is_whole;
+
+    proptest! {
+        /// Whenever the mark is set, and whenever the purge follows: before, between or after what is
+        /// read at the moments 1 (the event before), 2 (those after) and 3 (the mark).
+        #[test]
+        fn a_replay_that_counts_as_whole_lacks_nothing(
+            gaps in prop::collection::vec(1..4_u64, 1..20),
+            kept in any::<prop::sample::Index>(),
+            after in 0..60_u64,
+            marked in 1..5_u8,
+            pause in 0..4_u8,
+        ) {
+            let all: Vec<u64> = gaps.iter().scan(0, |seq, gap| { *seq += gap; Some(*seq) }).collect();
+            let kept = *kept.get(&all);
+            let held = |moment: u8| -> Vec<u64> {
+                let is_purged = marked + pause <= moment;
+                all.iter().copied().filter(|seq| !is_purged || *seq >= kept).collect()
+            };
+            let newest_until = |seqs: &[u64]| seqs.iter().copied().filter(|seq| *seq <= after).max();
+            let past = |seqs: &[u64]| -> Vec<u64> { seqs.iter().copied().filter(|seq| *seq > after).collect() };
+            let (before, entries) = (newest_until(&held(1)), past(&held(2)));
+            let oldest_kept = if marked <= 3 { kept } else { 0 };
+            if is_whole(after, oldest_kept) {
+                prop_assert_eq!(before, newest_until(&all));
+                prop_assert_eq!(entries, past(&all));
+            } else {
+                prop_assert!(after < kept, "nothing that was asked for is gone");
+            }
+        }
     }
 }

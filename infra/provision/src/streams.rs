@@ -15,7 +15,7 @@ use async_nats::{
 };
 use protocol::{
     limits,
-    subject::{ARCHIVE_CONSUMER, FILES_BUCKET, REVOKED_BUCKET, Shard},
+    subject::{ARCHIVE_CONSUMER, FILES_BUCKET, PURGED_BUCKET, REVOKED_BUCKET, Shard},
 };
 
 use crate::{Outcome, StreamsConfig, report};
@@ -29,7 +29,7 @@ struct Bucket {
     history: i64,
 }
 
-const BUCKETS: [Bucket; 2] = [
+const BUCKETS: [Bucket; 3] = [
     Bucket {
         name: REVOKED_BUCKET,
         // Longer than any token that a revocation is for can live.
@@ -43,6 +43,8 @@ const BUCKETS: [Bucket; 2] = [
         max_age: Duration::from_secs(24 * 3600),
         history: 1,
     },
+    // Some 150 bytes for each room of which anything was ever purged.
+    Bucket { name: PURGED_BUCKET, max_age: Duration::ZERO, history: 1 },
 ];
 /// Bytes of each bucket; NATS reserves them.
 const BUCKET_BYTES: i64 = 256 * 1024 * 1024;

@@ -1,0 +1,82 @@
+//! What was purged from the stream is not taken for what never was.
+
+use protocol::{
+    RoomId, Timestamp, UserId,
+    stored::{Person, StoredEvent},
+    subject::{self, Shards},
+};
+use serde_json::json;
+use service::roomlog::RoomLog;
+use stories::{User, World, stories};
+
+/// Two rooms take turns in the stream, so that neither has all its seqs.
+async fn fill(world: &World, rooms: [RoomId; 2], by: UserId) {
+    let from = Person { id: by, name: "ada".parse().unwrap() };
+    for text in 0..10 {
+        for room in rooms {
+            let (from, at) = (from.clone(), Timestamp::now());
+            let msg = protocol::MessageText::parse(&text.to_string()).unwrap();
+            world.append(room, StoredEvent::RoomBroadcast { from, msg, at }).await;
+        }
+    }
+}
+
+/// What the archive does: the mark first, then the purge.
+async fn purge(world: &World, room: RoomId, keep_from: u64) {
+    let archive = world.nats_as("archive").await;
+    let shards = Shards::new(1).unwrap();
+    RoomLog::new(archive.clone(), shards).keep_from(room, keep_from).await.unwrap();
+    let stream = async_nats::jetstream::new(archive).get_stream("CHAT_0").await.unwrap();
+    let purge = stream.purge().filter(subject::stored(shards, room)).sequence(keep_from);
+    assert!(purge.await.unwrap().purged > 0);
+}
+
+/// Joins at a gateway that knows nothing of the room yet: whether it could replay, and what.
+async fn replayed(world: &World, user: &User, after: u64) -> (bool, Vec<(u64, u64)>) {
+    let gateway = world.gateway().await;
+    let mut socket = user.connect(&gateway).await;
+    let joined = socket.ok("join-room", user.join_data("lobby", Some(after)).await).await;
+    let events = socket.stored().into_iter().map(|(_, seq, prev)| (seq, prev)).collect();
+    (joined["recovered"].as_bool().unwrap(), events)
+}
+
+stories! {
+    async fn a_replay_is_exact_or_says_that_it_is_not(world: World) {
+        let ada = world.user("ada").await;
+        let (room, other) = (ada.create_room("lobby").await, ada.create_room("other").await);
+        fill(&world, [room, other], ada.id).await;
+        let (recovered, all) = replayed(&world, &ada, 0).await;
+        assert!(recovered, "nothing was ever purged");
+        assert_eq!(all.len(), 11, "one came, ten notices");
+
+        // The other room's beginning is gone, and with it the stream's first messages.
+        let log = RoomLog::new(world.nats_as("functions").await, Shards::new(1).unwrap());
+        let others = log.after(other, 0, 100).await.unwrap();
+        purge(&world, other, others[9].seq).await;
+        assert_eq!(log.oldest_kept(other).await.unwrap(), others[9].seq);
+        assert_eq!(log.oldest_kept(room).await.unwrap(), 0);
+        assert_eq!(replayed(&world, &ada, 0).await, (true, all.clone()), "another room's purge");
+
+        let (kept, _) = all[6];
+        purge(&world, room, kept).await;
+        let before_kept = all[5].0;
+        for (after, recovered) in [(0, false), (before_kept, false), (kept - 1, false), (kept, true)] {
+            let expected = if recovered { all[7..].to_vec() } else { Vec::new() };
+            assert_eq!(replayed(&world, &ada, after).await, (recovered, expected), "after {after}");
+        }
+        for after in [all[8].0, all[10].0] {
+            let expected = all.iter().copied().filter(|(seq, _)| *seq > after).collect();
+            assert_eq!(replayed(&world, &ada, after).await, (true, expected), "after {after}");
+        }
+
+        // Nearly everything: the newest event stays, and the next one follows it.
+        let newest = all[10].0;
+        purge(&world, room, newest).await;
+        let gateway = world.gateway().await;
+        let mut socket = ada.connect(&gateway).await;
+        let joined = socket.ok("join-room", ada.join_data("lobby", Some(newest)).await).await;
+        assert_eq!((&joined["recovered"], &joined["head"]), (&json!(true), &json!(newest)));
+        socket.ok("send-msg", json!({ "roomId": room, "msg": "next" })).await;
+        assert_eq!(socket.expect("receive-msg").await["prev"], json!(newest));
+    }
+}
