@@ -85,8 +85,21 @@ macro_rules! invisible {
 macro_rules! line {
     ($between:literal) => {
         concat!(
-            "^[", space!(), "]*[^", space!(), invisible!(), "](?:[^", invisible!(), "]{0,", $between, "}[^",
-            space!(), invisible!(), "])?[", space!(), "]*$"
+            "^[",
+            space!(),
+            "]*[^",
+            space!(),
+            invisible!(),
+            "](?:[^",
+            invisible!(),
+            "]{0,",
+            $between,
+            "}[^",
+            space!(),
+            invisible!(),
+            "])?[",
+            space!(),
+            "]*$"
         )
     };
 }
@@ -216,6 +229,9 @@ impl RoomName {
 }
 
 impl MessageText {
+    /// A regular expression for a text that is not [blank](Self::is_blank).
+    pub const SEEN_PATTERN: &str = concat!(r"^[^\u0000]*[^\u0000", space!(), r"][^\u0000]*$");
+
     /// Any text but one with NUL, which PostgreSQL cannot store.
     pub fn parse(text: &str) -> Result<Self, ParseNameError> {
         if text.contains('\0') {
@@ -276,7 +292,11 @@ mod tests {
 
     /// Holds a type's pattern against its parser in both directions. Texts that are not in NFC may
     /// change their length; they are asked about as they are afterwards.
-    fn agree<T>(pattern: &str, parse: fn(&str) -> Result<T, ParseNameError>, examples: &[&str]) {
+    fn agree<T>(
+        pattern: &str,
+        parse: impl Fn(&str) -> Result<T, ParseNameError>,
+        examples: &[&str],
+    ) {
         let matcher = regex::Regex::new(pattern).unwrap();
         let check = |text: &str| {
             let text: String = text.nfc().collect();
@@ -292,7 +312,12 @@ mod tests {
             (any::<char>(), "[ a]{0,3}").prop_map(|(c, text)| format!("a{text}{c}a{text}")),
         ];
         let mut runner = proptest::test_runner::TestRunner::default();
-        runner.run(&any, |text| { check(&text); Ok(()) }).unwrap();
+        runner
+            .run(&any, |text| {
+                check(&text);
+                Ok(())
+            })
+            .unwrap();
     }
 
     #[test]
@@ -303,9 +328,21 @@ mod tests {
         let (ok, bad) = (long(120), long(121));
         agree(RoomTitle::PATTERN, RoomTitle::parse, &["\n a b\u{3000}", "a\u{85}b", &ok, &bad]);
         let (ok, bad) = (long(64), long(65));
-        agree(RoomName::PATTERN, RoomName::parse, &["한글", "Ⓐ", "🅰", "a\u{301}", "a.b", &ok, &bad]);
+        agree(
+            RoomName::PATTERN,
+            RoomName::parse,
+            &["한글", "Ⓐ", "🅰", "a\u{301}", "a.b", &ok, &bad],
+        );
         agree(UserName::PATTERN, UserName::parse, &["Ada", "ad", "ada\n", "K\u{212A}elvin"]);
         agree(MessageText::PATTERN, MessageText::parse, &["", "\0", "a\nb"]);
+        let seen =
+            |text: &str| MessageText::parse(text).map(|text| (!text.is_blank()).then_some(()));
+        let seen = |text: &str| seen(text)?.ok_or(ParseNameError::Invisible);
+        agree(
+            MessageText::SEEN_PATTERN,
+            seen,
+            &["", " ", "\u{3000}a", "a\0", "\u{1F}", "\u{FEFF}"],
+        );
         agree(Emoji::PATTERN, Emoji::parse, &["👩‍👩‍👧", "x", "", "1", "\u{3000}"]);
     }
 
