@@ -80,7 +80,7 @@ pub enum ApiError {
 
 impl ApiError {
     /// The status and the stable code.
-    fn kind(&self) -> (StatusCode, &'static str) {
+    pub fn kind(&self) -> (StatusCode, &'static str) {
         use StatusCode as S;
         match self {
             Self::Json(bad) if bad.code == Code::MalformedJson => {
@@ -140,6 +140,7 @@ impl ApiError {
 pub struct Problem {
     /// Always `about:blank`: `code` says which problem it is.
     #[serde(rename = "type")]
+    #[schema(pattern = "^about:blank$")]
     kind: &'static str,
     /// The status in words.
     title: Cow<'static, str>,

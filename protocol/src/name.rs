@@ -232,6 +232,21 @@ impl MessageText {
     /// A regular expression for a text that is not [blank](Self::is_blank).
     pub const SEEN_PATTERN: &str = concat!(r"^[^\u0000]*[^\u0000", space!(), r"][^\u0000]*$");
 
+    /// The schema of a text that is sent by HTTP, where the limit is fixed.
+    pub fn sent_schema() -> Schema {
+        Self::up_to_the_limit(Self::PATTERN)
+    }
+
+    /// The same where it may not be blank.
+    pub fn seen_schema() -> Schema {
+        Self::up_to_the_limit(Self::SEEN_PATTERN)
+    }
+
+    fn up_to_the_limit(pattern: &str) -> Schema {
+        let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some(pattern));
+        text.max_length(Some(limits::MESSAGE_CHARS)).into()
+    }
+
     /// Any text but one with NUL, which PostgreSQL cannot store.
     pub fn parse(text: &str) -> Result<Self, ParseNameError> {
         if text.contains('\0') {
