@@ -14,7 +14,7 @@ mod socket;
 pub mod wire;
 mod world;
 
-pub use http::{Answer, User};
+pub use http::{Answer, PASSWORD, User};
 pub use lambda::RuntimeApi;
 pub use socket::{Closed, Socket};
 pub use wire::{Polling, Wire};
