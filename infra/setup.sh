@@ -3,7 +3,8 @@
 # With everything there it prints nothing and takes a fraction of a second, so `make` calls it every time.
 #
 #   infra/setup.sh run         build and start it: Rust, a C compiler, nats-server, Node and npm
-#   infra/setup.sh test        the same and PostgreSQL's server programs, Chromium, and Socket.IO's Python client
+#   infra/setup.sh test        the same and PostgreSQL's server programs, Chromium, and from PyPI Socket.IO's Python
+#                              client and Schemathesis
 #   infra/setup.sh lint        Rust, a C compiler, Node and npm, cargo-deny
 #   infra/setup.sh ci          all of these
 #   infra/setup.sh bench       what `run` needs and Redis, for a peer that is measured; Linux only
@@ -239,20 +240,41 @@ need_chromium() {
     has chromium || die 'Chromium was installed and is not on PATH'
 }
 
-# Into a folder of its own, not a virtual environment: that takes one Debian package less and works on any Python.
-need_python_client() {
-    local wanted=$root/tests/python/requirements.txt
-    cmp -s "$wanted" "$tools/python/requirements.txt" && return
-    say 'the Python client of Socket.IO is missing (a test chats with it): getting it into .tools'
+# python_packages FOLDER REQUIREMENTS WHAT WHY: into a folder of its own below .tools, not a virtual environment: that
+# takes one Debian package less and works on any Python. Two folders, as their dependencies need not agree.
+python_packages() {
+    local into=$tools/$1 wanted=$root/tests/python/$2
+    cmp -s "$wanted" "$into/requirements.txt" && return
+    say "$3 is missing ($4): getting it into .tools"
     if is_macos; then
         has python3 || brew_install Python python
     else
-        python3 -m pip --version >/dev/null 2>&1 || apt_install "pip (it fetches the client)" python3 python3-pip
+        python3 -m pip --version >/dev/null 2>&1 || apt_install 'pip (it fetches what the tests have in Python)' python3 python3-pip
     fi
-    rm -rf "$tools/python"
+    rm -rf "$into"
     quietly python3 -m pip --disable-pip-version-check install --root-user-action ignore --no-compile --quiet \
-        --target "$tools/python" --requirement "$wanted" || failed 'the Python client could not be downloaded'
-    cp "$wanted" "$tools/python/requirements.txt"
+        --target "$into" --requirement "$wanted" || failed "$3 could not be downloaded"
+    cp "$wanted" "$into/requirements.txt"
+}
+
+need_python_client() {
+    python_packages python requirements.txt 'the Python client of Socket.IO' 'a test chats with it'
+}
+
+python_fits() { has python3 && python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
+
+need_schemathesis() {
+    # Before pip says no more than that it finds no version: Schemathesis needs Python 3.11.
+    if ! python_fits; then
+        if is_macos; then
+            brew_install Python python
+        else
+            has python3 || apt_install 'Python (Schemathesis is written in it)' python3 python3-pip
+        fi
+        hash -r
+        python_fits || die "Schemathesis needs Python 3.11 or newer: install it; PATH finds $(python3 --version 2>&1 || echo none)"
+    fi
+    python_packages schemathesis schemathesis.txt Schemathesis 'a test holds the API against its description with it'
 }
 
 need_cargo_deny() {
@@ -301,12 +323,14 @@ test)
     need_postgres
     need_chromium
     need_python_client
+    need_schemathesis
     ;;
 ci)
     need_for_run
     need_postgres
     need_chromium
     need_python_client
+    need_schemathesis
     need_cargo_deny
     ;;
 bench)

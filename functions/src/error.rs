@@ -98,7 +98,7 @@ pub enum ApiError {
 
 impl ApiError {
     /// The status and the stable code.
-    fn kind(&self) -> (StatusCode, &'static str) {
+    pub fn kind(&self) -> (StatusCode, &'static str) {
         use StatusCode as S;
         match self {
             Self::Json(bad) if bad.code == Code::MalformedJson => {
@@ -180,6 +180,7 @@ fn whole_seconds(wait: &Duration) -> u64 {
 pub struct Problem {
     /// Always `about:blank`: `code` says which problem it is.
     #[serde(rename = "type")]
+    #[schema(pattern = "^about:blank$")]
     kind: &'static str,
     /// The status in words.
     title: Cow<'static, str>,

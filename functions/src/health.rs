@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use axum::{Json, extract::State as Shared, http::StatusCode};
+use axum::{
+    Json,
+    extract::State as Shared,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -40,7 +45,7 @@ async fn alive() -> Json<Alive> {
 /// Do database, NATS and storage answer
 #[utoipa::path(get, path = "/readyz", tag = "operation",
     responses((status = 200, body = Ready), (status = 503, body = Ready)))]
-async fn ready(Shared(state): Shared<State>) -> (StatusCode, Json<Ready>) {
+async fn ready(Shared(state): Shared<State>) -> Response {
     let is_ok = |answered: Result<bool, _>| answered.unwrap_or(false);
     let database = async { state.database.ping().await.is_ok() };
     let nats = async {
@@ -54,7 +59,11 @@ async fn ready(Shared(state): Shared<State>) -> (StatusCode, Json<Ready>) {
     );
     let ready = Ready { database: is_ok(database), nats: is_ok(nats), storage };
     let all = ready.database && ready.nats && ready.storage;
-    (if all { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, Json(ready))
+    if all {
+        return Json(ready).into_response();
+    }
+    let soon = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
+    (StatusCode::SERVICE_UNAVAILABLE, soon, Json(ready)).into_response()
 }
 
 /// The keys that tokens are verified with (RFC 7517)

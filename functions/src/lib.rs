@@ -33,15 +33,18 @@ pub use self::{config::Config, state::State};
 
 /// Everything: the API, its documents, the pages.
 pub fn router(state: State) -> Router {
-    let (functions, api) = OpenApiRouter::with_openapi(docs::Api::openapi())
+    let (functions, api) = functions().split_for_parts();
+    let router = functions.merge(docs::router(&api)).merge(pages::router());
+    let router = pages::on_navigation(router, state.clone());
+    layers::wrap(router, &state.config.origins).with_state(state)
+}
+
+fn functions() -> OpenApiRouter<State> {
+    OpenApiRouter::with_openapi(docs::Api::openapi())
         .merge(accounts::router())
         .merge(rooms::router())
         .merge(files::router())
         .merge(health::router())
-        .split_for_parts();
-    let router = functions.merge(docs::router(api)).merge(pages::router());
-    let router = pages::on_navigation(router, state.clone());
-    layers::wrap(router, &state.config.origins).with_state(state)
 }
 
 /// One resource alone, in the same layers, as a Lambda function serves it. The pages are with each:

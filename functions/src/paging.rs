@@ -11,7 +11,20 @@ use crate::error::ApiError;
 pub struct Page<T> {
     pub items: Vec<T>,
     /// Where the next page begins; none on the last one.
-    pub next: Option<String>,
+    pub next: Option<Cursor>,
+}
+
+/// Where a page begins: `next` of the page before it, of the same list. What is in it may change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(transparent)]
+#[schema(value_type = String, format = "cursor", pattern = "^[A-Za-z0-9_-]+$")]
+pub struct Cursor(String);
+
+impl std::ops::Deref for Cursor {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
 }
 
 /// Which page of a list.
@@ -70,9 +83,9 @@ pub fn cut<R, P: Serialize>(
 }
 
 /// Makes a cursor. Its content is nobody's business but ours, and no secret.
-pub fn encode<T: Serialize>(position: &T) -> String {
+pub fn encode<T: Serialize>(position: &T) -> Cursor {
     // Positions are plain structs: they cannot fail to serialize.
-    BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(position).unwrap_or_default())
+    Cursor(BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(position).unwrap_or_default()))
 }
 
 /// Reads a cursor that [`encode`] made.

@@ -20,6 +20,7 @@ mod members;
 mod membership;
 mod nats_roles;
 mod observed;
+mod openapi;
 mod presence;
 mod processes;
 mod protocol;

@@ -1,6 +1,7 @@
 //! The API described, from the code: `/openapi.json` and `/asyncapi.json`, browsable at `/docs`.
 
 mod events;
+pub mod refusals;
 
 use std::sync::Arc;
 
@@ -11,13 +12,18 @@ use axum::{
     response::{Html, IntoResponse, Redirect, Response},
     routing::get,
 };
+use protocol::{FileId, MessageText, RoomName, json::Whole};
+use serde_json::{Value, json};
 use utoipa::{
     OpenApi,
     openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
 };
 use utoipa_swagger_ui::{Config, serve};
 
-use crate::error::ApiError;
+use crate::{
+    error::{ApiError, FieldError, Problem},
+    paging::{Cursor, Limit},
+};
 
 /// Swagger UI brings styles with its scripts; nothing from elsewhere is loaded.
 const DOCS_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; \
@@ -31,6 +37,8 @@ const DOCS_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline';
             [described here](events), and as AsyncAPI at [/asyncapi.json](/asyncapi.json).",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
+    // Schemas that only parameters and refusals refer to.
+    components(schemas(Problem, FieldError, Cursor, Limit, FileId, RoomName, Whole)),
     modifiers(&Bearer),
 )]
 pub struct Api;
@@ -45,9 +53,46 @@ impl utoipa::Modify for Bearer {
     }
 }
 
+/// What is there to look at, beside the functions: its address, its type and what it is.
+const PAGES: [(&str, &str, &str); 8] = [
+    ("/", "text/html", "The page: my rooms"),
+    ("/login", "text/html", "The page that logs in"),
+    ("/signup", "text/html", "The page that signs up"),
+    ("/new-room", "text/html", "The page that creates a room"),
+    ("/openapi.json", "application/json", "This document"),
+    ("/asyncapi.json", "application/json", "The live events, as AsyncAPI"),
+    ("/docs/", "text/html", "This document, browsable"),
+    ("/docs/events", "text/html", "The live events, browsable"),
+];
+
+/// The document as it is served: the functions, what they refuse, and the pages.
+fn document(api: &utoipa::openapi::OpenApi) -> Value {
+    let mut document = json!(api);
+    for (path, media_type, what) in PAGES {
+        let mut responses =
+            json!({ "200": { "description": what, "content": { media_type: {} } } });
+        if media_type == "text/html" && !path.starts_with("/docs") {
+            responses["404"] = json!(refusals::listed(&[ApiError::NotFound])["404"]);
+        }
+        document["paths"][path]["get"] =
+            json!({ "tags": ["pages"], "summary": what, "responses": responses });
+    }
+    // To a browser the room's page stands at the room's address.
+    if let Some(enter) = document.pointer_mut("/paths/~1room~1{name}/get/responses/200/content") {
+        enter["text/html"] = json!({});
+    }
+    // Which utoipa's derive has no words for.
+    document["components"]["schemas"]["NewMessage"]["anyOf"] = json!([
+        { "properties": { "msg": { "pattern": MessageText::SEEN_PATTERN } } },
+        { "properties": { "fileId": { "type": "string" } }, "required": ["fileId"] },
+    ]);
+    refusals::describe(&mut document);
+    document
+}
+
 /// `/openapi.json`, `/asyncapi.json` and `/docs/`.
-pub fn router<S: Clone + Send + Sync + 'static>(api: utoipa::openapi::OpenApi) -> Router<S> {
-    let api = Arc::new(api);
+pub fn router<S: Clone + Send + Sync + 'static>(api: &utoipa::openapi::OpenApi) -> Router<S> {
+    let api = Arc::new(document(api));
     let config = Arc::new(Config::from("/openapi.json"));
     let page = move |path: String| {
         let config = config.clone();
@@ -84,6 +129,96 @@ fn asset(path: &str, config: Arc<Config<'static>>) -> Response {
         Ok(None) => ApiError::NotFound.into_response(),
         Err(error) => {
             ApiError::Internal(anyhow::anyhow!("the API's page: {error}")).into_response()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn served() -> Value {
+        document(crate::functions().get_openapi())
+    }
+
+    fn references<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
+        match value {
+            Value::Object(fields) => {
+                found.extend(fields.get("$ref").and_then(Value::as_str));
+                fields.values().for_each(|value| references(value, found));
+            }
+            Value::Array(values) => values.iter().for_each(|value| references(value, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let document = served();
+        let mut found = BTreeSet::new();
+        references(&document, &mut found);
+        assert!(found.contains("#/components/schemas/Problem"), "{found:?}");
+        for reference in found {
+            let pointer = reference.strip_prefix('#').unwrap();
+            assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
+    }
+
+    fn codes<'a>(document: &'a Value, path: &str, method: &str, status: &str) -> Vec<&'a str> {
+        let response = &document["paths"][path][method]["responses"][status];
+        let schema = &response["content"]["application/problem+json"]["schema"];
+        let codes = schema["properties"]["code"]["enum"].as_array();
+        codes.into_iter().flatten().filter_map(Value::as_str).collect()
+    }
+
+    #[test]
+    fn an_operation_refuses_what_its_handler_and_its_extractors_refuse() {
+        let document = served();
+        let of = |path, method, status| codes(&document, path, method, status);
+        let file = "/room/{name}/file";
+        assert_eq!(of(file, "post", "413"), ["body-too-large", "file-too-large"]);
+        assert_eq!(of(file, "post", "404"), ["no-such-room"]);
+        assert_eq!(of(file, "post", "415"), ["unsupported-media-type"]);
+        assert!(of(file, "post", "401").contains(&"token-expired"));
+        assert!(of(file, "post", "503").contains(&"unavailable"));
+        assert_eq!(of("/file/{id}/complete", "post", "422"), ["file-mismatch"]);
+        assert_eq!(of("/healthz", "get", "503"), ["timeout"]);
+        assert!(of("/healthz", "get", "401").is_empty());
+        assert!(of("/room", "get", "422").contains(&"unknown-field"));
+        assert!(of("/room", "get", "400").is_empty());
+    }
+
+    #[test]
+    fn every_answer_is_described_with_its_headers() {
+        let document = served();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                for (status, response) in operation["responses"].as_object().unwrap() {
+                    let what = format!("{method} {path} {status}");
+                    let has = |name: &str| response["headers"].get(name).is_some();
+                    assert!(has("x-request-id"), "{what}");
+                    assert_eq!(has("retry-after"), matches!(&**status, "429" | "503"), "{what}");
+                    assert_eq!(has("www-authenticate"), status == "401", "{what}");
+                    assert_eq!(has("location"), status.starts_with('3'), "{what}");
+                    assert!(!response["description"].as_str().unwrap().is_empty(), "{what}");
+                    assert!(response.get("x-refusals").is_none(), "{what}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn bodies_take_no_field_that_is_not_described() {
+        let document = served();
+        for (path, item) in document["paths"].as_object().unwrap() {
+            for (method, operation) in item.as_object().unwrap() {
+                let body = &operation["requestBody"]["content"]["application/json"]["schema"];
+                let Some(reference) = body["$ref"].as_str() else { continue };
+                let schema = document.pointer(reference.strip_prefix('#').unwrap()).unwrap();
+                assert_eq!(schema["additionalProperties"], false, "{method} {path}");
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use axum::{Json, extract::State as Shared};
 use chrono::Utc;
 use protocol::{
+    FileId,
     stored::FileRef,
     subject::{self, FILES_BUCKET},
 };
@@ -11,7 +12,8 @@ use serde::Serialize;
 use super::{FileRow, find, kind};
 use crate::{
     db::on_tx,
-    error::{ApiError, Problem},
+    docs::refusals::refusals,
+    error::ApiError,
     extract::{AuthUser, OfFile, Trace},
     state::State,
 };
@@ -22,9 +24,12 @@ pub struct Completed {
     file: FileRef,
 }
 
+refusals!(NotCompleted: NotTheUploader, NotUploaded, FileMismatch("…".into()));
+
 /// Say that a file is uploaded
-#[utoipa::path(post, path = "/file/{id}/complete", tag = "files", params(("id" = String, Path)), security(("access" = [])),
-    responses((status = 200, body = Completed), (status = "default", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/file/{id}/complete", tag = "files", params(("id" = FileId, Path)), security(("access" = [])),
+    responses((status = 200, body = Completed, links(("download" = (operation_id = "download",
+        parameters(("id" = "$response.body#/file/id")))))), NotCompleted))]
 pub async fn complete(
     Shared(state): Shared<State>,
     user: AuthUser,

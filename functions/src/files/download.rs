@@ -6,13 +6,13 @@ use axum::{
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use protocol::Timestamp;
+use protocol::{FileId, Timestamp};
 use serde::Serialize;
 
 use super::{find, kind};
 use crate::{
     db::on_db,
-    error::{ApiError, Problem},
+    error::ApiError,
     extract::{AuthUser, OfFile},
     state::State,
 };
@@ -26,8 +26,8 @@ pub struct Link {
 }
 
 /// Download a file: a redirect, or with `Accept: application/json` the link itself
-#[utoipa::path(get, path = "/file/{id}", tag = "files", params(("id" = String, Path)), security(("access" = [])),
-    responses((status = 302), (status = 200, body = Link), (status = "default", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/file/{id}", tag = "files", params(("id" = FileId, Path)), security(("access" = [])),
+    responses((status = 302), (status = 200, body = Link)))]
 pub async fn download(
     Shared(state): Shared<State>,
     user: AuthUser,

@@ -3,8 +3,9 @@
 use std::borrow::Cow;
 
 use serde::Deserialize;
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, schema::Type};
 
-/// Characters of a media type (RFC 6838 allows 127 on each side).
+/// Characters on each side of a media type's slash (RFC 6838, section 4.2).
 const MEDIA_TYPE_CHARS: usize = 127;
 /// Characters of a file name; the usual limit of file systems.
 const FILE_NAME_CHARS: usize = 255;
@@ -12,23 +13,22 @@ const FILE_NAME_CHARS: usize = 255;
 /// A media type `type/subtype` in lower case (RFC 6838), with parameters left out.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "Cow<'_, str>")]
-#[schema(value_type = String, example = "image/png")]
+#[schema(value_type = String, example = "image/png",
+    pattern = r"^[ \t]*[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}[ \t]*(?:;[\s\S]*)?$")]
 pub struct MediaType(String);
 
 impl TryFrom<Cow<'_, str>> for MediaType {
     type Error = &'static str;
     fn try_from(text: Cow<'_, str>) -> Result<Self, &'static str> {
-        let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let essence = text.split(';').next().unwrap_or_default();
+        let essence = essence.trim_matches([' ', '\t']).to_ascii_lowercase();
         let is_token = |part: &str| {
-            !part.is_empty()
+            part.len() <= MEDIA_TYPE_CHARS
+                && part.starts_with(|first: char| first.is_ascii_alphanumeric())
                 && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$&^_.+-".contains(&b))
         };
         match essence.split_once('/') {
-            Some((kind, subtype))
-                if is_token(kind) && is_token(subtype) && essence.len() <= MEDIA_TYPE_CHARS =>
-            {
-                Ok(Self(essence))
-            }
+            Some((kind, subtype)) if is_token(kind) && is_token(subtype) => Ok(Self(essence)),
             _ => Err("must be a media type such as image/png"),
         }
     }
@@ -47,10 +47,25 @@ fn turns(c: char) -> bool {
 
 /// A file's name as its owner knows it: 1 to 255 characters, none of them a slash, a control or one
 /// that turns the direction of reading.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "Cow<'_, str>")]
-#[schema(value_type = String, example = "photo.png")]
 pub struct FileName(String);
+
+impl utoipa::ToSchema for FileName {}
+
+impl utoipa::PartialSchema for FileName {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some(
+                "1 to 255 characters, none of them a slash, a control or one that turns the \
+                direction of reading; not `.` or `..`",
+            ))
+            .pattern(Some(Self::pattern()))
+            .examples(["photo.png"])
+            .into()
+    }
+}
 
 impl TryFrom<Cow<'_, str>> for FileName {
     type Error = &'static str;
@@ -63,6 +78,18 @@ impl TryFrom<Cow<'_, str>> for FileName {
 }
 
 impl FileName {
+    /// What the parser takes, for ECMA-262, Python and Rust alike: none of them needs to look ahead.
+    fn pattern() -> String {
+        let not = r"/\\\u0000-\u001F\u007F-\u009F\u202A-\u202E\u2066-\u2069";
+        let max = FILE_NAME_CHARS - 1;
+        // Something that is no dot, after none, one or two of them; or more after two.
+        format!(
+            r"^(?:[^.{not}][^{not}]{{0,{max}}}|\.[^.{not}][^{not}]{{0,{}}}|\.\.[^{not}]{{1,{}}})$",
+            max - 1,
+            max - 1,
+        )
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -227,6 +254,49 @@ mod tests {
             disposition(false, "보고서 \"1\".pdf"),
             "attachment; filename=\"_____1_.pdf\"; filename*=UTF-8''%EB%B3%B4%EA%B3%A0%EC%84%9C%20%221%22.pdf"
         );
+    }
+
+    /// Texts that fit a pattern (proptest knows no anchors) and texts that are near it.
+    fn around(pattern: &str) -> impl Strategy<Value = String> {
+        let inner = pattern.strip_prefix('^').unwrap().strip_suffix('$').unwrap();
+        let fitting = proptest::string::string_regex(inner).unwrap().boxed();
+        let changed = (fitting.clone(), any::<char>(), any::<prop::sample::Index>());
+        let changed = changed.prop_map(|(text, c, at)| {
+            let mut chars: Vec<char> = text.chars().collect();
+            chars.insert(at.index(chars.len() + 1), c);
+            chars.into_iter().collect()
+        });
+        prop_oneof![fitting, changed, "[./\\\\a]{0,4}", "\\PC{0,300}"]
+    }
+
+    fn agree<T>(pattern: &str, parse: impl Fn(&str) -> Option<T>, examples: &[&str]) {
+        let matcher = regex::Regex::new(pattern).unwrap();
+        let check = |text: &str| {
+            assert_eq!(parse(text).is_some(), matcher.is_match(text), "{text:?} {pattern}");
+        };
+        examples.iter().for_each(|text| check(text));
+        let mut runner = proptest::test_runner::TestRunner::default();
+        let run = runner.run(&around(pattern), |text| {
+            check(&text);
+            Ok(())
+        });
+        run.unwrap();
+    }
+
+    fn pattern_of<T: utoipa::PartialSchema>() -> String {
+        serde_json::json!(T::schema())["pattern"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn patterns_say_what_their_parsers_take() {
+        let long = "x".repeat(255);
+        let names = [".", "..", "...", ".a", "..a", "a/b", "", &long, &format!("{long}x")];
+        let file_name = |text: &str| FileName::try_from(Cow::Borrowed(text)).ok();
+        agree(&pattern_of::<FileName>(), file_name, &names);
+        let long = format!("{}/{}", "x".repeat(127), "y".repeat(127));
+        let types = [" image/PNG ;x", "image/", "image/png\n", ";a/b", &long, &format!("{long}y")];
+        let media_type = |text: &str| MediaType::try_from(Cow::Borrowed(text)).ok();
+        agree(&pattern_of::<MediaType>(), media_type, &types);
     }
 
     proptest! {

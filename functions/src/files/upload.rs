@@ -2,13 +2,14 @@
 
 use axum::{Json, extract::State as Shared, http::StatusCode};
 use chrono::Utc;
-use protocol::{FileId, RoomId, Timestamp, stored::FileRef};
+use protocol::{FileId, RoomId, RoomName, Timestamp, json::Whole, stored::FileRef};
 use serde::{Deserialize, Serialize};
 
 use super::kind::{FileName, MediaType};
 use crate::{
     db::{self, on_tx},
-    error::{ApiError, Problem},
+    docs::refusals::refusals,
+    error::ApiError,
     extract::{AuthUser, Body, InRoom},
     rooms,
     state::State,
@@ -52,7 +53,7 @@ impl Sha256Hex {
 pub struct NewFile {
     name: FileName,
     /// Bytes.
-    size: u64,
+    size: Whole,
     #[serde(rename = "type")]
     media_type: MediaType,
     /// Given, the storage itself refuses other content.
@@ -76,10 +77,13 @@ pub struct Upload {
     expires_at: Timestamp,
 }
 
+refusals!(NotDeclared: NotAMember, FileTooLarge(protocol::limits::SINGLE_PUT_BYTES));
+
 /// Send a file
-#[utoipa::path(post, path = "/room/{name}/file", tag = "files", params(("name" = String, Path)),
+#[utoipa::path(post, path = "/room/{name}/file", tag = "files", params(("name" = RoomName, Path)),
     request_body = NewFile, security(("access" = [])),
-    responses((status = 201, body = Declared), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 201, body = Declared, links(("complete" = (operation_id = "complete",
+        parameters(("id" = "$response.body#/file/id")))))), NotDeclared))]
 pub async fn declare(
     Shared(state): Shared<State>,
     user: AuthUser,
@@ -87,6 +91,7 @@ pub async fn declare(
     Body(NewFile { name: file_name, size, media_type, sha256 }): Body<NewFile>,
 ) -> Result<(StatusCode, Json<Declared>), ApiError> {
     let room = rooms::membership(&state, &name, user.id()).await?.room.room_id();
+    let size = size.get();
     if size > state.config.file_bytes {
         return Err(ApiError::FileTooLarge(state.config.file_bytes));
     }

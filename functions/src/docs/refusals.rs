@@ -1,0 +1,203 @@
+//! Which refusals an operation can answer with: those that its handler lists, and those that whatever
+//! takes a token, a body or a query brings. Status and code come from [`ApiError`] alone.
+
+use std::collections::BTreeMap;
+
+use axum::http::StatusCode;
+use protocol::{Code, json::BadJson, token::TokenError};
+use serde_json::{Map, Value, json};
+use utoipa::openapi::{RefOr, Response, extensions::ExtensionsBuilder, response::ResponseBuilder};
+
+use crate::error::ApiError;
+
+/// Where [`listed`] leaves what [`describe`] takes away again.
+const LISTED: &str = "x-refusals";
+/// The longest time a caller is asked to wait is well below a day.
+const RETRY_SECONDS_MAX: u32 = 86_400;
+
+/// Makes a type that lists, in a handler's `responses(…)`, the refusals that the handler itself can
+/// answer with: `refusals!(NotCreated: RoomExists, FileTooLarge(8))`. What its extractors refuse is
+/// there without.
+macro_rules! refusals {
+    ($name:ident: $($error:expr),+ $(,)?) => {
+        struct $name;
+
+        impl utoipa::IntoResponses for $name {
+            fn responses() -> std::collections::BTreeMap<
+                String,
+                utoipa::openapi::RefOr<utoipa::openapi::Response>,
+            > {
+                use $crate::error::ApiError::*;
+                $crate::docs::refusals::listed(&[$($error),+])
+            }
+        }
+    };
+}
+pub(crate) use refusals;
+
+/// See [`refusals`].
+pub fn listed(errors: &[ApiError]) -> BTreeMap<String, RefOr<Response>> {
+    let mut by_status: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
+    for error in errors {
+        let (status, code) = error.kind();
+        let codes = by_status.entry(status.as_u16().to_string()).or_default();
+        codes.insert(code.to_owned(), error.to_string().into());
+    }
+    let responses = by_status.into_iter().map(|(status, codes)| {
+        let extensions = ExtensionsBuilder::new().add(LISTED, codes).build();
+        (status, ResponseBuilder::new().extensions(Some(extensions)).build().into())
+    });
+    responses.collect()
+}
+
+/// Completes every operation of a document: all its refusals, and the headers that answers have.
+pub fn describe(document: &mut Value) {
+    document["components"]["headers"] = described_headers();
+    let paths = document["paths"].as_object_mut().into_iter().flatten();
+    for (path, item) in paths {
+        let operations = item.as_object_mut().into_iter().flatten();
+        for (_, operation) in operations.filter(|(_, operation)| operation["responses"].is_object())
+        {
+            let implied = implied(path, operation);
+            complete(&mut operation["responses"], implied);
+        }
+    }
+}
+
+/// What is refused before a handler runs, or whatever it does.
+fn implied(path: &str, operation: &Value) -> Vec<ApiError> {
+    let bad = |code| ApiError::Json(BadJson { code, field: None, detail: shape(code).to_owned() });
+    let mut all = vec![ApiError::Internal(anyhow::anyhow!("")), ApiError::Timeout];
+    let has = |place: &str| {
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        parameters.into_iter().any(|parameter| parameter["in"] == place)
+    };
+    let is_protected = operation["security"].is_array();
+    let has_body = operation["requestBody"].is_object();
+    if is_protected {
+        all.extend([
+            ApiError::TokenMissing,
+            ApiError::Token(TokenError::Invalid),
+            ApiError::Token(TokenError::Expired),
+            ApiError::Token(TokenError::WrongKind),
+            ApiError::SessionRevoked,
+        ]);
+    }
+    if has_body {
+        all.extend([ApiError::NotJson, ApiError::BodyTooLarge, ApiError::BodyBroken]);
+        all.extend([Code::MalformedJson, Code::MissingField, Code::WrongType].map(bad));
+    }
+    if has_body || has("query") {
+        all.extend([Code::UnknownField, Code::DuplicateField, Code::InvalidValue].map(bad));
+    }
+    if is_protected || has_body {
+        let away = ApiError::Unavailable("the database, the message log or the storage");
+        all.extend([away, ApiError::Busy, ApiError::StorageFull]);
+    }
+    match path {
+        _ if path.starts_with("/room/{name}") => all.push(ApiError::NoSuchRoom),
+        _ if path.starts_with("/file/{id}") => all.push(ApiError::NoSuchFile),
+        _ => {}
+    }
+    all
+}
+
+/// What is wrong with a body or query, in general.
+fn shape(code: Code) -> &'static str {
+    match code {
+        Code::MalformedJson => "the body is not JSON",
+        Code::MissingField => "a field is missing",
+        Code::WrongType => "a value is of another JSON type",
+        Code::UnknownField => "there is no such field",
+        Code::DuplicateField => "a field occurs twice",
+        _ => "a value is not what its field takes",
+    }
+}
+
+fn complete(responses: &mut Value, implied: Vec<ApiError>) {
+    let mut codes: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    // Until the last handler lists its refusals.
+    responses.as_object_mut().and_then(|all| all.remove("default"));
+    let all = responses.as_object_mut();
+    for (status, response) in all.into_iter().flatten() {
+        let listed = response.as_object_mut().and_then(|response| response.remove(LISTED));
+        for (code, detail) in listed.as_ref().and_then(Value::as_object).into_iter().flatten() {
+            let detail = detail.as_str().unwrap_or_default().to_owned();
+            codes.entry(status.clone()).or_default().insert(code.clone(), detail);
+        }
+    }
+    for error in implied {
+        let (status, code) = error.kind();
+        let codes = codes.entry(status.as_u16().to_string()).or_default();
+        codes.entry(code.to_owned()).or_insert_with(|| error.to_string());
+    }
+    for (status, codes) in codes {
+        let described = problem(&status, &codes);
+        let response = &mut responses[&status];
+        // Another answer of the same status has its own type and, if any, description.
+        response["content"]["application/problem+json"] = described["content"].clone();
+        let own = response["description"].as_str().unwrap_or_default();
+        let both = [own, described["description"].as_str().unwrap_or_default()].join("\n\n");
+        response["description"] = both.trim().into();
+    }
+    for (status, response) in responses.as_object_mut().into_iter().flatten() {
+        if response["description"].as_str().unwrap_or_default().is_empty() {
+            response["description"] = reason(status).into();
+        }
+        headers(status, &mut response["headers"]);
+    }
+}
+
+fn reason(status: &str) -> &'static str {
+    let status = StatusCode::from_bytes(status.as_bytes()).ok();
+    status.and_then(|status| status.canonical_reason()).unwrap_or_default()
+}
+
+/// A problem of a status with one of some codes.
+fn problem(status: &str, codes: &BTreeMap<String, String>) -> Value {
+    let lines = codes.iter().map(|(code, detail)| format!("- `{code}`: {detail}"));
+    let number: u16 = status.parse().unwrap_or_default();
+    json!({
+        "description": lines.collect::<Vec<_>>().join("\n"),
+        "content": { "schema": {
+            "allOf": [{ "$ref": "#/components/schemas/Problem" }],
+            "properties": {
+                "title": { "const": reason(status) },
+                "status": { "const": number },
+                "code": { "enum": codes.keys().collect::<Vec<_>>() },
+            },
+        } },
+    })
+}
+
+fn headers(status: &str, headers: &mut Value) {
+    let own = match status {
+        "302" | "308" => Some("location"),
+        "401" => Some("www-authenticate"),
+        "429" | "503" => Some("retry-after"),
+        _ => None,
+    };
+    for name in own.into_iter().chain(["x-request-id"]) {
+        headers[name] = json!({ "$ref": format!("#/components/headers/{name}") });
+    }
+}
+
+/// The headers that answers refer to.
+fn described_headers() -> Value {
+    let header = |description: &str, schema: Value| json!({ "description": description, "required": true, "schema": schema });
+    json!({
+        "x-request-id": header(
+            "The request's own `x-request-id` if that may stand in a log line, or a new one.",
+            json!({ "type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$" }),
+        ),
+        "www-authenticate": header(
+            "How to prove who one is (RFC 6750).",
+            json!({ "type": "string", "const": "Bearer" }),
+        ),
+        "location": header("Where it is.", json!({ "type": "string", "format": "uri-reference" })),
+        "retry-after": header(
+            "Seconds to wait before the next try.",
+            json!({ "type": "integer", "minimum": 0, "maximum": RETRY_SECONDS_MAX }),
+        ),
+    })
+}
