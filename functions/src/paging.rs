@@ -75,7 +75,7 @@ pub fn cut<R, P: Serialize>(
     mut rows: Vec<R>,
     limit: Limit,
     position: impl Fn(&R) -> P,
-) -> (Vec<R>, Option<String>) {
+) -> (Vec<R>, Option<Cursor>) {
     let has_more = rows.len() > limit.count();
     rows.truncate(limit.count());
     let next = rows.last().filter(|_| has_more).map(|row| encode(&position(row)));
