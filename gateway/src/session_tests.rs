@@ -327,6 +327,47 @@ fn a_session_ends_by_revocation_and_is_refreshed_by_its_own_user_only() {
 }
 
 proptest! {
+    /// A room's versions are heard of in any order, some again, while its user joins with tickets of
+    /// any of them. Once all are known, the newest holds: nobody is in who was removed, and the role
+    /// is the one given last.
+    #[test]
+    fn whatever_comes_first_the_newest_version_holds(
+        history in prop::collection::vec(prop::option::of(0..3_usize), 1..6),
+        steps in prop::collection::vec((any::<bool>(), 0..6_u64), 0..20),
+    ) {
+        let world = World::new();
+        let mut session = world.session();
+        let room = RoomId::generate();
+        let roles = [Role::Member, Role::Moderator, Role::Owner];
+        let role_of = |version: u64| -> Option<Role> {
+            // Before the first change, a member.
+            let Some(change) = version.checked_sub(1) else { return Some(Role::Member) };
+            history[change as usize].map(|role| roles[role])
+        };
+        let newest = history.len() as u64;
+        let all = (1..=newest).map(|version| (true, version));
+        for (is_news, version) in steps.into_iter().map(|(is_news, n)| (is_news, n % (newest + 1))).chain(all) {
+            match role_of(version) {
+                role if is_news && version > 0 => world.hear(&mut session, room, version, role),
+                Some(role) if !is_news => {
+                    let ticket = Ticket { version, ..world.ticket(&session, room, role) };
+                    if world.join(&mut session, room, ticket).is_ok() {
+                        session.joined(room).unwrap();
+                    }
+                }
+                _ => {}
+            }
+        }
+        if let Some(role) = role_of(newest) {
+            let ticket = Ticket { version: 0, ..world.ticket(&session, room, Role::Member) };
+            prop_assert!(world.join(&mut session, room, ticket).is_ok());
+            session.joined(room).unwrap();
+            prop_assert_eq!(session.membership(room).unwrap().role, role);
+        } else {
+            prop_assert!(session.membership(room).is_err());
+        }
+    }
+
     /// Whatever a client sends, in whatever order: no panic, and nothing is stored for a room that
     /// has not taken the socket in.
     #[test]

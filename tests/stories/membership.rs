@@ -109,4 +109,19 @@ stories! {
         let notice = json!({ "roomId": room, "msg": "a member" });
         b.refused("room-broadcast", notice, "forbidden").await;
     }
+
+    async fn a_release_brings_the_bucket_of_an_older_one_along(world: World) {
+        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+        let room = ada.create_room("lobby").await;
+        let admin = async_nats::jetstream::new(world.nats_as("provision").await);
+        let mut older = admin.get_stream("KV_revoked").await.unwrap().cached_info().config.clone();
+        older.max_messages_per_subject = 1;
+        admin.update_stream(older).await.unwrap();
+        world.change_member(room, bob.id, BASE + 2, None).await;
+        world.provision().await;
+        world.change_member(room, bob.id, BASE + 1, Some(Role::Owner)).await;
+        let gateway = world.gateway().await;
+        let mut b = bob.connect(&gateway).await;
+        b.refused("join-room", join_data(&world, &bob, room, Role::Member, 1), "forbidden").await;
+    }
 }
