@@ -9,13 +9,15 @@
 
 mod http;
 mod lambda;
+mod plans;
 mod postgres;
 mod socket;
 pub mod wire;
 mod world;
 
-pub use http::{Answer, User};
+pub use http::{Answer, PASSWORD, User};
 pub use lambda::RuntimeApi;
+pub use plans::{Fault, Plans};
 pub use socket::{Closed, Socket};
 pub use wire::{Polling, Wire};
 pub use world::{Database, Gateway, World};

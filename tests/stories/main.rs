@@ -17,6 +17,7 @@ mod lambda;
 mod limits;
 mod nats_roles;
 mod observed;
+mod plans;
 mod presence;
 mod processes;
 mod protocol;
