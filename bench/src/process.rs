@@ -114,26 +114,28 @@ impl Process {
         })
     }
 
-    /// CPU of the process and its children, those that ended included.
+    /// CPU of the process and all below it, those that ended included.
     pub fn cpu_seconds_of_all(&self) -> anyhow::Result<f64> {
-        let id = self.0.id();
-        let of = |id: &str| fs::read_to_string(format!("/proc/{id}/stat")).ok();
-        let own = of(&id.to_string()).and_then(|stat| ticks(&stat));
-        let mut sum: f64 = own.context("the measured process is gone")?.iter().sum();
-        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
-        for child in children.split_whitespace() {
-            // One that ended meanwhile is counted with its parent the next time.
-            let [user, system, ..] = of(child).and_then(|stat| ticks(&stat)).unwrap_or_default();
-            sum += user + system;
+        let mut ticks_of_all = 0.0;
+        let mut left = vec![self.0.id().to_string()];
+        while let Some(id) = left.pop() {
+            let read = |path| fs::read_to_string(format!("/proc/{id}/{path}"));
+            let Some(ticks) = read("stat".to_owned()).ok().and_then(|stat| ticks(&stat)) else {
+                // One that ended meanwhile is counted with its parent the next time.
+                continue;
+            };
+            ticks_of_all += ticks.iter().sum::<f64>();
+            let children = read(format!("task/{id}/children")).unwrap_or_default();
+            left.extend(children.split_whitespace().map(str::to_owned));
         }
-        Ok(sum * TICK)
+        Ok(ticks_of_all * TICK)
     }
 
-    /// Has it end by itself, as Ctrl-C does, and waits.
+    /// Has it and what it started end by themselves, as Ctrl-C does, and waits.
     pub fn interrupt(&mut self, within: Duration) {
-        let id = self.0.id().to_string();
+        let group = format!("-{}", self.0.id());
         // One that ended by itself needs no signal.
-        let _ = Command::new("kill").args(["-INT", &id]).stderr(Stdio::null()).status();
+        let _ = Command::new("kill").args(["-INT", "--", &group]).stderr(Stdio::null()).status();
         let began = Instant::now();
         while began.elapsed() < within && matches!(self.0.try_wait(), Ok(None)) {
             std::thread::sleep(Duration::from_millis(20));

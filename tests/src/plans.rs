@@ -156,5 +156,6 @@ fn of_node(node: &Value, sizes: &BTreeMap<String, i64>, fault: &mut impl FnMut(S
 /// The sum of such counts of a node, which are of one loop, over all of its loops.
 fn rows(node: &Value, counts: &[&str]) -> f64 {
     let number = |key: &str| node[key].as_f64().unwrap_or(0.0);
-    counts.iter().map(|count| number(count)).sum::<f64>() * number("Actual Loops")
+    // To look and find nothing is to look at one.
+    counts.iter().map(|count| number(count)).sum::<f64>().max(1.0) * number("Actual Loops")
 }
