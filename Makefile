@@ -67,8 +67,8 @@ advisories: setup-lint ## known holes in what we use; fetches their list, so it 
 	cargo deny $(LOCKED) check advisories
 
 .PHONY: bench
-bench: setup-bench bench/peers/node_modules/.package-lock.json ## measure the gateway and its peers side by side (ARGS="--alone --only fanout")
-	cargo build $(LOCKED) --release -p gateway -p provision -p bench
+bench: setup-bench web bench/peers/node_modules/.package-lock.json ## measure what is ours and its peers side by side (ARGS="--alone --only fanout")
+	cargo build $(LOCKED) --release -p gateway -p functions -p provision -p bench
 	target/release/bench run $(ARGS)
 
 # The peers on Node: socket.io with its Redis adapter, and ws.

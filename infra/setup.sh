@@ -7,7 +7,7 @@
 #                              client and Schemathesis
 #   infra/setup.sh lint        Rust, a C compiler, Node and npm, cargo-deny
 #   infra/setup.sh ci          all of these
-#   infra/setup.sh bench       what `run` needs and Redis, for a peer that is measured; Linux only
+#   infra/setup.sh bench       what `run` needs, PostgreSQL, and Redis for a peer that is measured; Linux only
 #   infra/setup.sh web         Node and npm alone
 #   infra/setup.sh nats-path   print the nats-server to use; gets nothing
 #
@@ -189,7 +189,7 @@ has_postgres() {
 
 need_postgres() {
     has_postgres && return
-    say 'the PostgreSQL server is missing (the tests start their own, on a free port): getting it; no service is set up'
+    say 'the PostgreSQL server is missing (tests and measurements start their own, on a free port): getting it; no service is set up'
     if is_macos; then
         brew_install PostgreSQL postgresql@17
     else
@@ -336,6 +336,7 @@ ci)
 bench)
     need_linux
     need_for_run
+    need_postgres
     need_redis
     ;;
 web) need_node ;;

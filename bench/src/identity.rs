@@ -12,6 +12,14 @@ use protocol::{
 /// A run may take longer than a real token lives.
 const SECONDS: i64 = 4 * 3600;
 
+/// A new private key, as `SIGNING_KEY` has it.
+pub fn signing_key() -> anyhow::Result<String> {
+    let document = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new())
+        .map_err(|_| anyhow::anyhow!("the system gives no random numbers"))?;
+    let body = BASE64_STANDARD.encode(document.as_ref());
+    Ok(format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n"))
+}
+
 /// Shared by all crowds of a run.
 #[derive(Clone)]
 pub struct Identity {
@@ -23,11 +31,7 @@ pub struct Identity {
 impl Identity {
     /// Fresh keys, rooms and users.
     pub fn new(rooms: usize, users: usize) -> anyhow::Result<Self> {
-        let document = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new())
-            .map_err(|_| anyhow::anyhow!("the system gives no random numbers"))?;
-        let body = BASE64_STANDARD.encode(document.as_ref());
-        let pem = format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n");
-        let minter = Arc::new(Minter::from_pem(&pem.into())?);
+        let minter = Arc::new(Minter::from_pem(&signing_key()?.into())?);
         let rooms = (0..rooms).map(|_| RoomId::generate()).collect();
         let users = (0..users).map(|_| UserId::generate()).collect();
         Ok(Self { minter, rooms, users })

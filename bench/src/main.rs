@@ -1,8 +1,14 @@
-//! `bench run`: measures the gateway and its peers side by side. `make bench` builds all and runs it.
+//! `bench run`: measures what is ours beside its peers. `make bench` builds all and runs it.
 
+mod backend;
+mod chat;
+mod http;
 mod identity;
+mod learned;
 mod load;
+mod nats;
 mod peers;
+mod postgres;
 mod process;
 mod report;
 mod results;
@@ -16,7 +22,7 @@ use clap::{Parser, Subcommand};
 
 use self::{peers::Peer, results::Results, suite::Section};
 
-/// Measures the gateway and its peers, one after the other, on the same machine in the same run.
+/// Measures what is ours and its peers, one after the other, on the same machine in the same run.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -30,7 +36,7 @@ enum Command {
         /// Only these sections; the others stay as they were measured last.
         #[arg(long, value_enum, value_delimiter = ',')]
         only: Vec<Section>,
-        /// Leave the peers out: for working on the gateway.
+        /// Leave the gateway's peers out: for working on the gateway.
         #[arg(long)]
         alone: bool,
         /// Seconds of each measurement.
@@ -42,6 +48,9 @@ enum Command {
     /// Serve as one of the peers.
     #[command(hide = true)]
     Peer { peer: Peer, address: SocketAddr },
+    /// Print how many microseconds of CPU one password takes.
+    #[command(hide = true)]
+    Argon2id { times: u32 },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -55,5 +64,9 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Report => report::write(&Results::load()),
         Command::Peer { peer, address } => peers::run(peer, address),
+        Command::Argon2id { times } => {
+            println!("{}", peers::argon2id::verify(times)?.as_secs_f64() * 1e6);
+            Ok(())
+        }
     }
 }

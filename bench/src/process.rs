@@ -45,7 +45,26 @@ pub fn free_address() -> anyhow::Result<SocketAddr> {
 
 impl Process {
     /// Starts `command` on these cores and waits until it listens at `address`.
-    pub fn start(mut command: Command, cores: &str, address: SocketAddr) -> anyhow::Result<Self> {
+    pub fn start(command: Command, cores: &str, address: SocketAddr) -> anyhow::Result<Self> {
+        Self::spawn(command, cores, address, Stdio::inherit())
+    }
+
+    /// The same with what it logs in a file.
+    pub fn start_logging(
+        command: Command,
+        cores: &str,
+        address: SocketAddr,
+        log: fs::File,
+    ) -> anyhow::Result<Self> {
+        Self::spawn(command, cores, address, log.into())
+    }
+
+    fn spawn(
+        mut command: Command,
+        cores: &str,
+        address: SocketAddr,
+        log: Stdio,
+    ) -> anyhow::Result<Self> {
         let mut pinned = Command::new("taskset");
         pinned.arg("-c").arg(cores).arg(command.get_program()).args(command.get_args());
         for (name, value) in command.get_envs() {
@@ -60,7 +79,8 @@ impl Process {
         }
         drop(std::mem::replace(&mut command, pinned));
         // Not the terminal's: Ctrl-C ends the run, and the run ends its children.
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).process_group(0).spawn();
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let child = command.process_group(0).spawn();
         let mut process = Self(child.with_context(|| format!("cannot start {name}"))?);
         let began = Instant::now();
         while TcpStream::connect(address).is_err() {
@@ -81,22 +101,54 @@ impl Process {
         let read = |name: &str| {
             fs::read_to_string(format!("{folder}/{name}")).context("the measured process is gone")
         };
-        let stat = read("stat")?;
-        // The name in parentheses may hold blanks; after it, utime and stime are 12th and 13th.
-        let after_name = stat.rsplit(')').next().unwrap_or_default();
-        let fields: Vec<&str> = after_name.split_whitespace().collect();
-        let ticks = |index: usize| fields.get(index).and_then(|field| field.parse::<f64>().ok());
-        let cpu = ticks(11).zip(ticks(12)).context("an unknown /proc/<pid>/stat")?;
+        let ticks = ticks(&read("stat")?);
+        let [user, system, ..] = ticks.context("an unknown /proc/<pid>/stat")?;
         let field = |text: &str, name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name))?;
             line.split_whitespace().next()?.parse::<u64>().ok()
         };
         Ok(Usage {
-            cpu_seconds: (cpu.0 + cpu.1) * TICK,
+            cpu_seconds: (user + system) * TICK,
             writes: field(&read("io")?, "syscw:").unwrap_or(0),
             rss_bytes: field(&read("status")?, "VmRSS:").unwrap_or(0) * 1024,
         })
     }
+
+    /// CPU of the process and all below it, those that ended included.
+    pub fn cpu_seconds_of_all(&self) -> anyhow::Result<f64> {
+        let mut ticks_of_all = 0.0;
+        let mut left = vec![self.0.id().to_string()];
+        while let Some(id) = left.pop() {
+            let read = |path| fs::read_to_string(format!("/proc/{id}/{path}"));
+            let Some(ticks) = read("stat".to_owned()).ok().and_then(|stat| ticks(&stat)) else {
+                // One that ended meanwhile is counted with its parent the next time.
+                continue;
+            };
+            ticks_of_all += ticks.iter().sum::<f64>();
+            let children = read(format!("task/{id}/children")).unwrap_or_default();
+            left.extend(children.split_whitespace().map(str::to_owned));
+        }
+        Ok(ticks_of_all * TICK)
+    }
+
+    /// Has it and what it started end by themselves, as Ctrl-C does, and waits.
+    pub fn interrupt(&mut self, within: Duration) {
+        let group = format!("-{}", self.0.id());
+        // One that ended by itself needs no signal.
+        let _ = Command::new("kill").args(["-INT", "--", &group]).stderr(Stdio::null()).status();
+        let began = Instant::now();
+        while began.elapsed() < within && matches!(self.0.try_wait(), Ok(None)) {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// User and system time of `/proc/<pid>/stat`, and those of the children that it waited for.
+fn ticks(stat: &str) -> Option<[f64; 4]> {
+    // The name in parentheses may hold blanks; after it, the four are 12th to 15th.
+    let after_name = stat.rsplit(')').next()?;
+    let mut fields = after_name.split_whitespace().skip(11).map(|field| field.parse().ok());
+    Some([fields.next()??, fields.next()??, fields.next()??, fields.next()??])
 }
 
 impl Drop for Process {

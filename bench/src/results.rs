@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    scenarios::{Idle, Sample, Storm},
+    scenarios::{Archived, Asked, Idle, Sample, Storm},
     servers::Kind,
 };
 
@@ -41,6 +41,31 @@ pub struct Hops {
     pub hop: Sample,
 }
 
+/// A login, and what verifying its password alone costs.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+pub struct LoggedIn {
+    pub logins: Asked,
+    /// Microseconds of CPU.
+    pub argon2id: f64,
+}
+
+/// A page by ours and by a handler that runs its statements and nothing else.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Compared {
+    pub page: String,
+    pub statements: usize,
+    pub ours: Asked,
+    pub bare: Asked,
+}
+
+/// A page in a big database and in a nearly empty one.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Grown {
+    pub page: String,
+    pub empty: Asked,
+    pub filled: Asked,
+}
+
 /// See the module.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -56,6 +81,10 @@ pub struct Results {
     pub join: Vec<(Kind, usize, Storm)>,
     pub replay: Option<Storm>,
     pub send: Vec<Loaded>,
+    pub login: Option<LoggedIn>,
+    pub pages: Vec<Compared>,
+    pub filled: Vec<Grown>,
+    pub archive: Option<Archived>,
 }
 
 impl Results {

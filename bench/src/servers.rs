@@ -1,15 +1,12 @@
 //! The servers that are measured, each started the same way.
 
-use std::{
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{net::SocketAddr, process::Command};
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use tempfile::TempDir;
 
 use crate::{
+    chat::{Chat, bench_folder},
     identity::Identity,
     load::Dialect,
     process::{Process, Usage, free_address},
@@ -171,50 +168,29 @@ impl Server {
 
     fn gateways(&mut self, count: usize, identity: &Identity, core: &str) -> anyhow::Result<()> {
         let folder = TempDir::new()?;
-        let address = free_address()?;
-        let mut command = Command::new("nats-server");
-        command.arg("-c").arg(bench_folder().join("../infra/nats/nats.conf"));
-        command.args(["-a", "127.0.0.1", "-p", &address.port().to_string(), "-sd"]);
-        command.arg(folder.path());
-        let mut variables: Vec<(String, String)> =
-            ["FUNCTIONS", "GATEWAY", "ARCHIVE", "PROVISION", "SYS"]
-                .map(|role| (format!("NATS_{role}_PASSWORD"), PASSWORD.to_owned()))
-                .into();
-        command.envs(variables.iter().cloned());
-        // Its log of every connection would only be in the way.
-        command.arg("-l").arg(folder.path().join("nats.log"));
-        self._others.push(Process::start(command, others(core), address)?);
-        self.jetstream = Some(address);
-        variables.extend(
-            [
-                ("NATS_URL", format!("nats://{address}")),
-                ("JWKS", identity.jwks()?),
-                ("DATABASE_URL", format!("sqlite://{}/db", folder.path().display())),
-                ("LIMIT_EVENT_RATE", "0".to_owned()),
-                ("LIMIT_EVENT_BURST", "0".to_owned()),
-                ("LIMIT_SOCKETS_PER_ADDRESS", "0".to_owned()),
-                ("LIMIT_SOCKETS_PER_USER", "0".to_owned()),
-                ("ALLOWED_ORIGINS", "*".to_owned()),
-                ("RUST_LOG", std::env::var("RUST_LOG").unwrap_or("warn".to_owned())),
-                ("METRICS_LISTEN", "127.0.0.1:0".to_owned()),
-            ]
-            .map(|(name, value)| (name.to_owned(), value)),
-        );
-        let provisioned = Command::new(sibling("provision")?)
-            .args(["--only", "nats"])
-            .envs(variables.iter().cloned())
-            .status()
-            .context("cannot run provision")?;
-        ensure!(provisioned.success(), "provision failed");
+        let mut chat = Chat::start(others(core), folder.path())?;
+        for (name, value) in [
+            ("JWKS", identity.jwks()?.as_str()),
+            ("LIMIT_EVENT_RATE", "0"),
+            ("LIMIT_EVENT_BURST", "0"),
+            ("LIMIT_SOCKETS_PER_ADDRESS", "0"),
+            ("LIMIT_SOCKETS_PER_USER", "0"),
+            ("ALLOWED_ORIGINS", "*"),
+            ("RUST_LOG", &std::env::var("RUST_LOG").unwrap_or("warn".to_owned())),
+            ("METRICS_LISTEN", "127.0.0.1:0"),
+        ] {
+            chat.set(name, value);
+        }
+        chat.provision("nats")?;
         for _ in 0..count {
-            let program = sibling("gateway")?;
-            let variables = variables.clone();
+            let mut command = chat.command("gateway")?;
             self.add(core, |address| {
-                let mut command = Command::new(program);
-                command.args(["--listen", &address.to_string()]).envs(variables);
+                command.args(["--listen", &address.to_string()]);
                 command
             })?;
         }
+        self.jetstream = Some(chat.nats);
+        self._others.push(chat.process);
         self._folder = Some(folder);
         Ok(())
     }
@@ -223,18 +199,4 @@ impl Server {
 /// Where what is not measured runs, beside what is measured on `cores`.
 fn others(cores: &str) -> &'static str {
     if cores == ALL { ALL } else { OTHERS }
-}
-
-/// The password of every NATS role of a run; the server listens on loopback while it runs.
-pub const PASSWORD: &str = "bench";
-
-fn bench_folder() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// A binary that was built beside this one.
-fn sibling(name: &str) -> anyhow::Result<PathBuf> {
-    let path = std::env::current_exe()?.with_file_name(name);
-    ensure!(path.exists(), "{} is missing; `make bench` builds it", path.display());
-    Ok(path)
 }

@@ -9,6 +9,7 @@
 
 mod http;
 mod lambda;
+mod plans;
 mod postgres;
 mod socket;
 pub mod wire;
@@ -16,6 +17,7 @@ mod world;
 
 pub use http::{Answer, PASSWORD, User};
 pub use lambda::RuntimeApi;
+pub use plans::{Fault, Plans};
 pub use socket::{Closed, Socket};
 pub use wire::{Polling, Wire};
 pub use world::{Database, Gateway, World};

@@ -20,6 +20,7 @@ static CLUSTER: OnceLock<Cluster> = OnceLock::new();
 
 struct Cluster {
     port: u16,
+    log: PathBuf,
     _server: Child,
     /// Its input is kept open: when this process ends, however it does, the shell at the other end
     /// stops the server and removes its folder.
@@ -40,6 +41,11 @@ pub async fn new_database() -> String {
     admin.execute(create).await.unwrap();
     admin.close().await.unwrap();
     url(&name)
+}
+
+/// Where the server logs, every line with its database and a `|` in front.
+pub fn log() -> &'static Path {
+    &CLUSTER.get_or_init(start).log
 }
 
 fn binaries() -> PathBuf {
@@ -91,12 +97,14 @@ fn start() -> Cluster {
         .unwrap();
     assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let log = std::fs::File::create(folder.join("log")).unwrap();
+    let log_path = folder.join("log");
+    let log = std::fs::File::create(&log_path).unwrap();
     let mut server = command(&bin.join("postgres"))
         .arg("-D")
         .arg(&data)
         .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"])
         .args(["-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "max_connections=400"])
+        .args(["-c", "log_line_prefix=%d|"])
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(log.try_clone().unwrap())
@@ -117,11 +125,11 @@ fn start() -> Cluster {
     let deadline = Instant::now() + READY_WITHIN;
     while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
         if server.try_wait().unwrap().is_some() || Instant::now() > deadline {
-            let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
+            let log = std::fs::read_to_string(&log_path).unwrap_or_default();
             let _ = writeln!(std::io::stderr(), "{log}");
             panic!("PostgreSQL did not start");
         }
         std::thread::sleep(Duration::from_millis(20));
     }
-    Cluster { port, _server: server, _watcher: watcher }
+    Cluster { port, log: log_path, _server: server, _watcher: watcher }
 }

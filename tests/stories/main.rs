@@ -21,6 +21,7 @@ mod membership;
 mod nats_roles;
 mod observed;
 mod openapi;
+mod plans;
 mod presence;
 mod processes;
 mod protocol;

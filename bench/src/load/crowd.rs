@@ -13,7 +13,7 @@ use super::{
     pool::{Pool, Seen, Sends},
     tally::{Tally, text},
 };
-use crate::{identity::Identity, servers::PASSWORD};
+use crate::{chat::PASSWORD, identity::Identity};
 
 /// Connections that are being made at once.
 const AT_ONCE: usize = 256;

@@ -1,7 +1,9 @@
-//! Peers that are written here: what the gateway is compared with and is not ours to ship.
+//! Peers that are written here: what is compared with ours and is not ours to ship.
 
+pub mod argon2id;
 mod floor;
 mod oxide;
+pub mod pages;
 
 use std::net::SocketAddr;
 
@@ -10,6 +12,7 @@ use std::net::SocketAddr;
 pub enum Peer {
     Floor,
     Socketioxide,
+    Pages,
 }
 
 /// Serves until it is killed.
@@ -17,5 +20,6 @@ pub fn run(peer: Peer, address: SocketAddr) -> anyhow::Result<()> {
     match peer {
         Peer::Floor => floor::run(address),
         Peer::Socketioxide => oxide::run(address),
+        Peer::Pages => pages::run(address),
     }
 }

@@ -1,5 +1,6 @@
 //! Tables for bench/README.md, between its marks, and the plots beside it.
 
+mod functions;
 mod plot;
 
 use std::fs;
@@ -101,7 +102,7 @@ fn tables(results: &Results) -> String {
     }
     out += "\n### Sends: 200 sockets, stored and acknowledged, both cores shared by all\n\n";
     out += &loaded_table(&results.send, |loaded| loaded.sample.acknowledgement);
-    out
+    out + &functions::tables(results)
 }
 
 fn fanout_table(rows: &[Row]) -> String {

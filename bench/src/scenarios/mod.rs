@@ -1,14 +1,18 @@
 //! What is done to a server, and what is measured while it is done.
 
+mod archive;
 mod fanout;
 mod memory;
+mod pages;
 mod storms;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    archive::{Archived, archive},
     fanout::{Fanout, fanout, open_loop},
     memory::{Idle, idle},
+    pages::{Asked, FILLED_PAGES, PAGES, alone, beside_bare, logins},
     storms::{Storm, join_storm, replay_storm},
 };
 use crate::{load::Crowd, process::Usage, servers::Server};

@@ -1,39 +1,14 @@
-//! The sections of a run, in order.
+//! The sections that measure the gateway.
 
 use anyhow::Context as _;
 
+use super::Suite;
 use crate::{
-    identity::Identity,
     process::pin_self,
-    results::{Hops, Loaded, Results, Row},
+    results::{Hops, Loaded, Row},
     scenarios::{Fanout, fanout, idle, join_storm, open_loop, replay_storm},
     servers::{ALL, Kind, OTHERS, Server},
 };
-
-/// What can be measured by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Section {
-    /// One room of 1,000, by messages in flight and size.
-    Fanout,
-    /// 100 rooms of 10.
-    Rooms,
-    /// Cost per delivery by members and by rooms.
-    Flat,
-    /// Latency of one room of 1,000 at shares of the maximum.
-    Loaded,
-    /// Acknowledgements beside a bare JetStream publish.
-    Acknowledgement,
-    /// Delivery across two gateways beside a bare publish and core hop.
-    Across,
-    /// 10,000 sockets that do nothing.
-    Idle,
-    /// 5,000 at once.
-    Join,
-    /// 1,000 come back to 200 missed messages each.
-    Replay,
-    /// 200 sockets send as fast as they are acknowledged.
-    Send,
-}
 
 const FANOUT_PEERS: [Kind; 8] = [
     Kind::Gateway,
@@ -50,53 +25,7 @@ const SIZE: usize = 100;
 /// What the gateway is to hold; its latency is looked at with half of it.
 const SENDS_TO_HOLD: f64 = 15_000.0;
 
-struct Suite<'a> {
-    identity: Identity,
-    alone: bool,
-    seconds: f64,
-    results: &'a mut Results,
-}
-
-/// Measures sections, one after the other; what was measured is saved after each.
-pub fn run(
-    sections: &[Section],
-    alone: bool,
-    seconds: f64,
-    results: &mut Results,
-) -> anyhow::Result<()> {
-    // Before the keys are made: their threads, if any, are to be pinned too.
-    pin_self(OTHERS)?;
-    results.machine = machine();
-    let identity = Identity::new(10_000, 10_100)?;
-    let mut suite = Suite { identity, alone, seconds, results };
-    for section in sections {
-        eprintln!("{section:?}");
-        suite.section(*section).with_context(|| format!("in the section {section:?}"))?;
-        suite.results.save()?;
-    }
-    Ok(())
-}
-
 impl Suite<'_> {
-    fn section(&mut self, section: Section) -> anyhow::Result<()> {
-        match section {
-            Section::Fanout => self.fanout(),
-            Section::Rooms => self.rooms(),
-            Section::Flat => self.flat(),
-            Section::Loaded => self.loaded(),
-            Section::Acknowledgement => self.acknowledgement(),
-            Section::Across => self.across(),
-            Section::Idle => self.idle(),
-            Section::Join => self.join(),
-            Section::Replay => self.replay(),
-            Section::Send => self.send(),
-        }
-    }
-
-    fn peers<'k>(&self, kinds: &'k [Kind]) -> &'k [Kind] {
-        if self.alone { &kinds[..1] } else { kinds }
-    }
-
     /// Every measurement has a server of its own, and rooms that nobody was in.
     fn measure(&self, kind: Kind, plan: Fanout) -> anyhow::Result<Row> {
         let server = Server::start(kind, &self.identity)?;
@@ -115,7 +44,7 @@ impl Suite<'_> {
         Ok(Row { kind, rooms, members, in_flight, size, sample })
     }
 
-    fn fanout(&mut self) -> anyhow::Result<()> {
+    pub fn fanout(&mut self) -> anyhow::Result<()> {
         self.results.fanout.clear();
         for (size, kinds) in [(SIZE, &FANOUT_PEERS[..]), (1_024, &FANOUT_PEERS[..6])] {
             for in_flight in [1, 4, 32] {
@@ -129,7 +58,7 @@ impl Suite<'_> {
         Ok(())
     }
 
-    fn rooms(&mut self) -> anyhow::Result<()> {
+    pub fn rooms(&mut self) -> anyhow::Result<()> {
         self.results.rooms.clear();
         for &kind in self.peers(&FANOUT_PEERS[..6]) {
             let row = self.measure(kind, Fanout::new(100, 10, 100, SIZE, self.seconds))?;
@@ -138,7 +67,7 @@ impl Suite<'_> {
         Ok(())
     }
 
-    fn flat(&mut self) -> anyhow::Result<()> {
+    pub fn flat(&mut self) -> anyhow::Result<()> {
         self.results.flat.clear();
         for members in [100, 1_000, 10_000] {
             for &kind in self.peers(&[Kind::Gateway, Kind::Floor]) {
@@ -160,7 +89,7 @@ impl Suite<'_> {
         Ok(())
     }
 
-    fn loaded(&mut self) -> anyhow::Result<()> {
+    pub fn loaded(&mut self) -> anyhow::Result<()> {
         self.results.loaded.clear();
         for &kind in self.peers(&[Kind::Gateway, Kind::SocketIo, Kind::Floor]) {
             let plan = Fanout::new(1, MEMBERS, 4, SIZE, self.seconds);
@@ -191,13 +120,13 @@ impl Suite<'_> {
         Ok(Hops { rate, ours, bare, hop })
     }
 
-    fn acknowledgement(&mut self) -> anyhow::Result<()> {
+    pub fn acknowledgement(&mut self) -> anyhow::Result<()> {
         pin_self(ALL)?;
         self.results.acknowledgement = Some(self.hops(Kind::Gateway, 200.0)?);
         pin_self(OTHERS)
     }
 
-    fn across(&mut self) -> anyhow::Result<()> {
+    pub fn across(&mut self) -> anyhow::Result<()> {
         self.results.across.clear();
         pin_self(ALL)?;
         let plan = Fanout::new(1, 2, 16, SIZE, self.seconds);
@@ -212,7 +141,7 @@ impl Suite<'_> {
         pin_self(OTHERS)
     }
 
-    fn idle(&mut self) -> anyhow::Result<()> {
+    pub fn idle(&mut self) -> anyhow::Result<()> {
         self.results.idle.clear();
         let kinds = [Kind::Gateway, Kind::SocketIo, Kind::Ws, Kind::Socketioxide, Kind::Floor];
         for &kind in self.peers(&kinds) {
@@ -224,7 +153,7 @@ impl Suite<'_> {
         Ok(())
     }
 
-    fn join(&mut self) -> anyhow::Result<()> {
+    pub fn join(&mut self) -> anyhow::Result<()> {
         self.results.join.clear();
         for rooms in [1, 50] {
             for &kind in self.peers(&[Kind::Gateway, Kind::SocketIo, Kind::Socketioxide]) {
@@ -237,7 +166,7 @@ impl Suite<'_> {
         Ok(())
     }
 
-    fn replay(&mut self) -> anyhow::Result<()> {
+    pub fn replay(&mut self) -> anyhow::Result<()> {
         let server = Server::start(Kind::Gateway, &self.identity)?;
         let storm = replay_storm(&server, &self.identity.elsewhere(), MEMBERS, 200)?;
         eprintln!("  {storm:?}");
@@ -245,7 +174,7 @@ impl Suite<'_> {
         Ok(())
     }
 
-    fn send(&mut self) -> anyhow::Result<()> {
+    pub fn send(&mut self) -> anyhow::Result<()> {
         pin_self(ALL)?;
         self.results.send.clear();
         let plan = Fanout::new(200, 1, 200 * 16, SIZE, self.seconds);
@@ -261,13 +190,4 @@ impl Suite<'_> {
         self.results.send.push(row(50, rate, sample));
         pin_self(OTHERS)
     }
-}
-
-/// What it was measured on.
-fn machine() -> String {
-    let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));
-    let cores = text.lines().filter(|line| line.starts_with("processor")).count();
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    format!("{} × {cores}, Linux {}", model.map_or("unknown", |(_, model)| model), kernel.trim())
 }

@@ -1,0 +1,108 @@
+//! As much of NATS's protocol as it takes to publish into a stream and to ask about it
+//! (<https://docs.nats.io/reference/reference-protocols/nats-protocol>).
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail, ensure};
+use serde_json::Value;
+
+use crate::chat::PASSWORD;
+
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// Published and not acknowledged at once: as many as a gateway under load has.
+const UNACKNOWLEDGED: usize = 500;
+
+/// One connection, one question at a time.
+pub struct Nats {
+    reader: BufReader<TcpStream>,
+    inbox: String,
+}
+
+impl Nats {
+    /// Connects in a role of nats.conf.
+    pub fn connect(address: SocketAddr, role: &str) -> anyhow::Result<Self> {
+        let stream = TcpStream::connect(address).context("cannot connect to NATS")?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+        let inbox = format!("_INBOX_{role}.bench");
+        let mut nats = Self { reader: BufReader::new(stream), inbox };
+        let hello = format!(
+            "CONNECT {{\"verbose\":false,\"pedantic\":false,\"user\":\"{role}\",\"pass\":\"{PASSWORD}\"}}\r\n\
+             SUB {} 1\r\n",
+            nats.inbox
+        );
+        nats.write(hello.as_bytes())?;
+        Ok(nats)
+    }
+
+    /// Publishes all, and waits until all are stored.
+    pub fn publish(
+        &mut self,
+        messages: impl IntoIterator<Item = (String, Vec<u8>)>,
+    ) -> anyhow::Result<()> {
+        let mut messages = messages.into_iter();
+        loop {
+            let (mut out, mut count) = (Vec::new(), 0);
+            for (subject, payload) in messages.by_ref().take(UNACKNOWLEDGED) {
+                frame(&subject, &self.inbox, &payload, &mut out);
+                count += 1;
+            }
+            if count == 0 {
+                return Ok(());
+            }
+            self.write(&out)?;
+            for _ in 0..count {
+                let answer = self.answer()?;
+                ensure!(answer.get("error").is_none(), "not stored: {answer}");
+            }
+        }
+    }
+
+    /// One question of JetStream's API.
+    pub fn ask(&mut self, subject: &str) -> anyhow::Result<Value> {
+        let mut out = Vec::new();
+        frame(subject, &self.inbox, b"", &mut out);
+        self.write(&out)?;
+        let answer = self.answer()?;
+        ensure!(answer.get("error").is_none(), "{subject}: {answer}");
+        Ok(answer)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
+        Ok(self.reader.get_mut().write_all(bytes)?)
+    }
+
+    /// The next message, as JSON.
+    fn answer(&mut self) -> anyhow::Result<Value> {
+        loop {
+            let mut line = String::new();
+            let read = self.reader.read_line(&mut line).context("NATS does not answer")?;
+            ensure!(read > 0, "NATS closed the connection");
+            let line = line.trim_end();
+            if let Some(rest) = line.strip_prefix("MSG ") {
+                let length = rest.rsplit(' ').next().and_then(|length| length.parse().ok());
+                let mut payload = vec![0; length.context("a message without a length")?];
+                self.reader.read_exact(&mut payload)?;
+                let mut end = [0; 2];
+                self.reader.read_exact(&mut end)?;
+                return Ok(serde_json::from_slice(&payload)?);
+            }
+            match line {
+                "PING" => self.write(b"PONG\r\n")?,
+                line if line.starts_with("-ERR") => bail!("NATS says {line}"),
+                // INFO, +OK
+                _ => {}
+            }
+        }
+    }
+}
+
+fn frame(subject: &str, reply: &str, payload: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(format!("PUB {subject} {reply} {}\r\n", payload.len()).as_bytes());
+    out.extend_from_slice(payload);
+    out.extend_from_slice(b"\r\n");
+}
