@@ -30,6 +30,9 @@ ALTER TABLE room ADD COLUMN version BIGINT NOT NULL DEFAULT 0;
 ALTER TABLE room ADD COLUMN deleted_at TIMESTAMPTZ;
 -- When nothing of it was left but this row, which goes when no token for it can live.
 ALTER TABLE room ADD COLUMN emptied_at TIMESTAMPTZ;
+-- How many there are: whoever enters is told, and a big room must not be counted each time.
+ALTER TABLE room ADD COLUMN members BIGINT NOT NULL DEFAULT 0;
+UPDATE room SET members = (SELECT COUNT(*) FROM member WHERE member.room_id = room.id);
 -- Name and title as they are looked for.
 ALTER TABLE room ADD COLUMN folded TEXT NOT NULL DEFAULT '';
 UPDATE room SET folded = LOWER(name || ' ' || COALESCE(title, ''));
@@ -90,4 +93,4 @@ CREATE INDEX reaction_user_id_idx ON reaction (user_id, room_id, target, emoji);
 
 CREATE INDEX file_uploader_id_idx ON file (uploader_id, id);
 CREATE INDEX outbox_subject_idx ON outbox (subject, id);
-CREATE INDEX doomed_object_due_idx ON doomed_object (doomed_at, due_at);
+CREATE INDEX doomed_object_due_idx ON doomed_object ((COALESCE(due_at, doomed_at)));

@@ -27,6 +27,7 @@ pub struct Held {
     /// Beyond which it takes no more; none without a limit.
     pub max_bytes: Option<u64>,
     pub last_seq: u64,
+    pub replicas: usize,
 }
 
 impl ShardStream {
@@ -55,6 +56,7 @@ impl ShardStream {
             bytes: state.bytes,
             max_bytes: u64::try_from(config.max_bytes).ok().filter(|bytes| *bytes > 0),
             last_seq: state.last_sequence,
+            replicas: config.num_replicas,
         })
     }
 
@@ -63,11 +65,15 @@ impl ShardStream {
         self.log.first_since(self.shard, since.into()).await
     }
 
-    /// Takes a room's events before `event` from the stream. `event` is one of the room's and stays, so
-    /// that the room's next event can name it. First it is written down how far back the room goes:
-    /// whoever reads the room and then that knows whether they have all of it.
+    /// Says that a room's events before `event` are about to be purged: whoever reads the room and
+    /// then that knows whether they have all of it.
+    pub async fn mark(&self, room: RoomId, event: u64) -> Result<(), LogError> {
+        self.log.keep_from(room, event).await
+    }
+
+    /// Takes a room's events before `event` from the stream, after [`Self::mark`]. `event` is one of the
+    /// room's and stays, so that the room's next event can name it.
     pub async fn purge_room(&self, room: RoomId, event: u64) -> Result<(), LogError> {
-        self.log.keep_from(room, event).await?;
         let subject = subject::stored(self.shards, room);
         let purge = self.stream().await?.purge().filter(subject).sequence(event).await;
         purge.map(drop).map_err(unavailable)

@@ -251,6 +251,18 @@ impl World {
         done.unwrap()
     }
 
+    /// Makes JetStream forget which messages it has seen, as it does after its window.
+    pub async fn forget_message_ids(&self) {
+        let admin = async_nats::jetstream::new(self.nats_as("provision").await);
+        let mut config = admin.get_stream("CHAT_0").await.unwrap().cached_info().config.clone();
+        let window = config.duplicate_window;
+        config.duplicate_window = std::time::Duration::from_millis(100);
+        admin.update_stream(config.clone()).await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        config.duplicate_window = window;
+        admin.update_stream(config).await.unwrap();
+    }
+
     /// How many events of a room the stream holds.
     pub async fn events_in_stream(&self, room: RoomId) -> usize {
         let log = RoomLog::new(self.nats_as("functions").await, Shards::new(1).unwrap());

@@ -4,8 +4,10 @@
 mod abuse;
 mod account_end;
 mod accounts;
+mod archived;
 mod bad_events;
 mod bad_requests;
+mod changes;
 mod chat;
 mod clients;
 mod docs;

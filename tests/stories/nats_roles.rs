@@ -62,13 +62,15 @@ async fn a_gateway_answers_who_asked_it_once_and_no_other() {
     let world = World::new(Database::Sqlite).await;
     let (gateway, functions) = (world.nats_as("gateway").await, world.nats_as("functions").await);
     let mut questions = gateway.subscribe("chat.online.x").await.unwrap();
-    let mut answers = functions.subscribe("_INBOX_functions.>").await.unwrap();
+    let answers = functions.subscribe("_INBOX_functions.>").await.unwrap();
     let reply = asked(&functions, &mut questions).await;
     for (inbox, answer) in
         [("_INBOX_functions.other", "forged"), (&reply, "answer"), (&reply, "again")]
     {
         gateway.publish(inbox.to_owned(), answer.into()).await.unwrap();
     }
+    // What was asked before the gateway listened, the server answered: that nobody does.
+    let mut answers = answers.filter(|answer| std::future::ready(answer.status.is_none()));
     let answer = tokio::time::timeout(stories::SOON, answers.next()).await.unwrap().unwrap();
     assert_eq!(answer.payload, "answer");
     let more = tokio::time::timeout(NO_ANSWER, answers.next()).await;

@@ -25,7 +25,7 @@ struct Doomed {
 pub async fn remove(database: &Database, storage: &Storage) -> anyhow::Result<()> {
     let doomed: Vec<Doomed> = on_db!(database, e => sqlx::query_as(
         "SELECT object_key, due_at FROM doomed_object
-         WHERE due_at IS NULL OR due_at < $1 ORDER BY doomed_at LIMIT $2"
+         WHERE COALESCE(due_at, doomed_at) < $1 ORDER BY COALESCE(due_at, doomed_at) LIMIT $2"
     ).bind(Utc::now()).bind(AT_ONCE).fetch_all(e))?;
     for Doomed { object_key, due_at } in doomed {
         storage.delete_all(&object_key).await?;

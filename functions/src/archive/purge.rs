@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{TimeDelta, Utc};
 use protocol::RoomId;
-use service::stream::ShardStream;
+use service::stream::{Held, ShardStream};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -22,6 +22,8 @@ const EVERY_UNDER_PRESSURE: Duration = Duration::from_secs(10);
 const PRESSURE_PERCENT: u64 = 70;
 /// Even then, a request that was told how far the database is may still read on from there.
 const REQUESTS_END_WITHIN: TimeDelta = TimeDelta::seconds(60);
+/// A replica that lags behind shows a mark after this time; it must not show the purge before.
+const MARKS_SEEN_AFTER: Duration = Duration::from_secs(2);
 /// Rooms looked at by one statement.
 const ROOMS: i64 = 500;
 
@@ -60,7 +62,7 @@ impl Purge {
         let keep = if is_filling { REQUESTS_END_WITHIN.min(self.window) } else { self.window };
         let first_kept = self.stream.first_since(Utc::now() - keep).await?;
         let bound = first_kept.unwrap_or(held.last_seq + 1);
-        let purged = self.purge_rooms(database, bound).await?;
+        let purged = self.purge_rooms(database, held, bound).await?;
         self.stream.purge_reads((acknowledged + 1).min(bound)).await?;
         metrics::counter!("archive_purged_rooms_total").increment(purged);
         if is_filling {
@@ -75,7 +77,12 @@ impl Purge {
     }
 
     /// Every room's events before the last one that is archived and below `bound`.
-    async fn purge_rooms(&self, database: &Database, bound: u64) -> anyhow::Result<u64> {
+    async fn purge_rooms(
+        &self,
+        database: &Database,
+        held: Held,
+        bound: u64,
+    ) -> anyhow::Result<u64> {
         let (mut purged, mut after) = (0, Uuid::nil());
         loop {
             let page: Vec<Candidate> = on_db!(database, e => sqlx::query_as(
@@ -87,19 +94,36 @@ impl Purge {
             ).bind(i64::try_from(bound)?).bind(after).bind(ROOMS).fetch_all(e))?;
             let Some(last) = page.last() else { return Ok(purged) };
             after = last.room_id;
+            let mut marked = Vec::new();
             for Candidate { room_id, kept_seq, event } in page {
-                let room = RoomId::from(room_id);
-                let Some(event) = event.filter(|event| *event > kept_seq) else { continue };
-                if self.stream.has(room) {
-                    self.stream.purge_room(room, u64::try_from(event)?).await?;
-                    let mut tx = database.begin().await?;
-                    on_tx!(&mut tx, e => sqlx::query(
-                        "UPDATE room_log SET kept_seq = $2 WHERE room_id = $1 AND kept_seq < $2"
-                    ).bind(room_id).bind(event).execute(e))?;
-                    tx.commit().await?;
-                    purged += 1;
+                let event = event.filter(|event| *event > kept_seq);
+                if let Some(event) = event.filter(|_| self.stream.has(room_id.into()))
+                    && self.mark(database, room_id.into(), event).await?
+                {
+                    marked.push((RoomId::from(room_id), u64::try_from(event)?));
                 }
             }
+            if held.replicas > 1 && !marked.is_empty() {
+                tokio::time::sleep(MARKS_SEEN_AFTER).await;
+            }
+            for (room, event) in &marked {
+                self.stream.purge_room(*room, *event).await?;
+            }
+            purged += marked.len() as u64;
         }
+    }
+
+    /// Writes down how far back the room goes, before it does. False where another archive has written
+    /// as much or more: under the row's lock a mark only ever rises.
+    async fn mark(&self, database: &Database, room: RoomId, event: i64) -> anyhow::Result<bool> {
+        let mut tx = database.begin().await?;
+        let is_further = on_tx!(&mut tx, e => sqlx::query(
+            "UPDATE room_log SET kept_seq = $2 WHERE room_id = $1 AND kept_seq < $2"
+        ).bind(room.as_uuid()).bind(event).execute(e))?;
+        if is_further > 0 {
+            self.stream.mark(room, u64::try_from(event)?).await?;
+            tx.commit().await?;
+        }
+        Ok(is_further > 0)
     }
 }

@@ -91,8 +91,7 @@ pub async fn enter(
 
 async fn find(state: &State, name: &RoomName, user: UserId) -> Result<Entering, ApiError> {
     let found: Option<Entering> = on_db!(&state.database, e => sqlx::query_as(select_room!(
-        ", m.role, b.user_id IS NOT NULL AS banned, a.display_name,
-           (SELECT COUNT(*) FROM member c WHERE c.room_id = r.id) AS members
+        ", m.role, b.user_id IS NOT NULL AS banned, a.display_name, r.members
          FROM room r JOIN account a ON a.id = $2
          LEFT JOIN room_log l ON l.room_id = r.id
          LEFT JOIN member m ON m.room_id = r.id AND m.user_id = a.id

@@ -98,7 +98,8 @@ macro_rules! listed {
             select_room!(
                 ", CASE WHEN m.user_id IS NOT NULL THEN (SELECT COUNT(*) FROM (
                      SELECT 1 FROM message u WHERE u.room_id = r.id AND u.seq > COALESCE(k.seq, 0)
-                       AND u.author_id <> $1 AND u.deleted_at IS NULL LIMIT 100
+                       AND u.author_id <> $1 AND u.deleted_at IS NULL
+                       ORDER BY u.seq LIMIT 100
                    ) newer) END AS unread,
                    x.seq AS last_seq, x.id AS last_id, x.author_id, x.author_name, x.msg, x.at
                  FROM ("

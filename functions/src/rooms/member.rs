@@ -59,9 +59,9 @@ pub async fn members(
     let after: Option<Uuid> = cursor.as_deref().map(paging::decode).transpose()?;
     let rows: Vec<MemberRow> = on_db!(&state.database, e => sqlx::query_as(
         "SELECT a.id, a.name, a.display_name, m.role, m.joined_at
-         FROM member m JOIN account a ON a.id = m.user_id
-         WHERE m.room_id = $1 AND m.user_id > $2
-         ORDER BY m.user_id LIMIT $3"
+         FROM (SELECT user_id, role, joined_at FROM member
+               WHERE room_id = $1 AND user_id > $2 ORDER BY user_id LIMIT $3) m
+         JOIN account a ON a.id = m.user_id ORDER BY m.user_id"
     )
     .bind(room.id)
     .bind(after.unwrap_or(Uuid::nil()))

@@ -103,6 +103,8 @@ pub async fn add(
         Err(error) if db::is_gone(&error) => return Err(ApiError::NoSuchRoom),
         Err(error) => return Err(error.into()),
     }
+    on_tx!(tx, e => sqlx::query("UPDATE room SET members = members + 1 WHERE id = $1")
+        .bind(room.as_uuid()).execute(e))?;
     let event = StoredEvent::MemberJoined { user, at: Timestamp::now() };
     let owed = Owed::event(shards, room, &event, trace);
     owed.record(tx).await?;
@@ -218,8 +220,11 @@ impl Locked {
         event: &StoredEvent,
         trace: TraceParent,
     ) -> Result<[Owed; 2], ApiError> {
-        on_tx!(tx, e => sqlx::query("DELETE FROM member WHERE room_id = $1 AND user_id = $2")
-            .bind(self.room.as_uuid()).bind(user.as_uuid()).execute(e))?;
+        let removed = on_tx!(tx, e => sqlx::query(
+            "DELETE FROM member WHERE room_id = $1 AND user_id = $2"
+        ).bind(self.room.as_uuid()).bind(user.as_uuid()).execute(e))?;
+        on_tx!(tx, e => sqlx::query("UPDATE room SET members = members - $2 WHERE id = $1")
+            .bind(self.room.as_uuid()).bind(removed as i64).execute(e))?;
         let event = Owed::event(shards, self.room, event, trace);
         event.record(tx).await?;
         Ok([event, self.tell(tx, user, None, trace).await?])

@@ -42,7 +42,7 @@ pub async fn put(
     let (Some(first), Some(last)) = (items.first(), items.last()) else { return Ok(()) };
     let (first, last) = (first.seq, last.seq);
     let counts: Vec<Count> = on_db!(&state.database, e => sqlx::query_as(
-        "SELECT target, emoji, COUNT(*) AS count, MAX(CASE WHEN user_id = $4 THEN 1 ELSE 0 END) AS mine
+        "SELECT target, emoji, COUNT(*) AS count, CAST(MAX(CASE WHEN user_id = $4 THEN 1 ELSE 0 END) AS BIGINT) AS mine
          FROM reaction WHERE room_id = $1 AND target >= $2 AND target <= $3 AND is_on
          GROUP BY target, emoji ORDER BY target, MIN(seq) LIMIT $5"
     )

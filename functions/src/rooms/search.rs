@@ -99,7 +99,7 @@ async fn archived(
     // Planned anew for every text: whether the index of parts helps depends on the part.
     Ok(on_db!(&state.database, e => sqlx::query_as(select_message!(
         "WHERE room_id = $1 AND seq < $2 AND seq <= $3 AND deleted_at IS NULL
-           AND COALESCE(folded, msg) LIKE $4 ESCAPE '\'
+           AND COALESCE(folded, msg) LIKE $4 ESCAPE '\\'
          ORDER BY seq DESC LIMIT $5"
     ))
     .bind(room.id)
