@@ -29,19 +29,29 @@ SELECT sha256(('t' || n)::bytea), pg_temp.id('5', 1 + n % (2 * {accounts})), now
 FROM generate_series(1, 4 * {accounts}) n;
 
 -- Every tenth is private. All is archived: a page need not ask NATS for more than the head.
-INSERT INTO room (id, name, title, private, creator_id, created_at, archived_seq)
-SELECT pg_temp.id('b', n), 'room-' || n, 'About ' || md5(n::text), n % 10 = 0, pg_temp.id('a', 1 + n % {accounts}),
-       now() - interval '1 year', {messages}
+INSERT INTO room (id, name, title, folded, private, creator_id, created_at)
+SELECT pg_temp.id('b', n), 'room-' || n, 'About ' || md5(n::text), 'room-' || n || ' about ' || md5(n::text), n % 10 = 0,
+       pg_temp.id('a', 1 + n % {accounts}), now() - interval '1 year'
 FROM generate_series(1, {rooms}) n;
 
+INSERT INTO room_log (room_id, archived_seq) SELECT id, {messages} FROM room;
+
 -- The owners have never read anything, the others nearly all.
-INSERT INTO member (room_id, user_id, role, joined_at, read_seq)
-SELECT pg_temp.id('b', n), pg_temp.id('a', 1 + n % {accounts}), 'owner', now() - interval '1 year', 0 FROM generate_series(1, {rooms}) n
+INSERT INTO member (room_id, user_id, role, joined_at)
+SELECT pg_temp.id('b', n), pg_temp.id('a', 1 + n % {accounts}), 'owner', now() - interval '1 year' FROM generate_series(1, {rooms}) n
 UNION ALL
-SELECT room, who, 'member', now() - interval '1 year', greatest({messages} - 20, 0)
+SELECT room, who, 'member', now() - interval '1 year'
 FROM (SELECT pg_temp.id('b', pg_temp.skewed(n, 1, {rooms})), pg_temp.id('a', 1 + floor({accounts} * pg_temp.spread(n, 2))::bigint)
       FROM generate_series(1, {members}) n) AS pick (room, who)
 ON CONFLICT DO NOTHING;
+INSERT INTO read_mark (room_id, user_id, seq)
+SELECT room_id, user_id, greatest({messages} - 20, 1) FROM member WHERE role = 'member';
+UPDATE room SET members = (SELECT COUNT(*) FROM member m WHERE m.room_id = room.id);
+
+-- Every hundredth was reacted to.
+INSERT INTO reaction (room_id, target, emoji, user_id, seq, is_on)
+SELECT pg_temp.id('b', pg_temp.skewed(n, 3, {rooms})), n, '👍', pg_temp.id('a', 1 + n % {accounts}), n + 1, true
+FROM generate_series(1, {messages}, 100) n;
 
 -- In the order of their seq, as `archive` writes them: the messages of a room lie far apart.
 INSERT INTO message (room_id, seq, id, author_id, author_name, msg, at)

@@ -104,6 +104,8 @@ fn start() -> Cluster {
         .arg(&data)
         .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"])
         .args(["-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "max_connections=400"])
+        // As infra/README.md asks for.
+        .args(["-c", "random_page_cost=1.1"])
         .args(["-c", "log_line_prefix=%d|"])
         .current_dir("/")
         .stdin(Stdio::null())

@@ -29,9 +29,15 @@ const DOOMED: &str = "
     SELECT 'gone/' || n, now(), CASE WHEN n > 5 THEN now() + interval '1 hour' END
     FROM generate_series(1, 3000) n";
 
-/// What may look at as many rows as there are: a part of the statement, and why.
-const WHOLE: &[(&str, &str)] =
-    &[("DELETE FROM ONLY \"public\".", "what a deleted room or account had goes with it")];
+/// What may look at many rows: a part of the statement, the node of its plan, and why.
+const WHOLE: &[(&str, &str, &str)] = &[
+    ("DELETE FROM ONLY \"public\".", "", "what a deleted room or account had goes with it"),
+    ("WHERE room_id = $1 ORDER BY seq LIMIT $2)", "", "a deleted room goes in steps of 2,000 rows"),
+    ("WHERE room_id = $1 ORDER BY target LIMIT $2)", "", "the same"),
+    ("WHERE room_id = $1 LIMIT $2)", "", "the same"),
+    ("AS unread", "Index Scan on message", "of each room on the page up to 100 are counted"),
+    ("FROM member o JOIN room r", "Sort by", "the caller's own rooms are put in order"),
+];
 
 /// A statement is planned for its parameters five times; then the plan for any may take its place.
 const TIMES: usize = 7;
@@ -265,7 +271,11 @@ async fn no_statement_reads_more_as_the_database_grows() {
     assert!(statements > 30, "only {statements} statements were seen");
     assert!(faults.iter().any(|fault| fault.statement == BAD), "the bad one was not found");
     faults.retain(|fault| fault.statement != BAD);
-    faults.retain(|fault| !WHOLE.iter().any(|(part, _)| fault.statement.contains(part)));
+    faults.retain(|fault| {
+        let is =
+            |part: &str, node: &str| fault.statement.contains(part) && fault.node.starts_with(node);
+        !WHOLE.iter().any(|(part, node, _)| is(part, node))
+    });
     assert!(faults.is_empty(), "{}", listed(&faults));
 }
 
