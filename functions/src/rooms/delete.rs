@@ -38,11 +38,10 @@ pub async fn delete(
     InRoom(name): InRoom,
 ) -> Result<StatusCode, ApiError> {
     let found = membership::find(&state, &name, user.id()).await?.ok_or(ApiError::NoSuchRoom)?;
-    if found.room.private && found.role()?.is_none() {
-        return Err(ApiError::NoSuchRoom);
-    }
     if found.room.creator_id != user.id().as_uuid() {
-        return Err(ApiError::NotTheCreator);
+        // A private room does not exist for others; its creator may have left it.
+        let is_seen = !found.room.private || found.role()?.is_some();
+        return Err(if is_seen { ApiError::NotTheCreator } else { ApiError::NoSuchRoom });
     }
     let room = found.room.room_id();
     let mut tx = state.database.begin().await?;

@@ -30,6 +30,10 @@ export interface Message {
   at: string;
   file?: FileRef;
   replyTo?: number;
+  /** In history: what has become of it since. A deleted one has neither text nor file. */
+  editedAt?: string;
+  deletedAt?: string;
+  reactions?: { emoji: string; count: number; mine: boolean }[];
 }
 
 /** Events that are stored and have a place in their room's order, by name. */
@@ -89,6 +93,8 @@ export interface RoomInfo {
   name: string;
   title: string | null;
   private: boolean;
+  /** Who is not a member needs its password to become one. */
+  passwordRequired: boolean;
   creatorId: string;
   createdAt: string;
 }

@@ -15,6 +15,10 @@ export interface Sending {
   stop: AbortController;
 }
 
+function isMessage(line: Line, seq: number): boolean {
+  return line.kind === 'message' && line.message.seq === seq;
+}
+
 /** How often lines of one person coming in again are worth a line: not at all. */
 export class Chat {
   entered = $state<Entered | null>(null);
@@ -31,13 +35,15 @@ export class Chat {
   constructor(readonly name: string) {
     this.#room = new Room(app.api, name, {
       entered: (entered) => (this.entered = entered),
-      missed: (messages) => messages.forEach((message) => this.#add(message)),
+      missed: (messages) => messages.filter(({ deletedAt }) => !deletedAt).forEach((message) => this.#add(message)),
       online: (count, joined, left, all) => this.#online(count, joined, left, all),
       status: (status) => (this.status = status),
       ended: (code) => (this.ended = code),
       event: ({ name, data }) => {
         const key = String(data.seq);
         if (name === 'receive-msg') this.#add(data);
+        if (name === 'msg-edited') this.#change(data.target, (message) => (message.msg = data.msg));
+        if (name === 'msg-deleted') this.lines = this.lines.filter((line) => !isMessage(line, data.target));
         if (name === 'room-broadcast') this.lines.push({ kind: 'notice', key, from: data.from, text: data.msg });
         if (name === 'member-joined') this.lines.push({ kind: 'system', key, person: data.user, what: 'joined' });
         if (name === 'member-left') this.lines.push({ kind: 'system', key, person: data.user, what: 'left' });
@@ -123,9 +129,14 @@ export class Chat {
     this.lines.push({ kind: 'message', key: message.id, message, state: 'sent' });
   }
 
+  #change(seq: number, change: (message: Message) => void): void {
+    const line = this.lines.find((line) => isMessage(line, seq));
+    if (line?.kind === 'message') change(line.message);
+  }
+
   #prepend(messages: Message[]): void {
     const known = new Set(this.lines.map((line) => line.key));
-    const lines = messages.filter(({ id }) => !known.has(id)).map((message) => ({
+    const lines = messages.filter(({ id, deletedAt }) => !known.has(id) && !deletedAt).map((message) => ({
       kind: 'message' as const, key: message.id, message, state: 'sent' as const,
     }));
     this.lines = [...lines, ...this.lines];
