@@ -98,6 +98,17 @@ impl World {
         }
     }
 
+    /// Uploads a declared file as a browser does; what the storage answers.
+    pub async fn put(&self, declared: &Value, content: &[u8]) -> StatusCode {
+        let upload = &declared["upload"];
+        assert_eq!(upload["method"], "PUT");
+        let mut put = self.http.put(upload["url"].as_str().unwrap()).body(content.to_owned());
+        for (name, value) in upload["headers"].as_object().unwrap() {
+            put = put.header(name, value.as_str().unwrap());
+        }
+        put.send().await.unwrap().status()
+    }
+
     /// What a user's access token says.
     pub fn claims(&self, user: &User) -> Access {
         Verifier::new(self.minter.jwks()).access(&user.access).unwrap()

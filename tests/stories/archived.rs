@@ -101,11 +101,7 @@ stories! {
         socket.ok("react", json!({ "roomId": room, "seq": seq, "emoji": "👍", "on": true })).await;
         let file = json!({ "name": "a.txt", "size": 3, "type": "text/plain" });
         let declared = ada.post("/room/lobby/file", file).await.ok();
-        let mut put = world.http.put(declared["upload"]["url"].as_str().unwrap()).body("abc");
-        for (name, value) in declared["upload"]["headers"].as_object().unwrap() {
-            put = put.header(name, value.as_str().unwrap());
-        }
-        assert!(put.send().await.unwrap().status().is_success());
+        assert!(world.put(&declared, b"abc").await.is_success());
         let path = format!("/file/{}", declared["file"]["id"].as_str().unwrap());
         ada.post(&format!("{path}/complete"), json!({})).await.ok();
         let link = ada.request(reqwest::Method::GET, &path).header("accept", "application/json");

@@ -17,16 +17,6 @@ async fn declare(user: &User, name: &str, media_type: &str, bytes: &[u8]) -> Val
     user.post("/room/lobby/file", body).await.ok()
 }
 
-/// What a browser does with `upload`.
-async fn put(world: &World, upload: &Value, bytes: &[u8]) -> reqwest::Response {
-    assert_eq!(upload["method"], "PUT");
-    let mut request = world.http.put(upload["url"].as_str().unwrap());
-    for (name, value) in upload["headers"].as_object().unwrap() {
-        request = request.header(name, value.as_str().unwrap());
-    }
-    request.body(bytes.to_vec()).send().await.unwrap()
-}
-
 async fn complete(user: &User, declared: &Value) -> Answer {
     user.post(&format!("/file/{}/complete", declared["file"]["id"].as_str().unwrap()), json!({}))
         .await
@@ -41,7 +31,7 @@ stories! {
         let (mut b, _) = bob.join(&gateway, "lobby").await;
         let declared = declare(&ada, "보고서 \"1\".txt", "text/plain", TEXT).await;
         complete(&ada, &declared).await.problem(409, "not-uploaded");
-        assert!(put(&world, &declared["upload"], TEXT).await.status().is_success());
+        assert!(world.put(&declared, TEXT).await.is_success());
         complete(&bob, &declared).await.problem(403, "not-the-uploader");
         let completed = complete(&ada, &declared).await.ok();
         assert_eq!(completed["file"], declared["file"]);
@@ -74,17 +64,17 @@ stories! {
         ada.create_room("lobby").await;
         let declared = declare(&ada, "a.txt", "text/plain", TEXT).await;
         let longer = [TEXT, b"x"].concat();
-        assert!(!put(&world, &declared["upload"], &longer).await.status().is_success());
+        assert!(!world.put(&declared, &longer).await.is_success());
         let other = vec![b'x'; TEXT.len()];
-        let same_size = put(&world, &declared["upload"], &other).await;
-        assert!(!same_size.status().is_success(), "the signed checksum");
+        let same_size = world.put(&declared, &other).await;
+        assert!(!same_size.is_success(), "the signed checksum");
         // The development storage leaves what it refused; the check finds and removes it. S3 has nothing.
         let checked = complete(&ada, &declared).await;
         assert!([409, 422].contains(&checked.status.as_u16()), "{}", checked.body);
         complete(&ada, &declared).await.problem(409, "not-uploaded");
         // After the refusal the right content still goes in, once.
-        assert!(put(&world, &declared["upload"], TEXT).await.status().is_success());
-        assert!(!put(&world, &declared["upload"], TEXT).await.status().is_success(), "if-none-match");
+        assert!(world.put(&declared, TEXT).await.is_success());
+        assert!(!world.put(&declared, TEXT).await.is_success(), "if-none-match");
         complete(&ada, &declared).await.ok();
     }
 
@@ -93,7 +83,7 @@ stories! {
         ada.create_room("lobby").await;
         let script = b"<html><script>alert(1)</script></html>";
         let declared = declare(&ada, "a.png", "image/png", script).await;
-        assert!(put(&world, &declared["upload"], script).await.status().is_success());
+        assert!(world.put(&declared, script).await.is_success());
         complete(&ada, &declared).await.problem(422, "file-mismatch");
         complete(&ada, &declared).await.problem(409, "not-uploaded");
     }
@@ -120,7 +110,7 @@ stories! {
         let (mut socket, _) = ada.join(&gateway, "lobby").await;
         let send = json!({ "roomId": room, "msg": "", "fileId": declared["file"]["id"] });
         socket.refused("send-msg", send.clone(), "no-such-file").await;
-        put(&world, &declared["upload"], TEXT).await;
+        world.put(&declared, TEXT).await;
         complete(&ada, &declared).await.ok();
         let other = ada.create_room("other").await;
         let (mut elsewhere, _) = ada.join(&gateway, "other").await;

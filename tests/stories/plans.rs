@@ -215,12 +215,7 @@ async fn files(tour: &mut Tour, ada: &User) {
     let declared = tour.post(ada, "/room/lobby/file", new).await;
     let file = format!("/file/{}", declared["file"]["id"].as_str().unwrap());
     tour.get(ada, &format!("{file}/upload")).await;
-    let upload = &declared["upload"];
-    let mut put = tour.world.http.put(upload["url"].as_str().unwrap());
-    for (name, value) in upload["headers"].as_object().unwrap() {
-        put = put.header(name, value.as_str().unwrap());
-    }
-    assert!(put.body("a").send().await.unwrap().status().is_success());
+    assert!(tour.world.put(&declared, b"a").await.is_success());
     tour.post(ada, &format!("{file}/complete"), json!({})).await;
     tour.get(ada, &file).await;
     tour.delete(ada, &file, None).await;

@@ -103,11 +103,7 @@ stories! {
         ada.create_room("lobby").await;
         let file = json!({ "name": "a.txt", "size": 3, "type": "text/plain" });
         let declared = ada.post("/room/lobby/file", file).await.ok();
-        let mut put = world.http.put(declared["upload"]["url"].as_str().unwrap()).body("abc");
-        for (name, value) in declared["upload"]["headers"].as_object().unwrap() {
-            put = put.header(name, value.as_str().unwrap());
-        }
-        assert!(put.send().await.unwrap().status().is_success());
+        assert!(world.put(&declared, b"abc").await.is_success());
         let path = format!("/file/{}/complete", declared["file"]["id"].as_str().unwrap());
         let answers = join_all((0..8).map(|_| ada.post(&path, json!({})))).await;
         assert_eq!(count(&answers, 200), 8);

@@ -33,7 +33,7 @@ use super::{
 use crate::db::Database;
 
 /// Events of one transaction. More gain little, and all are held in memory.
-const EVENTS: usize = 500;
+const EVENTS: usize = 2_000;
 /// How long events are gathered until a batch is stored.
 const WAIT: Duration = Duration::from_millis(200);
 /// Rooms whose heads are remembered until they may be noted. A forgotten one is noted with its next

@@ -49,7 +49,7 @@ const BUCKETS: [Bucket; 3] = [
 /// Bytes of each bucket; NATS reserves them.
 const BUCKET_BYTES: i64 = 256 * 1024 * 1024;
 /// Events that archive has fetched and not acknowledged: some batches.
-const UNACKNOWLEDGED: i64 = 2_000;
+const UNACKNOWLEDGED: i64 = 8_000;
 /// An event that was not acknowledged in this time comes again.
 const ACKNOWLEDGE_WITHIN: Duration = Duration::from_secs(30);
 
