@@ -9,6 +9,7 @@
 
 mod http;
 mod lambda;
+mod link;
 mod plans;
 mod postgres;
 mod socket;
@@ -17,6 +18,7 @@ mod world;
 
 pub use http::{Answer, PASSWORD, User};
 pub use lambda::RuntimeApi;
+pub use link::Link;
 pub use plans::{Fault, Plans};
 pub use socket::{Closed, Socket};
 pub use wire::{Polling, Wire};

@@ -10,6 +10,7 @@ mod bad_requests;
 mod changes;
 mod chat;
 mod clients;
+mod cut_off;
 mod docs;
 mod events;
 mod files;

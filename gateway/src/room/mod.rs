@@ -5,6 +5,7 @@ mod gossip;
 pub mod live;
 pub mod presence;
 pub mod registry;
+mod repair;
 mod replay;
 mod ring;
 
@@ -18,7 +19,7 @@ use protocol::{
     stored::{Person, Position, RawEvent},
     subject::MemberState,
 };
-use service::roomlog::{Entry, LogError};
+use service::roomlog::LogError;
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -38,10 +39,6 @@ use crate::{
 const LINGER: Duration = Duration::from_secs(30);
 /// A batch of republished events that goes to the shards as one.
 const BATCH: usize = 64;
-/// Events fetched from the stream by one request.
-const FETCH: usize = 256;
-/// After a failed fetch.
-const FETCH_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// In a NATS cluster a new subscription takes a moment to be known everywhere; what was stored in
 /// that moment is found by one look at the stream after it.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
@@ -264,51 +261,6 @@ impl Room {
             self.send_to_shards(|room| ShardCommand::RoomClosed { room }).await;
             self.is_deleted = true;
         }
-    }
-
-    /// Asks the stream whether something is missing. Its newest event of a room is an index entry of
-    /// the server's; the ones after some seq are a search, which thousands of rooms must not start at
-    /// once.
-    async fn look(&mut self) {
-        match self.context.bus.log().last(self.id).await {
-            Ok(newest) if newest.as_ref().is_none_or(|entry| entry.seq <= self.ring.last()) => {}
-            Ok(_) => self.catch_up().await,
-            Err(error) => {
-                tracing::warn!(room = %self.id, %error, "the newest event cannot be read yet");
-                self.look_soon();
-            }
-        }
-    }
-
-    /// Reads everything after the last delivered event from the stream and delivers it.
-    async fn catch_up(&mut self) {
-        let mut after = self.ring.last();
-        loop {
-            match self.context.bus.log().after(self.id, after, FETCH).await {
-                Ok(entries) => {
-                    // Also past one that cannot be delivered.
-                    after = entries.last().map_or(after, |entry| entry.seq);
-                    let is_all = entries.len() < FETCH;
-                    metrics::counter!("gateway_hole_events_total").increment(entries.len() as u64);
-                    let mut batch = BatchBuilder::default();
-                    for Entry { seq, payload } in &entries {
-                        self.take(*seq, payload, &mut batch).await;
-                    }
-                    self.deliver(batch).await;
-                    if is_all || self.is_deleted {
-                        return;
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(room = %self.id, %error, "missing events cannot be read yet");
-                    return self.look_soon();
-                }
-            }
-        }
-    }
-
-    fn look_soon(&mut self) {
-        self.look_at = Some(Instant::now() + FETCH_AGAIN_AFTER);
     }
 
     /// Keeps what is stored in the ring, and hands all of it to the shards.

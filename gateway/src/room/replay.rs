@@ -22,7 +22,7 @@ type Missed = Option<Vec<Bytes>>;
 /// Whether the events that were read after `after`, and the one before them, are all there were.
 /// `oldest_kept` was read after them: what is purged is marked first, so what this does not tell
 /// of was not purged yet.
-fn is_whole(after: u64, oldest_kept: u64) -> bool {
+pub(super) fn is_whole(after: u64, oldest_kept: u64) -> bool {
     oldest_kept <= after
 }
 

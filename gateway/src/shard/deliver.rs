@@ -198,6 +198,21 @@ impl Shard {
         }
     }
 
+    /// Every socket of a room leaves it and is told where to take it up again: after what it was
+    /// written, for what it was not is no longer certain to follow.
+    pub(super) fn lag_all(&mut self, room: RoomId) {
+        let Some(&key) = self.room_keys.get(&room) else { return };
+        // The room here is gone with the last one.
+        for id in self.rooms[key].members.clone() {
+            let place = self
+                .socket(id)
+                .and_then(|socket| socket.places.iter().find(|place| place.room == key).copied());
+            if let Some(place) = place {
+                self.lag(id, key, place.cursor);
+            }
+        }
+    }
+
     /// A socket is too far behind: it leaves the room and is told where to take it up again.
     fn lag(&mut self, id: SocketId, key: usize, cursor: u64) {
         metrics::counter!("gateway_lags_total").increment(1);

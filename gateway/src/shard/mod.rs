@@ -110,6 +110,8 @@ pub enum Command {
     DeliverTo { room: RoomId, user: UserId, frame: Bytes },
     /// What a user is in a room has changed.
     Member { room: RoomId, user: UserId, state: MemberState },
+    /// Events of a room can no longer be delivered: its sockets are to join again.
+    Lag { room: RoomId },
     /// A room was deleted; its last frame was delivered before.
     RoomClosed { room: RoomId },
     /// Something is no longer valid.

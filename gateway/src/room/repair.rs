@@ -1,0 +1,91 @@
+//! What a room missed is read from the stream; where the stream no longer has it, everybody is told.
+
+use service::roomlog::{Entry, LogError};
+use tokio::time::{Duration, Instant};
+
+use super::{Room, parse, replay::is_whole, ring::Ring};
+use crate::shard::{BatchBuilder, Command as ShardCommand};
+
+/// Events fetched from the stream by one request.
+const FETCH: usize = 256;
+/// After a failed fetch.
+const FETCH_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+impl Room {
+    /// Asks the stream whether something is missing. Its newest event of a room is an index entry of
+    /// the server's; the ones after some seq are a search, which thousands of rooms must not start at
+    /// once.
+    pub(super) async fn look(&mut self) {
+        match self.context.bus.log().last(self.id).await {
+            Ok(newest) if newest.as_ref().is_none_or(|entry| entry.seq <= self.ring.last()) => {}
+            Ok(_) => self.catch_up().await,
+            Err(error) => {
+                tracing::warn!(room = %self.id, %error, "the newest event cannot be read yet");
+                self.look_soon();
+            }
+        }
+    }
+
+    pub(super) fn look_soon(&mut self) {
+        self.look_at = Some(Instant::now() + FETCH_AGAIN_AFTER);
+    }
+
+    /// Reads everything after the last delivered event from the stream and delivers it.
+    pub(super) async fn catch_up(&mut self) {
+        if let Err(error) = self.read_on().await {
+            tracing::warn!(room = %self.id, %error, "missing events cannot be read yet");
+            self.look_soon();
+        }
+    }
+
+    async fn read_on(&mut self) -> Result<(), LogError> {
+        let mut after = self.ring.last();
+        loop {
+            let log = self.context.bus.log();
+            let entries = log.after(self.id, after, FETCH).await?;
+            // Also past one that cannot be delivered.
+            let Some(read_until) = entries.last().map(|entry| entry.seq) else { return Ok(()) };
+            // A gateway that was away for longer than the stream keeps events finds only the newer
+            // ones. Asked after them, so that what this does not tell of was there.
+            let oldest_kept = log.oldest_kept(self.id).await?;
+            if !is_whole(after, oldest_kept) {
+                return self.begin_anew(oldest_kept).await;
+            }
+            after = read_until;
+            metrics::counter!("gateway_hole_events_total").increment(entries.len() as u64);
+            let mut batch = BatchBuilder::default();
+            for Entry { seq, payload } in &entries {
+                self.take(*seq, payload, &mut batch).await;
+            }
+            self.deliver(batch).await;
+            if entries.len() < FETCH || self.is_deleted {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Some of what is missing is no longer in the stream. Going on with what is there would hide it
+    /// from clients: the next event's `prev` is the last one that they were delivered. So all leave
+    /// the room like a socket that was too slow, join again and are told that they must page.
+    async fn begin_anew(&mut self, oldest_kept: u64) -> Result<(), LogError> {
+        let newest = self.context.bus.log().last(self.id).await?;
+        if let Some(Entry { seq, payload }) = &newest
+            && parse(self.id, *seq, payload).is_some_and(|event| event.name == "room-deleted")
+        {
+            // There is nothing left to page.
+            self.take(*seq, payload, &mut BatchBuilder::default()).await;
+            return Ok(());
+        }
+        // A replica that lags behind may not even show the oldest one that is kept.
+        let head = newest.map_or(oldest_kept, |entry| entry.seq.max(oldest_kept));
+        tracing::warn!(
+            room = %self.id,
+            last = self.ring.last(),
+            head,
+            "missed events are no longer in the stream; the room's sockets must join again"
+        );
+        self.send_to_shards(|room| ShardCommand::Lag { room }).await;
+        self.ring = Ring::new(head);
+        Ok(())
+    }
+}
