@@ -7,7 +7,7 @@ use std::{
 };
 
 use serde_json::json;
-use stories::{PASSWORD, World, stories};
+use stories::{World, stories};
 use tokio::process::Command;
 
 /// Two databases at once on two busy cores.
@@ -30,8 +30,8 @@ stories! {
         let mut run = Command::new("python3");
         run.args(["-m", "schemathesis.cli", "--config-file"]).arg(scripts.join("schemathesis.toml"));
         run.args(["run", "--no-color"]).arg(format!("{}/openapi.json", world.base));
+        run.env("BASE", &world.base).env("SCRIPTS", &scripts);
         run.env("PYTHONPATH", std::env::join_paths([packages, scripts]).unwrap());
-        run.env("BASE", &world.base).env("NAME", "ada").env("PASSWORD", PASSWORD);
         // It keeps nothing, but where it would is not to be the source.
         run.current_dir(world.folder()).stdin(Stdio::null()).kill_on_drop(true);
         let done = tokio::time::timeout(WITHIN, run.output()).await.unwrap().unwrap();
