@@ -3,6 +3,7 @@
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use protocol::limits;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use utoipa::openapi::{ObjectBuilder, RefOr, Schema, schema::Type};
 
 use crate::error::ApiError;
 
@@ -33,9 +34,42 @@ impl std::ops::Deref for Cursor {
 #[into_params(parameter_in = Query)]
 pub struct Paging {
     /// `next` of the page before.
-    pub cursor: Option<String>,
+    pub cursor: Option<Cursor>,
     pub limit: Option<Limit>,
 }
+
+/// A part of a text that is looked for: `MIN` to `MAX` characters, none of them NUL, which PostgreSQL
+/// does not take. In a query it needs `#[param(inline)]` and a name of its own (`type`): utoipa does
+/// not take the numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Part<const MIN: usize, const MAX: usize>(String);
+
+impl<const MIN: usize, const MAX: usize> TryFrom<String> for Part<MIN, MAX> {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        if (MIN..=MAX).contains(&text.chars().count()) && !text.contains('\0') {
+            return Ok(Self(text));
+        }
+        Err(format!("must have {MIN} to {MAX} characters, none of them NUL"))
+    }
+}
+
+impl<const MIN: usize, const MAX: usize> std::ops::Deref for Part<MIN, MAX> {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<const MIN: usize, const MAX: usize> utoipa::PartialSchema for Part<MIN, MAX> {
+    fn schema() -> RefOr<Schema> {
+        let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some(r"^[^\u0000]*$"));
+        text.min_length(Some(MIN)).max_length(Some(MAX)).into()
+    }
+}
+
+impl<const MIN: usize, const MAX: usize> utoipa::ToSchema for Part<MIN, MAX> {}
 
 /// How many items a page has.
 #[derive(Debug, Clone, Copy, Deserialize, utoipa::ToSchema)]
@@ -88,7 +122,8 @@ pub fn encode<T: Serialize>(position: &T) -> Cursor {
     Cursor(BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(position).unwrap_or_default()))
 }
 
-/// Reads a cursor that [`encode`] made.
+/// Reads a cursor that [`encode`] made, or that somebody else did: a position is a type of which every
+/// value can be looked for. A `String` is none: it may hold NUL.
 pub fn decode<T: DeserializeOwned>(cursor: &str) -> Result<T, ApiError> {
     let bad = || ApiError::Invalid { field: "cursor", detail: "not a cursor of this list".into() };
     let json = BASE64_URL_SAFE_NO_PAD.decode(cursor).map_err(|_| bad())?;
@@ -106,6 +141,16 @@ mod tests {
         fn a_cursor_is_read_back_and_others_are_refused(position: String, text in "\\PC{0,40}") {
             prop_assert_eq!(decode::<String>(&encode(&position)).unwrap(), position);
             let _ = decode::<String>(&text);
+        }
+
+        #[test]
+        fn a_part_is_what_its_schema_says(text in "[\0a\n]{0,2}|\\PC{0,110}") {
+            let schema = serde_json::json!(<Part<2, 100> as utoipa::PartialSchema>::schema());
+            let pattern = regex::Regex::new(schema["pattern"].as_str().unwrap()).unwrap();
+            let bound = |name: &str| schema[name].as_u64().unwrap() as usize;
+            let fits = (bound("minLength")..=bound("maxLength")).contains(&text.chars().count());
+            let described = fits && pattern.is_match(&text);
+            prop_assert_eq!(Part::<2, 100>::try_from(text).is_ok(), described);
         }
     }
 }

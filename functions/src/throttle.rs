@@ -20,7 +20,7 @@ const FREE_AT_ONE: i64 = 5;
 /// Failures from one address, whatever they are for: many people can share one.
 const FREE_FROM_ADDRESS: i64 = 100;
 /// The first wait; each further failure doubles it.
-const FIRST_WAIT: Duration = Duration::from_secs(1);
+pub const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 /// After so long without a failure it is as if there had been none.
 pub const FORGET_AFTER: TimeDelta = TimeDelta::hours(1);

@@ -50,6 +50,10 @@ stories! {
         assert_eq!(names(&bob.get("/room?query=글").await.ok()), ["한글방"]);
         assert_eq!(names(&bob.get("/room?query=A_").await.ok()), ["gamma_x"], "no wildcard");
         bob.get("/room?cursor=made-up").await.problem(422, "invalid-value");
+        // NUL, in a cursor too: PostgreSQL takes none.
+        for query in ["query=%00", "cursor=Ilx1MDAwMCI"] {
+            bob.get(&format!("/room?{query}")).await.problem(422, "invalid-value");
+        }
         bob.get("/room?limit=0").await.problem(422, "invalid-value");
         bob.get("/room?colour=red").await.problem(422, "unknown-field");
     }

@@ -11,12 +11,13 @@ use super::{
 };
 use crate::{
     db::{on_db, on_tx},
-    error::{ApiError, Problem},
+    docs::refusals::refusals,
+    error::ApiError,
     extract::{AuthUser, Body, Caller, Trace},
     outbox,
     password::{ClaimedPassword, NewPassword},
     state::State,
-    throttle::Guess,
+    throttle::{FIRST_WAIT, Guess},
 };
 
 /// What is to be another; the rest stays.
@@ -29,9 +30,12 @@ pub struct Change {
     current_password: Option<ClaimedPassword>,
 }
 
+refusals!(NotChanged: WrongPassword, TooManyAttempts(FIRST_WAIT));
+
 /// Change my account
-#[utoipa::path(patch, path = "/user", tag = "accounts", request_body = Change, security(("access" = [])),
-    responses((status = 200, body = User), (status = "default", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(patch, path = "/user", operation_id = "change_account", tag = "accounts",
+    request_body = Change, security(("access" = [])),
+    responses((status = 200, body = User), NotChanged))]
 pub async fn change(
     Shared(state): Shared<State>,
     user: AuthUser,

@@ -16,12 +16,14 @@ use service::{roomlog::RoomLog, trace::TraceParent};
 use super::{change::confirm, cookie};
 use crate::{
     db::{Database, on_tx},
-    error::{ApiError, Problem},
+    docs::refusals::refusals,
+    error::ApiError,
     extract::{AuthUser, Body, Caller, Trace},
     outbox::{self, Owed},
     password::ClaimedPassword,
     rooms,
     state::State,
+    throttle::FIRST_WAIT,
 };
 
 /// What messages of somebody who is gone are authored by.
@@ -37,9 +39,12 @@ pub struct Deletion {
     password: ClaimedPassword,
 }
 
+refusals!(NotDeleted: WrongPassword, TooManyAttempts(FIRST_WAIT));
+
 /// Delete my account
-#[utoipa::path(delete, path = "/user", tag = "accounts", request_body = Deletion, security(("access" = [])),
-    responses((status = 204), (status = "default", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(delete, path = "/user", operation_id = "delete_account", tag = "accounts",
+    request_body = Deletion, security(("access" = [])),
+    responses((status = 204, headers(("set-cookie" = String, description = "Takes the cookie `refreshToken` away"))), NotDeleted))]
 pub async fn delete(
     Shared(state): Shared<State>,
     user: AuthUser,

@@ -15,11 +15,7 @@ use super::{
     session::{self, Session},
     user::{self, User},
 };
-use crate::{
-    error::{ApiError, Problem},
-    extract::AuthUser,
-    state::State,
-};
+use crate::{error::ApiError, extract::AuthUser, state::State};
 
 mod rows;
 
@@ -96,8 +92,10 @@ pub struct ExportedFile {
 }
 
 /// Take out all that is stored about me
-#[utoipa::path(get, path = "/user/export", tag = "accounts", security(("access" = [])),
-    responses((status = 200, body = Export), (status = "default", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/user/export", operation_id = "export_account", tag = "accounts",
+    security(("access" = [])),
+    responses((status = 200, body = Export,
+        headers(("content-disposition" = String, description = "The name to save it under")))))]
 pub async fn export(Shared(state): Shared<State>, user: AuthUser) -> Result<Response, ApiError> {
     let account = User::from(user::find(&state, user.id()).await?);
     let (pieces, mut written) = mpsc::channel(PIECES);

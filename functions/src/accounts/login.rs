@@ -16,12 +16,13 @@ use super::{
 };
 use crate::{
     db::{Tx, on_db},
-    error::{ApiError, Problem},
+    docs::refusals::refusals,
+    error::ApiError,
     extract::{AuthUser, Body, Caller, Trace},
     outbox,
     password::ClaimedPassword,
     state::State,
-    throttle::Guess,
+    throttle::{FIRST_WAIT, Guess},
 };
 
 /// Who claims to be whom.
@@ -59,9 +60,12 @@ struct Credentials {
     password_hash: String,
 }
 
+refusals!(NotLoggedIn: BadCredentials, TooManyAttempts(FIRST_WAIT));
+
 /// Log in
 #[utoipa::path(post, path = "/login", tag = "accounts", request_body = Login,
-    responses((status = 200, body = Tokens), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Tokens,
+        headers(("set-cookie" = String, description = "Keeps the cookie `refreshToken`"))), NotLoggedIn))]
 pub async fn login(
     Shared(state): Shared<State>,
     caller: Caller,
@@ -112,7 +116,7 @@ pub async fn issue(
 
 /// Log out
 #[utoipa::path(post, path = "/logout", tag = "accounts", security(("access" = [])),
-    responses((status = 204), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 204, headers(("set-cookie" = String, description = "Takes the cookie `refreshToken` away")))))]
 pub async fn logout(
     Shared(state): Shared<State>,
     user: AuthUser,

@@ -18,7 +18,8 @@ use super::{
 };
 use crate::{
     db::{Tx, on_tx},
-    error::{ApiError, Problem},
+    docs::refusals::refusals,
+    error::ApiError,
     extract::{Caller, MaybeBody, Trace},
     outbox,
     state::State,
@@ -62,9 +63,14 @@ pub async fn store_new(tx: &mut Tx, session: SessionId) -> Result<String, ApiErr
     Ok(token)
 }
 
+refusals!(NotRefreshed: RefreshInvalid, RefreshReused);
+
 /// Take a new pair of tokens
 #[utoipa::path(post, path = "/login/refresh", tag = "accounts", request_body = Option<Refresh>,
-    responses((status = 200, body = Tokens), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    params(("refreshToken" = Option<String>, Cookie,
+        description = "What a login set. It counts without `refreshToken` in the body")),
+    responses((status = 200, body = Tokens,
+        headers(("set-cookie" = String, description = "Keeps the cookie `refreshToken`"))), NotRefreshed))]
 pub async fn refresh(
     Shared(state): Shared<State>,
     caller: Caller,

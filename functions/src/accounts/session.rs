@@ -10,7 +10,8 @@ use uuid::Uuid;
 use super::refresh::REFRESH_WITHIN;
 use crate::{
     db::{Tx, on_db, on_tx},
-    error::{ApiError, Problem},
+    docs::refusals::refusals,
+    error::ApiError,
     extract::{AuthUser, OfSession, Params, Trace},
     outbox::{self, Owed},
     paging::{self, Page, Paging},
@@ -59,8 +60,9 @@ impl Session {
 }
 
 /// List my sessions
-#[utoipa::path(get, path = "/user/session", tag = "accounts", params(Paging), security(("access" = [])),
-    responses((status = 200, body = Page<Session>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/user/session", operation_id = "list_sessions", tag = "accounts",
+    params(Paging), security(("access" = [])),
+    responses((status = 200, body = Page<Session>)))]
 pub async fn sessions(
     Shared(state): Shared<State>,
     user: AuthUser,
@@ -93,9 +95,12 @@ pub async fn page(
     .fetch_all(e))?)
 }
 
+refusals!(NotEnded: NoSuchSession);
+
 /// End one of my sessions
-#[utoipa::path(delete, path = "/user/session/{id}", tag = "accounts", params(("id" = String, Path)), security(("access" = [])),
-    responses((status = 204), (status = "default", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(delete, path = "/user/session/{id}", operation_id = "end_session", tag = "accounts",
+    params(("id" = SessionId, Path)), security(("access" = [])),
+    responses((status = 204), NotEnded))]
 pub async fn end(
     Shared(state): Shared<State>,
     user: AuthUser,

@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use crate::{
     db::{self, on_db, on_tx},
-    error::{ApiError, Problem},
+    docs::refusals::refusals,
+    error::ApiError,
     extract::{AuthUser, Body},
     password::NewPassword,
     state::State,
@@ -50,9 +51,11 @@ impl From<UserRow> for User {
     }
 }
 
+refusals!(NotSignedUp: NameTaken);
+
 /// Sign up
 #[utoipa::path(post, path = "/user", tag = "accounts", request_body = SignUp,
-    responses((status = 201, body = User), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 201, body = User), NotSignedUp))]
 pub async fn sign_up(
     Shared(state): Shared<State>,
     Body(SignUp { name, password, display_name }): Body<SignUp>,
@@ -87,7 +90,7 @@ pub async fn sign_up(
 
 /// Who am I
 #[utoipa::path(get, path = "/user", tag = "accounts", security(("access" = [])),
-    responses((status = 200, body = User), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = User)))]
 pub async fn me(Shared(state): Shared<State>, user: AuthUser) -> Result<Json<User>, ApiError> {
     Ok(Json(find(&state, user.id()).await?.into()))
 }

@@ -2,6 +2,7 @@
 
 mod events;
 pub mod refusals;
+mod rules;
 
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use axum::{
     response::{Html, IntoResponse, Redirect, Response},
     routing::get,
 };
-use protocol::{FileId, MessageText, RoomName, json::Whole};
+use protocol::{FileId, RoomName, SessionId, UserId, json::Whole};
 use serde_json::{Value, json};
 use utoipa::{
     OpenApi,
@@ -38,7 +39,7 @@ const DOCS_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline';
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     // Schemas that only parameters and refusals refer to.
-    components(schemas(Problem, FieldError, Cursor, Limit, FileId, RoomName, Whole)),
+    components(schemas(Problem, FieldError, Cursor, Limit, FileId, RoomName, SessionId, UserId, Whole)),
     modifiers(&Bearer),
 )]
 pub struct Api;
@@ -81,11 +82,7 @@ fn document(api: &utoipa::openapi::OpenApi) -> Value {
     if let Some(enter) = document.pointer_mut("/paths/~1room~1{name}/get/responses/200/content") {
         enter["text/html"] = json!({});
     }
-    // Which utoipa's derive has no words for.
-    document["components"]["schemas"]["NewMessage"]["anyOf"] = json!([
-        { "properties": { "msg": { "pattern": MessageText::SEEN_PATTERN } } },
-        { "properties": { "fileId": { "type": "string" } }, "required": ["fileId"] },
-    ]);
+    rules::add(&mut document);
     refusals::describe(&mut document);
     document
 }
@@ -186,7 +183,9 @@ mod tests {
         assert_eq!(of("/file/{id}/complete", "post", "422"), ["file-mismatch"]);
         assert_eq!(of("/healthz", "get", "503"), ["timeout"]);
         assert!(of("/healthz", "get", "401").is_empty());
+        let needs = |path| of(path, "get", "422").contains(&"missing-field");
         assert!(of("/room", "get", "422").contains(&"unknown-field"));
+        assert!(!needs("/room") && needs("/room/{name}/message/search"));
         assert!(of("/room", "get", "400").is_empty());
     }
 
@@ -197,6 +196,7 @@ mod tests {
             for (method, operation) in item.as_object().unwrap() {
                 for (status, response) in operation["responses"].as_object().unwrap() {
                     let what = format!("{method} {path} {status}");
+                    assert_ne!(status, "default", "{what}");
                     let has = |name: &str| response["headers"].get(name).is_some();
                     assert!(has("x-request-id"), "{what}");
                     assert_eq!(has("retry-after"), matches!(&**status, "429" | "503"), "{what}");
@@ -207,6 +207,20 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn every_operation_has_an_id_of_its_own() {
+        let document = served();
+        let mut found = BTreeSet::new();
+        for item in document["paths"].as_object().unwrap().values() {
+            for operation in item.as_object().unwrap().values() {
+                if let Some(id) = operation.get("operationId") {
+                    assert!(found.insert(id.as_str().unwrap()), "{id}");
+                }
+            }
+        }
+        assert!(found.contains("delete_room") && found.contains("delete_account"), "{found:?}");
     }
 
     #[test]

@@ -68,10 +68,8 @@ pub fn describe(document: &mut Value) {
 fn implied(path: &str, operation: &Value) -> Vec<ApiError> {
     let bad = |code| ApiError::Json(BadJson { code, field: None, detail: shape(code).to_owned() });
     let mut all = vec![ApiError::Internal(anyhow::anyhow!("")), ApiError::Timeout];
-    let has = |place: &str| {
-        let parameters = operation["parameters"].as_array().into_iter().flatten();
-        parameters.into_iter().any(|parameter| parameter["in"] == place)
-    };
+    let parameters = || operation["parameters"].as_array().into_iter().flatten();
+    let has = |place: &str| parameters().any(|parameter| parameter["in"] == place);
     let is_protected = operation["security"].is_array();
     let has_body = operation["requestBody"].is_object();
     if is_protected {
@@ -86,6 +84,9 @@ fn implied(path: &str, operation: &Value) -> Vec<ApiError> {
     if has_body {
         all.extend([ApiError::NotJson, ApiError::BodyTooLarge, ApiError::BodyBroken]);
         all.extend([Code::MalformedJson, Code::MissingField, Code::WrongType].map(bad));
+    }
+    if parameters().any(|parameter| parameter["in"] == "query" && parameter["required"] == true) {
+        all.push(bad(Code::MissingField));
     }
     if has_body || has("query") {
         all.extend([Code::UnknownField, Code::DuplicateField, Code::InvalidValue].map(bad));
@@ -116,8 +117,6 @@ fn shape(code: Code) -> &'static str {
 
 fn complete(responses: &mut Value, implied: Vec<ApiError>) {
     let mut codes: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
-    // Until the last handler lists its refusals.
-    responses.as_object_mut().and_then(|all| all.remove("default"));
     let all = responses.as_object_mut();
     for (status, response) in all.into_iter().flatten() {
         let listed = response.as_object_mut().and_then(|response| response.remove(LISTED));

@@ -27,7 +27,8 @@ pub struct Completed {
 refusals!(NotCompleted: NotTheUploader, NotUploaded, FileMismatch("…".into()));
 
 /// Say that a file is uploaded
-#[utoipa::path(post, path = "/file/{id}/complete", tag = "files", params(("id" = FileId, Path)), security(("access" = [])),
+#[utoipa::path(post, path = "/file/{id}/complete", tag = "files",
+    params(("id" = FileId, Path)), security(("access" = [])),
     responses((status = 200, body = Completed, links(("download" = (operation_id = "download",
         parameters(("id" = "$response.body#/file/id")))))), NotCompleted))]
 pub async fn complete(

@@ -26,7 +26,8 @@ pub struct Link {
 }
 
 /// Download a file: a redirect, or with `Accept: application/json` the link itself
-#[utoipa::path(get, path = "/file/{id}", tag = "files", params(("id" = FileId, Path)), security(("access" = [])),
+#[utoipa::path(get, path = "/file/{id}", tag = "files",
+    params(("id" = FileId, Path)), security(("access" = [])),
     responses((status = 302), (status = 200, body = Link)))]
 pub async fn download(
     Shared(state): Shared<State>,

@@ -77,7 +77,7 @@ pub struct Upload {
     expires_at: Timestamp,
 }
 
-refusals!(NotDeclared: NotAMember, FileTooLarge(protocol::limits::SINGLE_PUT_BYTES));
+refusals!(NotDeclared: NotAMember, Banned, FileTooLarge(protocol::limits::SINGLE_PUT_BYTES));
 
 /// Send a file
 #[utoipa::path(post, path = "/room/{name}/file", tag = "files", params(("name" = RoomName, Path)),

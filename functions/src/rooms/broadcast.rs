@@ -1,12 +1,13 @@
 //! `POST /room/{name}/broadcast`: a notice to the whole room.
 
 use axum::{Json, extract::State as Shared, http::StatusCode};
-use protocol::{MessageText, Timestamp, stored::StoredEvent, token::Role};
+use protocol::{MessageText, RoomName, Timestamp, stored::StoredEvent, token::Role};
 use serde::{Deserialize, Serialize};
 
 use super::{membership, message};
 use crate::{
-    error::{ApiError, Problem},
+    docs::refusals::refusals,
+    error::ApiError,
     extract::{AuthUser, Body, InRoom, Trace},
     state::State,
 };
@@ -15,6 +16,7 @@ use crate::{
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Notice {
+    #[schema(schema_with = MessageText::seen_schema)]
     msg: MessageText,
 }
 
@@ -24,10 +26,12 @@ pub struct Accepted {
     seq: u64,
 }
 
+refusals!(NotSent: NotAMember, Banned, NotAModerator);
+
 /// Tell the whole room
-#[utoipa::path(post, path = "/room/{name}/broadcast", tag = "rooms", params(("name" = String, Path)),
+#[utoipa::path(post, path = "/room/{name}/broadcast", tag = "rooms", params(("name" = RoomName, Path)),
     request_body = Notice, security(("access" = [])),
-    responses((status = 202, body = Accepted), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 202, body = Accepted), NotSent))]
 pub async fn broadcast(
     Shared(state): Shared<State>,
     user: AuthUser,

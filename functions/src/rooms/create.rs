@@ -7,7 +7,8 @@ use serde::Deserialize;
 use super::{membership, room::Room};
 use crate::{
     db::{self, on_tx},
-    error::{ApiError, Problem},
+    docs::refusals::refusals,
+    error::ApiError,
     extract::{AuthUser, Body, Trace},
     fold::fold,
     outbox,
@@ -32,9 +33,12 @@ pub fn folded(name: &str, title: Option<&str>) -> String {
     fold(&format!("{name} {}", title.unwrap_or_default()))
 }
 
+refusals!(NotCreated: RoomExists);
+
 /// Make a room
-#[utoipa::path(post, path = "/room", tag = "rooms", request_body = NewRoom, security(("access" = [])),
-    responses((status = 201, body = Room), (status = "default", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(post, path = "/room", operation_id = "create_room", tag = "rooms",
+    request_body = NewRoom, security(("access" = [])),
+    responses((status = 201, body = Room), NotCreated))]
 pub async fn create(
     Shared(state): Shared<State>,
     user: AuthUser,

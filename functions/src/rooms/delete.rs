@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::{extract::State as Shared, http::StatusCode};
 use chrono::Utc;
 use protocol::{
-    RoomId, Timestamp, UserId,
+    RoomId, RoomName, Timestamp, UserId,
     stored::StoredEvent,
     subject::{Revoked, Shards},
     token::Role,
@@ -18,7 +18,8 @@ use uuid::Uuid;
 use super::membership::{self, LockedMember};
 use crate::{
     db::{Tx, on_tx},
-    error::{ApiError, Problem},
+    docs::refusals::refusals,
+    error::ApiError,
     extract::{AuthUser, InRoom, Trace},
     files,
     outbox::{self, Owed},
@@ -28,9 +29,12 @@ use crate::{
 /// How long the caller waits for the files to go.
 const REMOVE_WITHIN: Duration = Duration::from_secs(2);
 
+refusals!(NotDeleted: NotTheCreator);
+
 /// Delete a room
-#[utoipa::path(delete, path = "/room/{name}", tag = "rooms", params(("name" = String, Path)), security(("access" = [])),
-    responses((status = 204), (status = "default", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(delete, path = "/room/{name}", operation_id = "delete_room", tag = "rooms",
+    params(("name" = RoomName, Path)), security(("access" = [])),
+    responses((status = 204), NotDeleted))]
 pub async fn delete(
     Shared(state): Shared<State>,
     user: AuthUser,

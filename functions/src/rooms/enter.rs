@@ -10,7 +10,8 @@ use super::{
 };
 use crate::{
     db::on_db,
-    error::{ApiError, Problem},
+    docs::refusals::refusals,
+    error::ApiError,
     extract::{AuthUser, InRoom, Trace},
     outbox,
     state::State,
@@ -54,9 +55,12 @@ struct Entering {
     members: i64,
 }
 
+refusals!(NotEntered: NotAMember, Banned, PasswordRequired);
+
 /// Enter a room; a public one takes the caller in as a member
-#[utoipa::path(get, path = "/room/{name}", tag = "rooms", params(("name" = String, Path)), security(("access" = [])),
-    responses((status = 200, body = Entered), (status = "default", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(get, path = "/room/{name}", operation_id = "enter_room", tag = "rooms",
+    params(("name" = RoomName, Path)), security(("access" = [])),
+    responses((status = 200, body = Entered), NotEntered))]
 pub async fn enter(
     Shared(state): Shared<State>,
     user: AuthUser,

@@ -10,6 +10,7 @@ use axum::{
     extract::State as Shared,
     http::{HeaderMap, HeaderName, HeaderValue},
 };
+use protocol::{RoomName, json::Whole};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -21,9 +22,10 @@ use super::{
 };
 use crate::{
     db::on_db,
-    error::{ApiError, Problem},
+    docs::refusals::refusals,
+    error::ApiError,
     extract::{AuthUser, InRoom, Params},
-    paging::{self, Limit, Page},
+    paging::{self, Cursor, Limit, Page},
     state::State,
 };
 
@@ -33,11 +35,11 @@ use crate::{
 #[into_params(parameter_in = Query)]
 pub struct Window {
     /// Only messages before this seq; `next` leads to older ones.
-    before: Option<u64>,
+    before: Option<Whole>,
     /// Only messages after this seq; `next` leads to newer ones.
-    after: Option<u64>,
+    after: Option<Whole>,
     /// `next` of the page before, in the place of `before` or `after`.
-    cursor: Option<String>,
+    cursor: Option<Cursor>,
     limit: Option<Limit>,
 }
 
@@ -53,8 +55,8 @@ impl Window {
     fn direction(&self) -> Result<Direction, ApiError> {
         match (self.before, self.after, self.cursor.as_deref()) {
             (None, None, None) => Ok(Direction::Before(protocol::event::MAX_SEQ)),
-            (Some(before), None, None) => Ok(Direction::Before(before)),
-            (None, Some(after), None) => Ok(Direction::After(after)),
+            (Some(before), None, None) => Ok(Direction::Before(before.get())),
+            (None, Some(after), None) => Ok(Direction::After(after.get())),
             (None, None, Some(cursor)) => paging::decode(cursor),
             _ => Err(ApiError::Invalid {
                 field: "query",
@@ -64,11 +66,14 @@ impl Window {
     }
 }
 
+refusals!(NotRead: NotAMember, Banned);
+
 /// Read a page of messages, oldest first
-#[utoipa::path(get, path = "/room/{name}/message", tag = "messages", params(("name" = String, Path), Window),
+#[utoipa::path(get, path = "/room/{name}/message", tag = "messages",
+    params(("name" = RoomName, Path), Window),
     security(("access" = [])),
     responses((status = 200, body = Page<Item>, headers(("x-history" = Option<String>,
-            description = "`archived` while NATS does not answer: what is not archived yet is missing"))), (status = "default", body = Problem, content_type = "application/problem+json")))]
+            description = "`archived` while NATS does not answer: what is not archived yet is missing"))), NotRead))]
 pub async fn history(
     Shared(state): Shared<State>,
     user: AuthUser,

@@ -13,12 +13,13 @@ use super::{
 };
 use crate::{
     db::{Tx, on_db, on_tx},
-    error::{ApiError, Problem},
+    docs::refusals::refusals,
+    error::ApiError,
     extract::{AuthUser, Body, InRoom, Trace},
     outbox,
     password::ClaimedPassword,
     state::State,
-    throttle::Guess,
+    throttle::{FIRST_WAIT, Guess},
 };
 
 /// Who is to become a member: the user with this name, or, without one, the caller.
@@ -37,11 +38,16 @@ struct Named {
     display_name: String,
 }
 
+refusals!(
+    NotJoined: NotAMember, Banned, NotAModerator, NoSuchUser, NoSuchMember, WrongPassword, TooManyAttempts(FIRST_WAIT)
+);
+
 /// Take somebody in, or come in with the room's password
-#[utoipa::path(post, path = "/room/{name}/member", tag = "rooms", params(("name" = String, Path)),
+#[utoipa::path(post, path = "/room/{name}/member", operation_id = "join_room", tag = "rooms",
+    params(("name" = RoomName, Path)),
     request_body = NewMember, security(("access" = [])),
     responses((status = 201, body = Member), (status = 200, description = "They were one before", body = Member),
-        (status = "default", body = Problem, content_type = "application/problem+json")))]
+        NotJoined))]
 pub async fn join(
     Shared(state): Shared<State>,
     user: AuthUser,

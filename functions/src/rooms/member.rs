@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use axum::{Json, extract::State as Shared, http::StatusCode};
 use chrono::{DateTime, Utc};
-use protocol::{RoomId, Timestamp, UserId, stored::StoredEvent, token::Role};
+use protocol::{RoomId, RoomName, Timestamp, UserId, stored::StoredEvent, token::Role};
 use serde::{Deserialize, Serialize};
 use service::presence;
 use uuid::Uuid;
@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     db::{Tx, on_db, on_tx},
-    error::{ApiError, Problem},
+    docs::refusals::refusals,
+    error::ApiError,
     extract::{AuthUser, Body, InRoom, OfMember, Params, Trace},
     outbox,
     paging::{self, Page, Paging},
@@ -44,10 +45,13 @@ struct MemberRow {
     joined_at: DateTime<Utc>,
 }
 
+refusals!(NotListed: NotAMember, Banned);
+
 /// List a room's members
-#[utoipa::path(get, path = "/room/{name}/member", tag = "rooms", params(("name" = String, Path), Paging),
+#[utoipa::path(get, path = "/room/{name}/member", operation_id = "list_members", tag = "rooms",
+    params(("name" = RoomName, Path), Paging),
     security(("access" = [])),
-    responses((status = 200, body = Page<Member>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Page<Member>), NotListed))]
 pub async fn members(
     Shared(state): Shared<State>,
     user: AuthUser,
@@ -108,10 +112,12 @@ pub struct RoleChange {
     role: Role,
 }
 
+refusals!(NotChanged: NotAMember, Banned, NotAnOwner, NoSuchMember, LastOwner);
+
 /// Make a member something else
 #[utoipa::path(patch, path = "/room/{name}/member/{userId}", tag = "rooms",
-    params(("name" = String, Path), ("userId" = String, Path)), request_body = RoleChange, security(("access" = [])),
-    responses((status = 200, body = Member), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    params(("name" = RoomName, Path), ("userId" = UserId, Path)), request_body = RoleChange, security(("access" = [])),
+    responses((status = 200, body = Member), NotChanged))]
 pub async fn change_role(
     Shared(state): Shared<State>,
     user: AuthUser,
@@ -148,10 +154,12 @@ pub struct Removal {
     ban: Option<bool>,
 }
 
+refusals!(NotRemoved: NotAMember, Banned, NotAModerator, NotAnOwner, NoSuchMember, LastOwner);
+
 /// Remove or ban a member, or leave
-#[utoipa::path(delete, path = "/room/{name}/member/{userId}", tag = "rooms",
-    params(("name" = String, Path), ("userId" = String, Path), Removal), security(("access" = [])),
-    responses((status = 204), (status = "default", body = Problem, content_type = "application/problem+json")))]
+#[utoipa::path(delete, path = "/room/{name}/member/{userId}", operation_id = "remove_member", tag = "rooms",
+    params(("name" = RoomName, Path), ("userId" = UserId, Path), Removal), security(("access" = [])),
+    responses((status = 204), NotRemoved))]
 pub async fn remove(
     Shared(state): Shared<State>,
     user: AuthUser,

@@ -2,8 +2,8 @@
 
 use axum::{Json, extract::State as Shared, http::StatusCode};
 use protocol::{
-    FileId, MessageId, MessageText, RoomId, Timestamp,
-    event::MAX_SEQ,
+    FileId, MessageId, MessageText, RoomId, RoomName, Timestamp,
+    json::Whole,
     limits,
     stored::{FileRef, Message, StoredEvent},
     subject,
@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 
 use super::membership;
 use crate::{
-    error::{ApiError, Problem},
+    docs::refusals::refusals,
+    error::ApiError,
     extract::{AuthUser, Body, InRoom, Trace},
     files,
     state::State,
@@ -24,10 +25,12 @@ use crate::{
 pub struct NewMessage {
     /// Sent again with the same id, it is stored once, through whatever door it comes.
     id: MessageId,
+    /// Blank only with a file.
+    #[schema(schema_with = MessageText::sent_schema)]
     msg: MessageText,
     file_id: Option<FileId>,
     /// The seq of the message it answers.
-    reply_to: Option<u64>,
+    reply_to: Option<Whole>,
 }
 
 /// Where and when it was stored.
@@ -38,10 +41,13 @@ pub struct Sent {
     duplicate: bool,
 }
 
+refusals!(NotSent: NotAMember, Banned, NoSuchFile);
+
 /// Send a message
-#[utoipa::path(post, path = "/room/{name}/message", tag = "messages", params(("name" = String, Path)),
+#[utoipa::path(post, path = "/room/{name}/message", operation_id = "send_message", tag = "messages",
+    params(("name" = RoomName, Path)),
     request_body = NewMessage, security(("access" = [])),
-    responses((status = 201, body = Sent), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 201, body = Sent), NotSent))]
 pub async fn send(
     Shared(state): Shared<State>,
     user: AuthUser,
@@ -51,15 +57,13 @@ pub async fn send(
 ) -> Result<(StatusCode, Json<Sent>), ApiError> {
     let room = membership::membership(&state, &name, user.id()).await?.room.room_id();
     check_text(&msg, file_id.is_some())?;
-    if reply_to.is_some_and(|seq| seq > MAX_SEQ) {
-        return Err(ApiError::Invalid { field: "replyTo", detail: "a seq is below 2^53".into() });
-    }
     let file = match file_id {
         Some(file) => Some(complete_file(&state, room, file).await?),
         None => None,
     };
     let from = membership::person(&state, user.id()).await?;
     let at = Timestamp::now();
+    let reply_to = reply_to.map(Whole::get);
     let event = StoredEvent::ReceiveMsg(Message { id, from, msg, at, file, reply_to });
     let dedupe = subject::message_id(user.id(), room, id);
     let pending = state.log.append(room, &dedupe, event.encode().into(), Some(trace)).await?;

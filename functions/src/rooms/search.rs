@@ -1,7 +1,7 @@
 //! `GET /room/{name}/message/search`: messages that contain a text, in any script, newest first.
 
 use axum::{Json, extract::State as Shared};
-use protocol::event::MAX_SEQ;
+use protocol::{RoomName, event::MAX_SEQ};
 use serde::Deserialize;
 
 use super::{
@@ -12,38 +12,19 @@ use super::{
 };
 use crate::{
     db::on_db,
-    error::{ApiError, Problem},
+    docs::refusals::refusals,
+    error::ApiError,
     extract::{AuthUser, InRoom, Params},
     fold,
-    paging::{self, Limit, Page},
+    paging::{self, Cursor, Limit, Page, Part},
     state::State,
 };
 
-/// Characters that are looked for: one alone is everywhere.
-const CHARS: std::ops::RangeInclusive<usize> = 2..=100;
+/// The part of a text that is looked for: one character alone is everywhere.
+type Sought = Part<2, 100>;
 
 /// Messages of the last moment that are looked through.
 const RECENT: usize = 1_000;
-
-/// What is looked for.
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(try_from = "String")]
-#[schema(value_type = String, min_length = 2, max_length = 100, example = "hello")]
-pub struct Part(String);
-
-impl TryFrom<String> for Part {
-    type Error = String;
-    fn try_from(text: String) -> Result<Self, String> {
-        let chars = text.chars().count();
-        if text.contains('\0') {
-            return Err("must not contain NUL".to_owned());
-        }
-        if CHARS.contains(&chars) {
-            return Ok(Self(text));
-        }
-        Err(format!("must have {} to {} characters, has {chars}", CHARS.start(), CHARS.end()))
-    }
-}
 
 /// What is looked for, and which page of what is found.
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -51,20 +32,24 @@ impl TryFrom<String> for Part {
 #[into_params(parameter_in = Query)]
 pub struct Query {
     /// A part of a message's text, upper and lower case alike.
-    q: Part,
-    cursor: Option<String>,
+    #[param(inline)]
+    q: Sought,
+    cursor: Option<Cursor>,
     limit: Option<Limit>,
 }
 
+refusals!(NotSearched: NotAMember, Banned);
+
 /// Search a room's messages, newest first
-#[utoipa::path(get, path = "/room/{name}/message/search", tag = "messages", params(("name" = String, Path), Query),
+#[utoipa::path(get, path = "/room/{name}/message/search", tag = "messages",
+    params(("name" = RoomName, Path), Query),
     security(("access" = [])),
-    responses((status = 200, body = Page<Item>), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Page<Item>), NotSearched))]
 pub async fn search(
     Shared(state): Shared<State>,
     user: AuthUser,
     InRoom(name): InRoom,
-    Params(Query { q: Part(part), cursor, limit }): Params<Query>,
+    Params(Query { q: part, cursor, limit }): Params<Query>,
 ) -> Result<Json<Page<Item>>, ApiError> {
     let room = membership::membership(&state, &name, user.id()).await?.room;
     let limit = limit.unwrap_or_default();

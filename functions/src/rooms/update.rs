@@ -1,13 +1,14 @@
 //! `PATCH /room/{name}`: its owners change how it is called and who comes in.
 
 use axum::{Json, extract::State as Shared};
-use protocol::{RoomTitle, Timestamp, stored::StoredEvent, token::Role};
+use protocol::{RoomName, RoomTitle, Timestamp, stored::StoredEvent, token::Role};
 use serde::{Deserialize, Deserializer};
 
 use super::{create::folded, membership, room::Room};
 use crate::{
     db::on_tx,
-    error::{ApiError, Problem},
+    docs::refusals::refusals,
+    error::ApiError,
     extract::{AuthUser, Body, InRoom, Trace},
     outbox::{self, Owed},
     password::RoomPassword,
@@ -34,10 +35,13 @@ fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     Option::deserialize(deserializer).map(Some)
 }
 
+refusals!(NotChanged: NotAMember, Banned, NotAnOwner);
+
 /// Change a room
-#[utoipa::path(patch, path = "/room/{name}", tag = "rooms", params(("name" = String, Path)),
+#[utoipa::path(patch, path = "/room/{name}", operation_id = "update_room", tag = "rooms",
+    params(("name" = RoomName, Path)),
     request_body = RoomChange, security(("access" = [])),
-    responses((status = 200, body = Room), (status = "default", body = Problem, content_type = "application/problem+json")))]
+    responses((status = 200, body = Room), NotChanged))]
 pub async fn update(
     Shared(state): Shared<State>,
     user: AuthUser,
