@@ -30,6 +30,7 @@ mod processes;
 mod protocol;
 mod purged;
 mod races;
+mod revocations;
 mod rooms;
 mod sessions;
 mod throttle;
