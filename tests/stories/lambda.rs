@@ -3,7 +3,7 @@
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use stories::{Database, RuntimeApi, World, binary};
+use stories::{Database, PASSWORD, RuntimeApi, World, binary};
 use tokio::process::{Child, Command};
 
 fn start(world: &World, api: &RuntimeApi, name: &str) -> Child {
@@ -43,6 +43,17 @@ fn event(method: &str, path: &str, token: Option<&str>, body: Option<Value>) -> 
         "body": body.map(|body| body.to_string()),
         "isBase64Encoded": false
     })
+}
+
+/// A login as API Gateway passes it on: it says itself who asked, and appends that to whatever the
+/// client says of the way it came.
+fn login(source: &str, said: Option<&str>, name: &str, password: &str) -> Value {
+    let body = json!({ "name": name, "password": password });
+    let mut event = event("POST", "/login", None, Some(body));
+    event["requestContext"]["http"]["sourceIp"] = source.into();
+    let way = said.map_or_else(|| source.to_owned(), |said| format!("{said}, {source}"));
+    event["headers"]["x-forwarded-for"] = way.into();
+    event
 }
 
 fn body(answer: &Value) -> Value {
@@ -93,6 +104,35 @@ async fn accounts_rooms_and_files_answer_invocations() {
         "{answer}"
     );
     drop(files);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guesses_are_counted_by_the_address_that_api_gateway_saw() {
+    const STRANGER: &str = "203.0.113.66";
+    const OWNER: &str = "192.0.2.1";
+    let world = World::new(Database::Postgres).await;
+    world.user("ada").await;
+    let mut api = RuntimeApi::start().await;
+    let accounts = start(&world, &api, "accounts");
+    let code = |answer: &Value| (answer["statusCode"].clone(), body(answer)["code"].clone());
+    // Whoever they say they are: nobody but us could have put a proxy in front, and we did not.
+    for n in 0..5 {
+        let said = format!("198.51.100.{n}");
+        let answer = api.invoke(login(STRANGER, Some(&said), "ada", "wrong")).await;
+        assert_eq!(code(&answer), (json!(401), json!("bad-credentials")), "{answer}");
+    }
+    // However slow this machine is: the wait that was begun lasts for the rest of the story.
+    let waits = "UPDATE attempt SET blocked_until = now() + interval '1 hour' WHERE blocked_until > last_at";
+    assert_eq!(world.sql(waits).await, 1);
+    for said in [None, Some("198.51.100.9"), Some(OWNER)] {
+        let answer = api.invoke(login(STRANGER, said, "ada", PASSWORD)).await;
+        assert_eq!(code(&answer), (json!(429), json!("too-many-attempts")), "{said:?}: {answer}");
+        assert!(answer["headers"]["retry-after"].is_string(), "{answer}");
+    }
+    // Nor does naming the stranger's address make anybody wait.
+    let answer = api.invoke(login(OWNER, Some(STRANGER), "ada", PASSWORD)).await;
+    assert_eq!(answer["statusCode"], 200, "{answer}");
+    drop(accounts);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
