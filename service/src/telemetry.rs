@@ -7,7 +7,10 @@ use axum::{Router, extract::State, routing::get};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing::{Level, Metadata};
+use tracing_subscriber::{
+    EnvFilter, filter::filter_fn, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 /// Seconds: from a cached answer to a client that is about to give up.
 const LATENCY_BUCKETS: [f64; 12] =
@@ -19,6 +22,12 @@ static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
 /// What is logged unless `RUST_LOG` says otherwise.
 pub const USUAL: &str = "info,async_nats=warn";
+
+/// What no `RUST_LOG` turns on: at this level async-nats writes down every message that it receives,
+/// and people's words and names are none of an operator's business.
+fn is_fit_to_log(metadata: &Metadata<'_>) -> bool {
+    *metadata.level() != Level::TRACE || !metadata.target().starts_with("async_nats")
+}
 
 /// Starts logs (`RUST_LOG` filters, `usually` does without it) and the metrics recorder. Logs are
 /// JSON unless standard error is a terminal; `LOG_FORMAT` may be `json` or `text`. `METRICS_LISTEN`,
@@ -37,7 +46,7 @@ pub async fn start(usually: &str, shutdown: CancellationToken) -> anyhow::Result
 
 fn start_logs(usually: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usually));
-    let registry = tracing_subscriber::registry().with(filter);
+    let registry = tracing_subscriber::registry().with(filter).with(filter_fn(is_fit_to_log));
     let as_text = match std::env::var("LOG_FORMAT") {
         Ok(format) => format == "text",
         Err(_) => std::io::stderr().is_terminal(),

@@ -22,6 +22,9 @@ use crate::{eventually, postgres};
 
 const ANYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
+/// Like the passwords in a world, long enough to be found where it must not be.
+const STORAGE_SECRET: &str = "the-secret-of-the-storage";
+
 /// Which database a world stands on.
 #[derive(Debug, Clone, Copy)]
 pub enum Database {
@@ -79,7 +82,7 @@ impl World {
         let storage = local::s3::serve(
             &files,
             ANYWHERE,
-            ("key", "secret"),
+            ("key", STORAGE_SECRET),
             std::slice::from_ref(&base),
             ended.clone(),
         );
@@ -97,7 +100,7 @@ impl World {
             ("S3_BUCKET", "files".to_owned()),
             ("AWS_REGION", "us-east-1".to_owned()),
             ("AWS_ACCESS_KEY_ID", "key".to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
+            ("AWS_SECRET_ACCESS_KEY", STORAGE_SECRET.to_owned()),
             ("SIGNING_KEY", key),
             ("JWKS_URL", format!("{base}/.well-known/jwks.json")),
             ("PUBLIC_URL", base.clone()),
@@ -339,5 +342,5 @@ impl Drop for World {
 
 /// Any will do: the world is this test's alone.
 fn password(role: &str) -> String {
-    format!("p{role}")
+    format!("the-password-of-{role}")
 }

@@ -32,5 +32,6 @@ mod purged;
 mod races;
 mod revocations;
 mod rooms;
+mod secrets;
 mod sessions;
 mod throttle;
