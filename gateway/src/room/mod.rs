@@ -257,9 +257,7 @@ impl Room {
         count_out(event.name);
         batch.push(Some(seq), &["42", &event.with_position(self.id, position)]);
         if event.name == "room-deleted" {
-            self.deliver(std::mem::take(batch)).await;
-            self.send_to_shards(|room| ShardCommand::RoomClosed { room }).await;
-            self.is_deleted = true;
+            self.close(std::mem::take(batch)).await;
         }
     }
 
@@ -268,6 +266,15 @@ impl Room {
         let Some(batch) = batch.build() else { return };
         batch.stored().for_each(|(seq, frame)| self.ring.push(seq, frame));
         self.hand_out(&batch).await;
+    }
+
+    /// Delivers the last events and ends the room, in one: whoever reads that it was deleted can no
+    /// longer send.
+    async fn close(&mut self, batch: BatchBuilder) {
+        let Some(batch) = batch.build() else { return };
+        batch.stored().for_each(|(seq, frame)| self.ring.push(seq, frame));
+        self.send_to_shards(|room| ShardCommand::Close { room, batch: batch.clone() }).await;
+        self.is_deleted = true;
     }
 
     async fn hand_out(&self, batch: &Batch) {

@@ -79,9 +79,11 @@ impl Shard {
     }
 
     /// Every socket gets what it has yet to be written of the room, and is no longer in it.
-    pub(super) fn room_closed(&mut self, room: RoomId) {
+    pub(super) fn close_room(&mut self, room: RoomId, batch: Batch) {
         let Some(key) = self.room_keys.remove(&room) else { return };
-        let LocalRoom { log, members, .. } = self.rooms.remove(key);
+        let LocalRoom { mut log, members, .. } = self.rooms.remove(key);
+        self.meters.deliveries.increment((batch.frames() * members.len()) as u64);
+        log.push(batch);
         for id in members {
             let Some(socket) = self.socket(id) else { continue };
             if let Some(index) = socket.places.iter().position(|place| place.room == key) {

@@ -112,8 +112,8 @@ pub enum Command {
     Member { room: RoomId, user: UserId, state: MemberState },
     /// Events of a room can no longer be delivered: its sockets are to join again.
     Lag { room: RoomId },
-    /// A room was deleted; its last frame was delivered before.
-    RoomClosed { room: RoomId },
+    /// The last frames for all sockets in a room, which was deleted.
+    Close { room: RoomId, batch: Batch },
     /// Something is no longer valid.
     Revoked(Revoked),
     /// Tell all sockets to move, then close those that are left.

@@ -163,7 +163,7 @@ impl Shard {
             Command::DeliverTo { room, user, frame } => self.push_to_user(room, user, &frame),
             Command::Member { room, user, state } => self.member_changed(room, user, state),
             Command::Lag { room } => self.lag_all(room),
-            Command::RoomClosed { room } => self.room_closed(room),
+            Command::Close { room, batch } => self.close_room(room, batch),
             Command::Revoked(revoked) => self.on_revoked(revoked),
             Command::Drain { deadline, within } => self.drain(deadline, within),
         }
