@@ -1,11 +1,16 @@
 //! Passwords: argon2id, off the async threads, a bounded number at once.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use argon2::{
-    Argon2, Params,
-    password_hash::{PasswordHasher as _, PasswordVerifier as _, phc::PasswordHash},
+    Argon2, Block, Params,
+    password_hash::phc::{Output, PasswordHash},
 };
+use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 use protocol::limits;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -18,6 +23,9 @@ use crate::error::ApiError;
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
+/// RFC 9106, section 3.1: 16 bytes of salt for passwords; 32 of the hash.
+const SALT_BYTES: usize = 16;
+const HASH_BYTES: usize = 32;
 /// How long a login waits for its turn; then it is told to come back.
 const TURN_WITHIN: Duration = Duration::from_secs(5);
 /// How many may wait for each one that is served: as many as get their turn in half that time.
@@ -91,21 +99,31 @@ pub struct Hasher {
     turns: Arc<Semaphore>,
     /// Places of those who are served and those who wait.
     places: Arc<Semaphore>,
+    /// The memory of those who are not being served: taken anew for each password, its 4,864 pages
+    /// would cost as much as the hash.
+    memory: Arc<Mutex<Vec<Vec<Block>>>>,
 }
 
 impl Hasher {
     /// At most `at_once` at a time, and a bounded number that wait for it.
     pub fn new(at_once: usize) -> Self {
         let places = at_once.saturating_mul(1 + WAITING_FOR_EACH).min(Semaphore::MAX_PERMITS);
-        Self { turns: Arc::new(Semaphore::new(at_once)), places: Arc::new(Semaphore::new(places)) }
+        Self {
+            turns: Arc::new(Semaphore::new(at_once)),
+            places: Arc::new(Semaphore::new(places)),
+            memory: Arc::default(),
+        }
     }
 
     /// The hash to store, in PHC string format.
     pub async fn hash(&self, password: impl Chosen) -> Result<String, ApiError> {
         let password = password.secret();
-        self.run(move || {
-            let hash = argon2()?.hash_password(password.expose_secret().as_bytes());
-            hash.map(|hash| hash.to_string()).map_err(|error| anyhow::anyhow!("argon2: {error}"))
+        self.run(move |memory| {
+            let salt: [u8; SALT_BYTES] = rand::random();
+            let mut hash = [0; HASH_BYTES];
+            fill(&usual()?, password.expose_secret(), &salt, &mut hash, memory)?;
+            let [salt, hash] = [&salt[..], &hash[..]].map(|it| BASE64_STANDARD_NO_PAD.encode(it));
+            Ok(format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}${salt}${hash}"))
         })
         .await
     }
@@ -116,22 +134,20 @@ impl Hasher {
         password: ClaimedPassword,
         hash: Option<String>,
     ) -> Result<bool, ApiError> {
-        self.run(move || {
+        self.run(move |memory| {
             let text = hash.as_deref().unwrap_or(NOBODY);
-            let parsed = PasswordHash::new(text).map_err(|error| anyhow::anyhow!("{error}"))?;
             let password = password.0.expose_secret();
             // A longer one was never chosen; its length must not cost us time.
             let is_possible = password.len() <= 4 * limits::PASSWORD_CHARS.end();
             let password = if is_possible { password } else { "" };
-            let is_right = argon2()?.verify_password(password.as_bytes(), &parsed).is_ok();
-            Ok(is_right && hash.is_some())
+            Ok(is_of(password, text, memory)? && hash.is_some())
         })
         .await
     }
 
     async fn run<T: Send + 'static>(
         &self,
-        work: impl FnOnce() -> anyhow::Result<T> + Send + 'static,
+        work: impl FnOnce(&mut Vec<Block>) -> anyhow::Result<T> + Send + 'static,
     ) -> Result<T, ApiError> {
         let busy = || {
             metrics::counter!("password_hashing_refused_total").increment(1);
@@ -140,8 +156,13 @@ impl Hasher {
         let place = self.places.clone().try_acquire_owned().map_err(|_| busy())?;
         let turn = tokio::time::timeout(TURN_WITHIN, self.turns.clone().acquire_owned()).await;
         let Ok(Ok(turn)) = turn else { return Err(busy()) };
+        let memory = self.memory.clone();
         let done = tokio::task::spawn_blocking(move || {
-            let result = work();
+            let free = || memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            // As many as had a turn at once, and no more.
+            let mut own = free().pop().unwrap_or_default();
+            let result = work(&mut own);
+            free().push(own);
             drop((turn, place));
             result
         });
@@ -149,10 +170,39 @@ impl Hasher {
     }
 }
 
-fn argon2() -> anyhow::Result<Argon2<'static>> {
-    let params = Params::new(MEMORY_KIB, PASSES, LANES, None)
-        .map_err(|error| anyhow::anyhow!("argon2: {error}"))?;
-    Ok(Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params))
+fn usual() -> anyhow::Result<Params> {
+    Params::new(MEMORY_KIB, PASSES, LANES, Some(HASH_BYTES))
+        .map_err(|error| anyhow::anyhow!("argon2: {error}"))
+}
+
+/// Argon2id of a password into `hash`, in memory that is kept.
+fn fill(
+    params: &Params,
+    password: &str,
+    salt: &[u8],
+    hash: &mut [u8],
+    memory: &mut Vec<Block>,
+) -> anyhow::Result<()> {
+    let argon2 = Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, params.clone());
+    memory.resize(params.block_count(), Block::new());
+    argon2
+        .hash_password_into_with_memory(password.as_bytes(), salt, hash, memory)
+        .map_err(|error| anyhow::anyhow!("argon2: {error}"))
+}
+
+/// Whether a password is the one of a hash in PHC string format, which names its own parameters.
+fn is_of(password: &str, text: &str, memory: &mut Vec<Block>) -> anyhow::Result<bool> {
+    let broken = |error: &dyn std::fmt::Display| anyhow::anyhow!("a stored hash: {error}");
+    let parsed = PasswordHash::new(text).map_err(|error| broken(&error))?;
+    let params = Params::try_from(&parsed).map_err(|error| broken(&error))?;
+    let (Some(salt), Some(expected)) = (&parsed.salt, &parsed.hash) else {
+        return Err(broken(&"without salt or hash"));
+    };
+    let mut hash = vec![0; expected.len()];
+    fill(&params, password, salt, &mut hash, memory)?;
+    let found = Output::new(&hash).map_err(|error| broken(&error))?;
+    // Compared in constant time.
+    Ok(found == *expected)
 }
 
 #[cfg(test)]
@@ -169,6 +219,25 @@ mod tests {
         assert!(hasher.verify(claimed("correct horse"), Some(hash.clone())).await.unwrap());
         assert!(!hasher.verify(claimed("wrong horse"), Some(hash)).await.unwrap());
         assert!(!hasher.verify(claimed("anything"), None).await.unwrap());
+        assert_eq!(hasher.memory.lock().unwrap().len(), 1, "it is kept and not taken anew");
+    }
+
+    #[tokio::test]
+    async fn hashes_of_the_argon2_crate_itself_and_of_other_parameters_are_taken() {
+        use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
+        let other = Argon2::from(Params::new(64, 1, 1, None).unwrap());
+        let theirs = other.hash_password(b"correct horse").unwrap().to_string();
+        let hasher = Hasher::new(1);
+        let claimed = |text: &str| ClaimedPassword(text.to_owned().into());
+        // After a bigger one, whose memory is kept.
+        let new: NewPassword = serde_json::from_str("\"correct horse\"").unwrap();
+        let ours = hasher.hash(new).await.unwrap();
+        assert!(hasher.verify(claimed("correct horse"), Some(theirs.clone())).await.unwrap());
+        assert!(!hasher.verify(claimed("wrong horse"), Some(theirs)).await.unwrap());
+        let parsed = PasswordHash::new(&ours).unwrap();
+        assert!(other.verify_password(b"correct horse", &parsed).is_ok());
+        let broken = Some("$argon2id$v=19$m=64,t=1,p=1".to_owned());
+        assert!(hasher.verify(claimed("correct horse"), broken).await.is_err());
     }
 
     #[tokio::test]
