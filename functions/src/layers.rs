@@ -32,6 +32,8 @@ const CORS_MAX_AGE: Duration = Duration::from_secs(3600);
 const NO_DEVICES: &str = "camera=(), microphone=(), geolocation=(), payment=(), usb=()";
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Says that a page of history holds what is archived and nothing newer.
+pub const HISTORY: HeaderName = HeaderName::from_static("x-history");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Wraps a router in all of it.
@@ -56,7 +58,7 @@ fn cors(origins: &[String]) -> CorsLayer {
         .allow_origin(origin)
         .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, REQUEST_ID, TRACEPARENT])
-        .expose_headers([REQUEST_ID, header::RETRY_AFTER])
+        .expose_headers([REQUEST_ID, HISTORY, header::RETRY_AFTER])
         .max_age(CORS_MAX_AGE)
 }
 

@@ -8,7 +8,7 @@
 use axum::{
     Json,
     extract::State as Shared,
-    http::{HeaderMap, HeaderName, HeaderValue},
+    http::{HeaderMap, HeaderValue},
 };
 use protocol::{RoomName, json::Whole};
 use serde::{Deserialize, Serialize};
@@ -25,6 +25,7 @@ use crate::{
     docs::refusals::refusals,
     error::ApiError,
     extract::{AuthUser, InRoom, Params},
+    layers::HISTORY,
     paging::{self, Cursor, Limit, Page},
     state::State,
 };
@@ -113,9 +114,7 @@ pub async fn history(
 
 /// What tells a reader that there may be more.
 fn only_archived() -> HeaderMap {
-    let (name, value) =
-        (HeaderName::from_static("x-history"), HeaderValue::from_static("archived"));
-    HeaderMap::from_iter([(name, value)])
+    HeaderMap::from_iter([(HISTORY, HeaderValue::from_static("archived"))])
 }
 
 /// The first messages after a seq, oldest first.
