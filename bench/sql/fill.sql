@@ -29,8 +29,8 @@ SELECT sha256(('t' || n)::bytea), pg_temp.id('5', 1 + n % (2 * {accounts})), now
 FROM generate_series(1, 4 * {accounts}) n;
 
 -- Every tenth is private. All is archived: a page need not ask NATS for more than the head.
-INSERT INTO room (id, name, title, folded, private, creator_id, created_at)
-SELECT pg_temp.id('b', n), 'room-' || n, 'About ' || md5(n::text), 'room-' || n || ' about ' || md5(n::text), n % 10 = 0,
+INSERT INTO room (id, name, title, parts, private, creator_id, created_at)
+SELECT pg_temp.id('b', n), 'room-' || n, 'About ' || md5(n::text), regexp_replace('room-' || n || ' about ' || md5(n::text), '', 'X', 'g'), n % 10 = 0,
        pg_temp.id('a', 1 + n % {accounts}), now() - interval '1 year'
 FROM generate_series(1, {rooms}) n;
 
@@ -54,11 +54,12 @@ SELECT pg_temp.id('b', pg_temp.skewed(n, 3, {rooms})), n, '👍', pg_temp.id('a'
 FROM generate_series(1, {messages}, 100) n;
 
 -- In the order of their seq, as `archive` writes them: the messages of a room lie far apart.
-INSERT INTO message (room_id, seq, id, author_id, author_name, msg, at)
+INSERT INTO message (room_id, seq, id, author_id, author_name, msg, parts, at)
 SELECT pg_temp.id('b', pg_temp.skewed(n, 3, {rooms})), n, pg_temp.id('e', n), pg_temp.id('a', who), 'User ' || who,
-       'message ' || n || ' ' || md5(n::text) || CASE WHEN n % 4 = 0 THEN ' 안녕하세요 반갑습니다' ELSE ' the quick brown fox' END,
-       now() - ({messages} - n) * interval '1 second'
-FROM (SELECT n, 1 + floor({accounts} * pg_temp.spread(n, 4))::bigint FROM generate_series(1, {messages}) n) AS said (n, who);
+       msg, regexp_replace(msg, '', 'X', 'g'), now() - ({messages} - n) * interval '1 second'
+FROM (SELECT n, 1 + floor({accounts} * pg_temp.spread(n, 4))::bigint,
+             'message ' || n || ' ' || md5(n::text) || CASE WHEN n % 4 = 0 THEN ' 안녕하세요 반갑습니다' ELSE ' the quick brown fox' END
+      FROM generate_series(1, {messages}) n) AS said (n, who, msg);
 
 INSERT INTO file (id, room_id, uploader_id, name, size, media_type, object_key, created_at, completed_at)
 SELECT pg_temp.id('f', n), pg_temp.id('b', pg_temp.skewed(n, 5, {rooms})), pg_temp.id('a', 1 + n % {accounts}), 'file ' || n, 1, 'text/plain',

@@ -104,6 +104,8 @@ impl Database {
                 // With WAL a crash of the machine loses at most the last commits, never the file.
                 .synchronous(SqliteSynchronous::Normal)
                 .foreign_keys(true)
+                // As PostgreSQL does it.
+                .pragma("case_sensitive_like", "ON")
                 .busy_timeout(BUSY_WITHIN);
             let pool = SqlitePoolOptions::new()
                 .max_connections(SQLITE_CONNECTIONS)

@@ -158,6 +158,30 @@ stories! {
         world.user("eve").await.get("/room/lobby/message/search?q=xx").await.problem(403, "not-a-member");
     }
 
+    async fn every_part_of_every_text_is_found_and_nothing_else(world: World) {
+        let ada = world.user("ada").await;
+        ada.create_room("lobby").await;
+        let texts = ["한국어 봄", "aXbxxc", "two\nlines", "👍🏽 ok 👍", "50%_\\ 'x'", "e\u{301}t\u{e9}"];
+        for text in texts {
+            ada.say("lobby", text).await;
+        }
+        while world.archive_once().await > 0 {}
+        let lower = |text: &str| text.replace("e\u{301}", "\u{e9}").to_lowercase();
+        for text in texts {
+            let chars: Vec<char> = text.chars().collect();
+            let parts = chars.windows(2).chain(chars.windows(3)).map(String::from_iter);
+            for part in parts.chain(["xx".into(), "XbX".into(), "\u{e9}t".into()]) {
+                // A mark alone is part of no letter.
+                if part.starts_with('\u{301}') {
+                    continue;
+                }
+                let mut hits: Vec<&str> = texts.into_iter().filter(|text| lower(text).contains(&lower(&part))).collect();
+                hits.reverse();
+                assert_eq!(found(&ada, &part).await, hits, "{part:?}");
+            }
+        }
+    }
+
     async fn unread_counts_begin_with_ones_coming_and_go_with_reading(world: World) {
         let gateway = world.gateway().await;
         let (ada, bob) = (world.user("ada").await, world.user("bob").await);

@@ -166,6 +166,9 @@ async fn rooms(tour: &mut Tour, ada: &User, bob: &User) {
         "/room?query=c4ca4238",
         "/room?query=1f",
         "/room?query=nowhere-at-all",
+        // In no room, and too short for three characters of it to be an index's.
+        "/room?query=zq",
+        "/room?query=힣",
         "/room?query=oom-12&mine=true",
         "/room/room-1/member",
         "/room/room-1/member?limit=200",
@@ -205,6 +208,8 @@ async fn messages(tour: &mut Tour, ada: &User) {
         "/search?q=반갑습니다",
         "/search?q=c4ca4238",
         "/search?q=nowhere at all",
+        "/search?q=zq",
+        "/search?q=힣힣",
     ] {
         tour.pages(ada, &format!("/room/room-1/message{page}")).await;
     }

@@ -26,7 +26,8 @@ pub struct MessageRow {
     pub message: Message,
     /// As JSON.
     pub file: Option<String>,
-    pub folded: Option<String>,
+    /// The text to be looked for.
+    pub parts: String,
 }
 
 /// What happens to an archived message.
@@ -88,8 +89,8 @@ impl Rows {
                 self.has_read(room, message.from.id, seq);
                 // A plain struct: it cannot fail to serialize.
                 let file = message.file.as_ref().and_then(|file| serde_json::to_string(file).ok());
-                let folded = fold::if_other(message.msg.as_str());
-                self.messages.push(MessageRow { room, seq, message, file, folded });
+                let parts = fold::parts(message.msg.as_str());
+                self.messages.push(MessageRow { room, seq, message, file, parts });
             }
             StoredEvent::MsgEdited { target, msg, at, .. } => {
                 let kind = ChangeKind::Edited { msg: msg.as_str().to_owned() };
@@ -172,7 +173,7 @@ mod tests {
         let mark = ReadMark { seq: 4 }.encode();
         events.push(Event { stored: Stored::Read(room, user), seq: 6, payload: mark.into() });
         let mut rows = Rows::of(&events);
-        assert_eq!(rows.messages[0].folded.as_deref(), Some("hello"));
+        assert_eq!(rows.messages[0].parts, "XhXeXlXlXoX");
         assert_eq!(rows.reactions.into_values().collect::<Vec<_>>(), [(4, true)]);
         assert_eq!(rows.read[&(room, user)], 4);
         rows.reactions = BTreeMap::new();

@@ -3,41 +3,47 @@
 use std::collections::{BTreeSet, HashSet};
 
 use protocol::RoomId;
-use sqlx::{Postgres, QueryBuilder, Sqlite};
+use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::{
     batch::Heads,
     rows::{Change, ChangeKind, Rows},
 };
-use crate::db::{Database, Tx, on_tx};
+use crate::{
+    db::{Database, Tx, on_tx},
+    fold,
+};
 
-/// Rows of one statement: so many values that each more would hardly make it cheaper, and a fixed
-/// number, so that the database prepares it once.
-const ROWS: usize = 100;
-
-/// Inserts rows by as few statements as can be: `insert!(tx, head, rows, |b, row| push, tail)`.
+/// Inserts rows: `insert!(tx, into, rows, |row| ("type": value, …), tail)`. PostgreSQL takes them as
+/// columns, by one statement for any number; to SQLite each is a call and no way to go.
 macro_rules! insert {
-    ($tx:expr, $head:expr, $rows:expr, |$binds:ident, $row:ident| $push:block, $tail:expr) => {
-        for rows in $rows.chunks(ROWS) {
-            // A rest is of any length, and none of them is worth to be kept.
-            let is_usual = rows.len() == ROWS;
-            match &mut *$tx {
-                Tx::Postgres(transaction) => {
-                    let mut query = QueryBuilder::<Postgres>::new($head);
-                    query.push_values(rows, |mut $binds, $row| $push);
-                    query.push($tail);
-                    query.build().persistent(is_usual).execute(&mut **transaction).await.map(drop)
+    ($tx:expr, $into:literal, $rows:expr, |$row:ident| ($($kind:literal: $value:expr),+), $tail:literal) => {
+        match $tx {
+            Tx::Postgres(transaction) => {
+                let columns = numbered(&[$(concat!("::", $kind, "[]")),+]);
+                let statement = format!("{} SELECT * FROM UNNEST({columns}) {}", $into, $tail);
+                let query = sqlx::query(AssertSqlSafe(statement));
+                $(let query = query.bind($rows.iter().map(|$row| $value).collect::<Vec<_>>());)+
+                query.execute(&mut **transaction).await?;
+            }
+            Tx::Sqlite(transaction) => {
+                let values = numbered(&[$(concat!("/*", $kind, "*/")),+]);
+                let statement = format!("{} VALUES ({values}) {}", $into, $tail);
+                for $row in $rows.iter() {
+                    let query = sqlx::query(AssertSqlSafe(statement.as_str()));
+                    $(let query = query.bind($value);)+
+                    query.execute(&mut **transaction).await?;
                 }
-                Tx::Sqlite(transaction) => {
-                    let mut query = QueryBuilder::<Sqlite>::new($head);
-                    query.push_values(rows, |mut $binds, $row| $push);
-                    query.push($tail);
-                    query.build().persistent(is_usual).execute(&mut **transaction).await.map(drop)
-                }
-            }?;
+            }
         }
     };
+}
+
+/// `$1` with the first of these behind it, and so on.
+fn numbered(behind: &[&str]) -> String {
+    let numbered = behind.iter().zip(1..).map(|(behind, number)| format!("${number}{behind}"));
+    numbered.collect::<Vec<_>>().join(", ")
 }
 
 /// Stores what a batch came to. `heads` says how far rooms are, where that is known for sure. Returns
@@ -71,28 +77,20 @@ pub async fn store(
 
 /// Those of the rooms that are not deleted.
 async fn live(tx: &mut Tx, rooms: &BTreeSet<RoomId>) -> sqlx::Result<HashSet<RoomId>> {
-    const HEAD: &str = "SELECT id FROM room WHERE deleted_at IS NULL AND id IN (";
     let mut found: Vec<Uuid> = Vec::new();
-    let rooms: Vec<Uuid> = rooms.iter().map(|room| room.as_uuid()).collect();
-    for rooms in rooms.chunks(ROWS) {
-        found.extend(match &mut *tx {
-            Tx::Postgres(transaction) => {
-                let mut query = QueryBuilder::<Postgres>::new(HEAD);
-                let mut list = query.separated(", ");
-                rooms.iter().for_each(|room| {
-                    list.push_bind(*room);
-                });
-                query.push(")").build_query_scalar::<Uuid>().fetch_all(&mut **transaction).await?
+    match tx {
+        Tx::Postgres(transaction) => {
+            let rooms: Vec<Uuid> = rooms.iter().map(|room| room.as_uuid()).collect();
+            let live = "SELECT id FROM room WHERE deleted_at IS NULL AND id = ANY($1)";
+            found = sqlx::query_scalar(live).bind(rooms).fetch_all(&mut **transaction).await?;
+        }
+        Tx::Sqlite(transaction) => {
+            for room in rooms {
+                let live = "SELECT id FROM room WHERE deleted_at IS NULL AND id = $1";
+                let room = sqlx::query_scalar::<_, Uuid>(live).bind(room.as_uuid());
+                found.extend(room.fetch_optional(&mut **transaction).await?);
             }
-            Tx::Sqlite(transaction) => {
-                let mut query = QueryBuilder::<Sqlite>::new(HEAD);
-                let mut list = query.separated(", ");
-                rooms.iter().for_each(|room| {
-                    list.push_bind(*room);
-                });
-                query.push(")").build_query_scalar::<Uuid>().fetch_all(&mut **transaction).await?
-            }
-        });
+        }
     }
     Ok(found.into_iter().map(RoomId::from).collect())
 }
@@ -101,22 +99,21 @@ async fn messages(tx: &mut Tx, rows: &Rows) -> sqlx::Result<()> {
     insert!(
         tx,
         "INSERT INTO message
-           (room_id, seq, id, author_id, author_name, msg, file, folded, reply_to, at) ",
+           (room_id, seq, id, author_id, author_name, msg, file, parts, reply_to, at)",
         rows.messages,
-        |row_binds, row| {
-            row_binds
-                .push_bind(row.room.as_uuid())
-                .push_bind(row.seq as i64)
-                .push_bind(row.message.id.as_uuid())
-                .push_bind(row.message.from.id.as_uuid())
-                .push_bind(row.message.from.name.as_str())
-                .push_bind(row.message.msg.as_str())
-                .push_bind(row.file.as_deref())
-                .push_bind(row.folded.as_deref())
-                .push_bind(row.message.reply_to.map(|seq| seq as i64))
-                .push_bind(row.message.at.utc());
-        },
-        " ON CONFLICT (room_id, seq) DO NOTHING"
+        |row| (
+            "uuid": row.room.as_uuid(),
+            "bigint": row.seq as i64,
+            "uuid": row.message.id.as_uuid(),
+            "uuid": row.message.from.id.as_uuid(),
+            "text": row.message.from.name.as_str(),
+            "text": row.message.msg.as_str(),
+            "text": row.file.as_deref(),
+            "text": row.parts.as_str(),
+            "bigint": row.message.reply_to.map(|seq| seq as i64),
+            "timestamptz": row.message.at.utc()
+        ),
+        "ON CONFLICT (room_id, seq) DO NOTHING"
     );
     Ok(())
 }
@@ -127,17 +124,17 @@ async fn apply(tx: &mut Tx, change: &Change) -> sqlx::Result<bool> {
     let (room, seq, target) = (room.as_uuid(), *seq as i64, *target as i64);
     let changed = match kind {
         ChangeKind::Edited { msg } => {
-            let folded = crate::fold::if_other(msg);
+            let parts = fold::parts(msg);
             on_tx!(tx, e => sqlx::query(
-                "UPDATE message SET msg = $4, folded = $5, edited_at = $6, changed_seq = $2
+                "UPDATE message SET msg = $4, parts = $5, edited_at = $6, changed_seq = $2
                  WHERE room_id = $1 AND seq = $3 AND changed_seq < $2 AND deleted_at IS NULL"
-            ).bind(room).bind(seq).bind(target).bind(msg).bind(folded).bind(at).execute(e))?
+            ).bind(room).bind(seq).bind(target).bind(msg).bind(parts).bind(at).execute(e))?
         }
         ChangeKind::Deleted => {
             on_tx!(tx, e => sqlx::query("DELETE FROM reaction WHERE room_id = $1 AND target = $2")
                 .bind(room).bind(target).execute(e))?;
             on_tx!(tx, e => sqlx::query(
-                "UPDATE message SET msg = '', folded = NULL, file = NULL, deleted_at = $4, changed_seq = $2
+                "UPDATE message SET msg = '', parts = NULL, file = NULL, deleted_at = $4, changed_seq = $2
                  WHERE room_id = $1 AND seq = $3 AND deleted_at IS NULL"
             ).bind(room).bind(seq).bind(target).bind(at).execute(e))?
         }
@@ -153,55 +150,46 @@ async fn is_there(tx: &mut Tx, change: &Change) -> sqlx::Result<bool> {
 }
 
 async fn reactions(tx: &mut Tx, rows: &Rows) -> sqlx::Result<()> {
-    let reactions: Vec<_> = rows.reactions.iter().collect();
+    let reactions = rows.reactions.iter().map(|((room, target, user, emoji), (seq, is_on))| {
+        (room.as_uuid(), *target as i64, user.as_uuid(), emoji.as_str(), *seq as i64, *is_on)
+    });
+    let reactions: Vec<_> = reactions.collect();
     insert!(
         tx,
-        "INSERT INTO reaction AS r (room_id, target, user_id, emoji, seq, is_on) ",
+        "INSERT INTO reaction AS r (room_id, target, user_id, emoji, seq, is_on)",
         reactions,
-        |binds, row| {
-            let ((room, target, user, emoji), (seq, is_on)) = row;
-            binds
-                .push_bind(room.as_uuid())
-                .push_bind(*target as i64)
-                .push_bind(user.as_uuid())
-                .push_bind(emoji.as_str())
-                .push_bind(*seq as i64)
-                .push_bind(*is_on);
-        },
-        " ON CONFLICT (room_id, target, emoji, user_id)
-          DO UPDATE SET seq = excluded.seq, is_on = excluded.is_on WHERE r.seq < excluded.seq"
+        |row| ("uuid": row.0, "bigint": row.1, "uuid": row.2, "text": row.3, "bigint": row.4, "boolean": row.5),
+        "ON CONFLICT (room_id, target, emoji, user_id)
+         DO UPDATE SET seq = excluded.seq, is_on = excluded.is_on WHERE r.seq < excluded.seq"
     );
     Ok(())
 }
 
 /// Moves forward only.
 async fn read_marks(tx: &mut Tx, rows: &Rows) -> sqlx::Result<()> {
-    let read: Vec<_> = rows.read.iter().collect();
+    let read = rows.read.iter();
+    let read: Vec<_> =
+        read.map(|((room, user), seq)| (room.as_uuid(), user.as_uuid(), *seq as i64)).collect();
     insert!(
         tx,
-        "INSERT INTO read_mark AS k (room_id, user_id, seq) ",
+        "INSERT INTO read_mark AS k (room_id, user_id, seq)",
         read,
-        |binds, row| {
-            let ((room, user), seq) = row;
-            binds.push_bind(room.as_uuid()).push_bind(user.as_uuid()).push_bind(**seq as i64);
-        },
-        " ON CONFLICT (room_id, user_id)
-          DO UPDATE SET seq = excluded.seq WHERE k.seq < excluded.seq"
+        |row| ("uuid": row.0, "uuid": row.1, "bigint": row.2),
+        "ON CONFLICT (room_id, user_id)
+         DO UPDATE SET seq = excluded.seq WHERE k.seq < excluded.seq"
     );
     Ok(())
 }
 
 async fn archived(tx: &mut Tx, heads: &[(&RoomId, &u64)]) -> sqlx::Result<()> {
+    let heads: Vec<_> = heads.iter().map(|(room, seq)| (room.as_uuid(), **seq as i64)).collect();
     insert!(
         tx,
-        "INSERT INTO room_log AS l (room_id, archived_seq) ",
+        "INSERT INTO room_log AS l (room_id, archived_seq)",
         heads,
-        |binds, row| {
-            let (room, head) = row;
-            binds.push_bind(room.as_uuid()).push_bind(**head as i64);
-        },
-        " ON CONFLICT (room_id)
-          DO UPDATE SET archived_seq = excluded.archived_seq WHERE l.archived_seq < excluded.archived_seq"
+        |row| ("uuid": row.0, "bigint": row.1),
+        "ON CONFLICT (room_id)
+         DO UPDATE SET archived_seq = excluded.archived_seq WHERE l.archived_seq < excluded.archived_seq"
     );
     Ok(())
 }

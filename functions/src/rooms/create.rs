@@ -10,8 +10,7 @@ use crate::{
     docs::refusals::refusals,
     error::ApiError,
     extract::{AuthUser, Body, Trace},
-    fold::fold,
-    outbox,
+    fold, outbox,
     password::RoomPassword,
     state::State,
 };
@@ -28,9 +27,9 @@ pub struct NewRoom {
     password: Option<RoomPassword>,
 }
 
-/// Name and title as they are looked for.
-pub fn folded(name: &str, title: Option<&str>) -> String {
-    fold(&format!("{name} {}", title.unwrap_or_default()))
+/// Name and title to be looked for.
+pub fn parts(name: &str, title: Option<&str>) -> String {
+    fold::parts(&format!("{name} {}", title.unwrap_or_default()))
 }
 
 refusals!(NotCreated: RoomExists);
@@ -61,13 +60,13 @@ pub async fn create(
     };
     let mut tx = state.database.begin().await?;
     let inserted = on_tx!(&mut tx, e => sqlx::query(
-        "INSERT INTO room (id, name, title, folded, private, password_hash, creator_id, created_at)
+        "INSERT INTO room (id, name, title, parts, private, password_hash, creator_id, created_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
     )
     .bind(room.id.as_uuid())
     .bind(&room.name)
     .bind(&room.title)
-    .bind(folded(&room.name, room.title.as_deref()))
+    .bind(parts(&room.name, room.title.as_deref()))
     .bind(room.private)
     .bind(hash)
     .bind(room.creator_id.as_uuid())

@@ -69,7 +69,7 @@ async fn end(
 ) -> Result<Option<[Owed; 2]>, ApiError> {
     // No room's name can hold an asterisk, so the name is free again and this one is nobody's.
     let ended = on_tx!(tx, e => sqlx::query(
-        "UPDATE room SET deleted_at = $2, name = $3, title = NULL, folded = '', password_hash = NULL
+        "UPDATE room SET deleted_at = $2, name = $3, title = NULL, parts = '', password_hash = NULL
          WHERE id = $1 AND deleted_at IS NULL"
     ).bind(room.as_uuid()).bind(Utc::now()).bind(format!("*{room}")).execute(e))?;
     if ended == 0 {

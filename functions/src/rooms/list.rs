@@ -168,9 +168,9 @@ pub async fn list(
         }
         Some(query) => {
             let statement = if mine {
-                listed!(mine!(" AND r.folded LIKE $4 ESCAPE '\\'"))
+                listed!(mine!(" AND r.parts LIKE $4 ESCAPE '\\'"))
             } else {
-                listed!(visible!(" AND r.folded LIKE $4 ESCAPE '\\'"))
+                listed!(visible!(" AND r.parts LIKE $4 ESCAPE '\\'"))
             };
             // Planned anew for every text: whether the index of parts helps depends on the part.
             on_db!(&state.database, e => sqlx::query_as(statement)

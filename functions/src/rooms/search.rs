@@ -81,17 +81,17 @@ async fn archived(
     before: u64,
     limit: i64,
 ) -> Result<Vec<MessageRow>, ApiError> {
+    // Later ones are looked through in the stream.
+    let before = before.min(room.archived().saturating_add(1));
     // Planned anew for every text: whether the index of parts helps depends on the part.
     Ok(on_db!(&state.database, e => sqlx::query_as(select_message!(
-        "WHERE room_id = $1 AND seq < $2 AND seq <= $3 AND deleted_at IS NULL
-           AND COALESCE(folded, msg) LIKE $4 ESCAPE '\\'
-         ORDER BY seq DESC LIMIT $5"
+        "WHERE room_id = $1 AND seq < $2 AND deleted_at IS NULL AND parts LIKE $4 ESCAPE '\\'
+         ORDER BY seq DESC LIMIT $3"
     ))
     .bind(room.id)
     .bind(i64::try_from(before).unwrap_or(i64::MAX))
-    .bind(room.archived_seq)
-    .bind(fold::containing(part))
     .bind(limit)
+    .bind(fold::containing(part))
     .persistent(false)
     .fetch_all(e))?)
 }

@@ -4,7 +4,7 @@ use axum::{Json, extract::State as Shared};
 use protocol::{RoomName, RoomTitle, Timestamp, stored::StoredEvent, token::Role};
 use serde::{Deserialize, Deserializer};
 
-use super::{create::folded, membership, room::Room};
+use super::{create::parts, membership, room::Room};
 use crate::{
     db::on_tx,
     docs::refusals::refusals,
@@ -71,12 +71,12 @@ pub async fn update(
     }
     room.private = private.unwrap_or(room.private);
     on_tx!(&mut tx, e => sqlx::query(
-        "UPDATE room SET title = $2, private = $3, folded = $4 WHERE id = $1"
+        "UPDATE room SET title = $2, private = $3, parts = $4 WHERE id = $1"
     )
     .bind(id.as_uuid())
     .bind(&room.title)
     .bind(room.private)
-    .bind(folded(&room.name, room.title.as_deref()))
+    .bind(parts(&room.name, room.title.as_deref()))
     .execute(e))?;
     if let Some(hash) = hash {
         room.password_required = hash.is_some();
@@ -92,4 +92,44 @@ pub async fn update(
     tx.commit().await?;
     outbox::publish(&state.database, &state.log, &[owed]).await;
     Ok(Json(room))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Map, Value};
+
+    use super::*;
+
+    fn field(
+        value: impl Strategy<Value = Value> + 'static,
+    ) -> impl Strategy<Value = Option<Value>> {
+        prop_oneof![Just(None), Just(Some(Value::Null)), value.prop_map(Some)]
+    }
+
+    proptest! {
+        /// Left out, `null` and given are three things, each by itself.
+        #[test]
+        fn a_change_is_what_was_given(
+            title in field("[a-z]{1,9}".prop_map(Value::from)),
+            private in field(any::<bool>().prop_map(Value::from)),
+            password in field("[a-z]{1,9}".prop_map(Value::from)),
+            unknown in proptest::option::of("x[a-z]{0,9}"),
+        ) {
+            let named = [("title", &title), ("private", &private), ("password", &password)];
+            let given = named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value.clone()?)));
+            let mut body: Map<String, Value> = given.collect();
+            let is_known = unknown.is_none();
+            body.extend(unknown.map(|name| (name, Value::from(1))));
+            let parsed = protocol::json::parse::<RoomChange>(Value::from(body).to_string().as_bytes());
+            let Ok(change) = parsed else {
+                prop_assert!(!is_known);
+                return Ok(());
+            };
+            let text = |value: &Option<Value>| value.as_ref().map(|value| value.as_str().map(str::to_owned));
+            prop_assert_eq!(change.title.map(|title| title.map(|title| title.as_str().to_owned())), text(&title));
+            prop_assert_eq!(change.private, private.as_ref().and_then(Value::as_bool));
+            prop_assert_eq!(change.password.map(|password| password.is_some()), text(&password).map(|text| text.is_some()));
+        }
+    }
 }
