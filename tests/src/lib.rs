@@ -71,6 +71,12 @@ pub fn binary(name: &str) -> PathBuf {
     folder.join(name)
 }
 
+/// Sends a signal to a process that a story started.
+pub fn signal(process: u32, name: &str) {
+    let sent = Command::new("kill").args([name, &process.to_string()]).status();
+    assert!(sent.expect("kill runs").success(), "{name} reaches {process}");
+}
+
 /// `local` on a free port, and the address that it says it is ready at.
 pub async fn running_local(data: &Path) -> (Child, String) {
     let mut child = tokio::process::Command::new(binary("local"))

@@ -170,13 +170,28 @@ impl World {
         let handle = gateway::Gateway::start(config, shutdown.clone()).await.unwrap();
         let listener = TcpListener::bind(ANYWHERE).await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
+        let address = listener.local_addr().unwrap().to_string();
         tokio::spawn(serve::serve(listener, handle.router(), self.ended.clone()));
-        eventually("a gateway to be ready", || async {
-            let ready = self.http.get(format!("{base}/readyz")).send().await;
+        self.ready(&address).await;
+        Gateway { base, handle, shutdown }
+    }
+
+    /// Starts a binary as a process of its own. Its log is `<name>.log` in the world's folder.
+    pub fn process(&self, name: &str, arguments: &[&str]) -> tokio::process::Child {
+        let log = self._folder.path().join(format!("{name}.log"));
+        let log = std::fs::OpenOptions::new().append(true).create(true).open(log).unwrap();
+        let mut command = tokio::process::Command::new(crate::binary(name));
+        command.args(arguments).envs(&self.variables).stdin(std::process::Stdio::null());
+        command.stdout(log.try_clone().unwrap()).stderr(log).kill_on_drop(true).spawn().unwrap()
+    }
+
+    /// Waits until a process that listens there can do its work.
+    pub async fn ready(&self, address: &str) {
+        eventually("a process to be ready", || async {
+            let ready = self.http.get(format!("http://{address}/readyz")).send().await;
             ready.is_ok_and(|answer| answer.status().is_success()).then_some(())
         })
         .await;
-        Gateway { base, handle, shutdown }
     }
 
     /// Starts another gateway as a process of its own, at `address`; `set` changes how.
@@ -190,11 +205,7 @@ impl World {
         command.stdin(std::process::Stdio::null()).kill_on_drop(true);
         set(&mut command);
         let child = command.spawn().unwrap();
-        eventually("a gateway to be ready", || async {
-            let ready = self.http.get(format!("http://{address}/readyz")).send().await;
-            ready.is_ok_and(|answer| answer.status().is_success()).then_some(())
-        })
-        .await;
+        self.ready(address).await;
         child
     }
 
@@ -266,10 +277,25 @@ impl World {
         admin.update_stream(config).await.unwrap();
     }
 
+    /// What an archive took and did not acknowledge comes again after so long, to no story's delay.
+    pub async fn give_again_after(&self, wait: std::time::Duration) {
+        let admin = async_nats::jetstream::new(self.nats_as("provision").await);
+        let stream = admin.get_stream("CHAT_0").await.unwrap();
+        let mut config = stream.consumer_info("archive").await.unwrap().config;
+        config.ack_wait = wait;
+        stream.update_consumer(config).await.unwrap();
+    }
+
     /// How many events of a room the stream holds.
     pub async fn events_in_stream(&self, room: RoomId) -> usize {
+        self.events(room).await.len()
+    }
+
+    /// The events of a room that the stream holds.
+    pub async fn events(&self, room: RoomId) -> Vec<StoredEvent> {
         let log = RoomLog::new(self.nats_as("functions").await, Shards::new(1).unwrap());
-        log.after(room, 0, 10_000).await.unwrap().len()
+        let entries = log.after(room, 0, 10_000).await.unwrap();
+        entries.iter().map(|entry| StoredEvent::decode(&entry.payload).unwrap()).collect()
     }
 
     /// Has everything archived anew, from the stream's beginning; returns how many messages there

@@ -17,6 +17,7 @@ mod files;
 mod gateways;
 mod history;
 mod hostile_wire;
+mod killed;
 mod lambda;
 mod limits;
 mod members;

@@ -7,13 +7,8 @@ use std::{
 };
 
 use serde_json::json;
-use stories::{Database, SOON, Socket, World, binary, eventually, running_local};
-use tokio::process::{Child, Command};
-
-fn signal(child: &Child, name: &str) {
-    let id = child.id().unwrap().to_string();
-    std::process::Command::new("kill").args([name, &id]).status().unwrap();
-}
+use stories::{Database, SOON, Socket, World, binary, eventually, running_local, signal};
+use tokio::process::Command;
 
 async fn refusal(command: &mut Command) -> (Output, String) {
     let output = command.stdin(Stdio::null()).output().await.unwrap();
@@ -69,7 +64,7 @@ async fn local_serves_everything_and_finds_its_data_again() {
     for gateway in [base.as_str(), "http://127.0.0.1:18473"] {
         Socket::connect(gateway, token).await;
     }
-    signal(&gateway, "-TERM");
+    signal(gateway.id().unwrap(), "-TERM");
     assert!(gateway.wait().await.unwrap().success());
 
     // A second one over the same folder, and one at the same address, say why they cannot.
@@ -104,7 +99,7 @@ async fn local_serves_everything_and_finds_its_data_again() {
         "{text}"
     );
 
-    signal(&first, "-INT");
+    signal(first.id().unwrap(), "-INT");
     assert!(first.wait().await.unwrap().success());
     is_gone(nats).await;
 
@@ -151,7 +146,7 @@ async fn functions_and_gateway_run_as_processes_of_their_own() {
     assert_eq!(page["items"][0]["seq"], sent["seq"]);
     drop(socket);
     for process in [&mut functions, &mut gateway] {
-        signal(process, "-TERM");
+        signal(process.id().unwrap(), "-TERM");
         let ended = tokio::time::timeout(SOON, process.wait()).await.unwrap();
         assert!(ended.unwrap().success());
     }
