@@ -113,10 +113,10 @@ impl FromRequestParts<State> for InRoom {
 /// The `{name}` and `{userId}` of a path.
 pub struct OfMember(pub RoomName, pub UserId);
 
-impl FromRequestParts<State> for OfMember {
+impl<S: Send + Sync> FromRequestParts<S> for OfMember {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let path = Path::<(String, String)>::from_request_parts(parts, state).await;
         let Path((room, user)) = path.map_err(|_| ApiError::NoSuchRoom)?;
         let room = room.parse().map_err(|_| ApiError::NoSuchRoom)?;
@@ -228,8 +228,10 @@ impl FromRequestParts<State> for Trace {
 
 #[cfg(test)]
 mod tests {
-    use axum::{extract::Query, http::Uri};
+    use axum::{Router, body::Body, extract::Query, http::Uri, response::IntoResponse, routing};
+    use proptest::prelude::*;
     use serde::Deserialize;
+    use tower::ServiceExt as _;
 
     use super::*;
     use crate::paging::Limit;
@@ -239,6 +241,32 @@ mod tests {
     struct Paging {
         #[expect(dead_code, reason = "only parsed")]
         limit: Option<Limit>,
+    }
+
+    async fn of_member(room: &str, user: &str) -> (u16, String) {
+        let percent = |text: &str| text.bytes().map(|b| format!("%{b:02X}")).collect::<String>();
+        let path = format!("/room/{}/member/{}", percent(room), percent(user));
+        let answer = |OfMember(room, user)| async move { format!("{room}/{user}").into_response() };
+        let router = Router::new().route("/room/{name}/member/{userId}", routing::get(answer));
+        let answer = router.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
+        let status = answer.status().as_u16();
+        let body = axum::body::to_bytes(answer.into_body(), 1_000).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    proptest! {
+        /// Also with what a path gives a meaning to: `/`, `?`, `#`, `%`.
+        #[test]
+        fn a_path_of_two_parts_is_both_or_names_nobody(room in "[a-zA가-힣/?#%.]{1,9}|\\PC{1,70}", is_id: bool, text in "\\PC{1,40}") {
+            let user = if is_id { UserId::generate().to_string() } else { text };
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let (status, body) = runtime.block_on(of_member(&room, &user));
+            match (room.parse::<RoomName>(), user.parse::<UserId>()) {
+                (Ok(room), Ok(user)) => prop_assert_eq!((status, body), (200, format!("{room}/{user}"))),
+                (Err(_), _) => prop_assert!(status == 404 && body.contains("no-such-room"), "{} {}", status, body),
+                (_, Err(_)) => prop_assert!(status == 404 && body.contains("no-such-member"), "{} {}", status, body),
+            }
+        }
     }
 
     #[test]

@@ -207,7 +207,29 @@ fn is_of(password: &str, text: &str, memory: &mut Vec<Block>) -> anyhow::Result<
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    /// What the schema says of a text's length, and whether the parser took it.
+    fn described<T: for<'a> TryFrom<Cow<'a, str>> + utoipa::PartialSchema>(
+        text: &str,
+    ) -> (bool, bool) {
+        let schema = serde_json::json!(T::schema());
+        let bound = |name: &str| schema[name].as_u64().unwrap() as usize;
+        let allowed = bound("minLength")..=bound("maxLength");
+        (allowed.contains(&text.chars().count()), T::try_from(text.into()).is_ok())
+    }
+
+    proptest! {
+        #[test]
+        fn a_password_is_any_text_of_the_length_in_the_schema(text in "(?s).{0,10}|(?s).{120,135}") {
+            let (may_be, is) = described::<NewPassword>(&text);
+            prop_assert_eq!(may_be, is);
+            let (may_be, is) = described::<RoomPassword>(&text);
+            prop_assert_eq!(may_be, is);
+        }
+    }
 
     #[tokio::test]
     async fn a_hash_takes_its_password_and_no_other() {

@@ -98,6 +98,17 @@ mod tests {
         }
     }
 
+    proptest::proptest! {
+        #[test]
+        fn a_payload_of_any_kind_is_read_or_refused(payload in "\\PC{0,40}|\\{\"users\":\\[(\"\\PC{0,36}\")?\\]\\}") {
+            let payload = payload.as_bytes();
+            if let Ok(question) = Question::decode(payload) {
+                proptest::prop_assert_eq!(Question::decode(&question.encode()), Ok(question));
+            }
+            let _ = Answer::decode(payload);
+        }
+    }
+
     #[test]
     fn nobody_asks_for_more_than_a_page() {
         let many = users(Question::USERS + 1);

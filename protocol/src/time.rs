@@ -51,7 +51,35 @@ impl<'de> Deserialize<'de> for Timestamp {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// From the year 0 to 9999, which RFC 3339 can write.
+        #[test]
+        fn every_moment_is_kept_to_the_millisecond(millis in -62_167_219_200_000..=253_402_300_799_999_i64, nanos in 0..1_000_000_i64) {
+            let exact = DateTime::from_timestamp_millis(millis).unwrap();
+            let moment = Timestamp::from(exact + chrono::TimeDelta::nanoseconds(nanos));
+            let json = serde_json::to_string(&moment).unwrap();
+            prop_assert_eq!(json.len(), "\"2026-01-31T12:00:00.000Z\"".len());
+            prop_assert_eq!(serde_json::from_str::<Timestamp>(&json).unwrap(), moment);
+            prop_assert_eq!(moment.utc(), exact);
+        }
+
+        #[test]
+        fn what_is_no_time_is_refused(text in "\\PC{0,30}|[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}[.0-9]{0,8}(Z|[+-][0-9]{2}:[0-9]{2}|)") {
+            let json = serde_json::to_string(&text).unwrap();
+            let theirs = DateTime::parse_from_rfc3339(&text).ok();
+            if let Some(theirs) = theirs {
+                let ours = serde_json::from_str::<Timestamp>(&json).unwrap();
+                prop_assert_eq!(ours, Timestamp::from(theirs.to_utc()));
+            } else {
+                // chrono takes some that RFC 3339 does not, such as a space for the T.
+                let _ = serde_json::from_str::<Timestamp>(&json);
+            }
+        }
+    }
 
     #[test]
     fn a_moment_is_the_same_after_the_wire() {

@@ -27,7 +27,10 @@ fn parse(text: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use axum::http::{HeaderName, HeaderValue};
+    use proptest::prelude::*;
 
     use super::*;
 
@@ -36,6 +39,27 @@ mod tests {
         let headers: HeaderMap =
             lines.iter().map(|line| (name.clone(), HeaderValue::from_str(line).unwrap())).collect();
         address(&headers, "10.0.0.9:1234".parse().unwrap(), hops).to_string()
+    }
+
+    proptest! {
+        /// Whatever a client puts in front of it, and in however many lines.
+        #[test]
+        fn nothing_a_client_sends_changes_its_address(
+            sent in proptest::collection::vec("[ -~]{0,30}", 0..4),
+            ours in proptest::collection::vec(any::<Ipv4Addr>(), 1..4),
+            same_line: bool,
+        ) {
+            let hops = ours.len();
+            let written = ours.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(", ");
+            let mut lines = sent;
+            match lines.last_mut().filter(|_| same_line) {
+                Some(last) => *last = format!("{last}, {written}"),
+                None => lines.push(written),
+            }
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            prop_assert_eq!(address_of(&lines, hops), ours[0].to_string());
+            prop_assert_eq!(address_of(&lines, 0), "10.0.0.9");
+        }
     }
 
     #[test]

@@ -115,8 +115,9 @@ pub struct List(pub Vec<String>);
 impl FromStr for List {
     type Err = std::convert::Infallible;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let words = text.split(',').map(str::trim).filter(|word| !word.is_empty());
-        Ok(Self(words.map(|word| word.trim_end_matches('/').to_owned()).collect()))
+        let is_end = |c: char| c == '/' || c.is_whitespace();
+        let words = text.split(',').map(|word| word.trim_start().trim_end_matches(is_end));
+        Ok(Self(words.filter(|word| !word.is_empty()).map(str::to_owned).collect()))
     }
 }
 
@@ -151,6 +152,18 @@ mod tests {
             assert!(faults.contains(name), "{name}: {faults}");
         }
         assert!(!faults.contains("eighty") && !faults.contains("hunter2"), "{faults}");
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn a_list_is_its_words(text in "[a-z:/., ]{0,40}") {
+            let List(words) = text.parse().unwrap();
+            for word in &words {
+                proptest::prop_assert!(!word.is_empty() && !word.contains(',') && word.trim() == word && !word.ends_with('/'), "{word:?}");
+            }
+            // Written down again, it is the same list.
+            proptest::prop_assert_eq!(words.join(" / , ").parse(), Ok(List(words)));
+        }
     }
 
     #[test]

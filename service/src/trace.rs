@@ -64,7 +64,27 @@ impl fmt::Display for TraceParent {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(trace in 1..u128::MAX, span in 1..u64::MAX, flags: u8) {
+            let parent = TraceParent { trace, span, flags };
+            prop_assert_eq!(parent.to_string().parse(), Ok(parent));
+        }
+
+        /// <https://www.w3.org/TR/trace-context/#traceparent-header>
+        #[test]
+        fn only_a_traceparent_is_read(text in "\\PC{0,60}|[0-9a-g]{2}-[0-9a-f]{31,33}-[0-9a-f]{15,17}-[0-9a-fA]{2}") {
+            let form = regex::Regex::new("^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$").unwrap();
+            let none = ["ff-", "-00000000000000000000000000000000-", "-0000000000000000-"];
+            let is_one = form.is_match(&text) && !text.starts_with(none[0])
+                && !text.contains(none[1]) && !text.contains(none[2]);
+            prop_assert_eq!(text.parse::<TraceParent>().is_ok(), is_one, "{}", text);
+        }
+    }
 
     #[test]
     fn a_trace_goes_on_in_its_child_and_bad_ones_are_refused() {

@@ -135,3 +135,23 @@ pub async fn declare(
 fn object_key(room: RoomId, file: FileId) -> String {
     format!("{}{file}", super::all_of(room))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_hash_is_what_its_schema_says(text in "[0-9a-fA-F]{63,65}|[0-9a-g+]{64}|\\PC{0,64}") {
+            let schema = serde_json::json!(<Sha256Hex as utoipa::PartialSchema>::schema());
+            let pattern = regex::Regex::new(schema["pattern"].as_str().unwrap()).unwrap();
+            let hash = Sha256Hex::try_from(text.clone());
+            prop_assert_eq!(hash.is_ok(), pattern.is_match(&text));
+            if let Ok(hash) = hash {
+                prop_assert_eq!(hash.to_hex(), text.to_lowercase());
+            }
+        }
+    }
+}
