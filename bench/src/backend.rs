@@ -11,7 +11,8 @@ use crate::{
     http::{self, Connection},
     identity,
     learned::Statement,
-    peers::{argon2id, pages},
+    password::{self, Cost},
+    peers::pages,
     postgres::{Filling, Postgres},
     process::{Process, free_address},
     servers::MEASURED,
@@ -35,7 +36,7 @@ pub struct Backend {
 }
 
 impl Backend {
-    /// Starts and fills. All accounts have the password of [`argon2id::PASSWORD`]; `user1` is in the
+    /// Starts and fills. All accounts have the password of [`password::PASSWORD`]; `user1` is in the
     /// biggest rooms, two of which they have never read, and in some small ones.
     pub fn start(cores: &str, is_durable: bool, filling: Filling) -> anyhow::Result<Self> {
         let folder = TempDir::new()?;
@@ -56,7 +57,7 @@ impl Backend {
         }
         chat.provision("database,nats")?;
         postgres.fill(DATABASE, filling)?;
-        let hash = argon2id::hash()?;
+        let hash = password::hash(Cost::USUAL)?;
         let half = ROOMS / 2;
         postgres.execute(
             DATABASE,
@@ -144,5 +145,5 @@ pub fn log_in(functions: SocketAddr, name: &str) -> anyhow::Result<String> {
 
 /// The request of a login.
 pub fn login(functions: SocketAddr, name: &str) -> Vec<u8> {
-    http::post(functions, "/login", &json!({ "name": name, "password": argon2id::PASSWORD }))
+    http::post(functions, "/login", &json!({ "name": name, "password": password::PASSWORD }))
 }

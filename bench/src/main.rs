@@ -7,6 +7,7 @@ mod identity;
 mod learned;
 mod load;
 mod nats;
+mod password;
 mod peers;
 mod postgres;
 mod process;
@@ -48,9 +49,6 @@ enum Command {
     /// Serve as one of the peers.
     #[command(hide = true)]
     Peer { peer: Peer, address: SocketAddr },
-    /// Print how many microseconds of CPU one password takes.
-    #[command(hide = true)]
-    Argon2id { times: u32 },
 }
 
 fn main() -> anyhow::Result<()> {
@@ -64,9 +62,5 @@ fn main() -> anyhow::Result<()> {
         }
         Command::Report => report::write(&Results::load()),
         Command::Peer { peer, address } => peers::run(peer, address),
-        Command::Argon2id { times } => {
-            println!("{}", peers::argon2id::verify(times)?.as_secs_f64() * 1e6);
-            Ok(())
-        }
     }
 }

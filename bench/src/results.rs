@@ -41,12 +41,12 @@ pub struct Hops {
     pub hop: Sample,
 }
 
-/// A login, and what verifying its password alone costs.
+/// A login, and one whose password costs nothing.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct LoggedIn {
     pub logins: Asked,
-    /// Microseconds of CPU.
-    pub argon2id: f64,
+    #[serde(default)]
+    pub without_password: Asked,
 }
 
 /// A page by ours and by a handler that runs its statements and nothing else.

@@ -1,6 +1,5 @@
 //! Peers that are written here: what is compared with ours and is not ours to ship.
 
-pub mod argon2id;
 mod floor;
 mod oxide;
 pub mod pages;

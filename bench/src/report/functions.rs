@@ -37,14 +37,14 @@ fn met(is_met: bool) -> &'static str {
 
 fn login_table(login: &LoggedIn) -> String {
     let each = login.logins.cpu_each();
-    let share = login.argon2id / each;
+    let rest = login.without_password.cpu_each();
+    let share = 1.0 - rest / each;
     let Quantiles { p50, p99, .. } = login.logins.latency;
     format!(
-        "\n### A login, beside its password alone\n\n\
-         | CPU of a login, µs | of one argon2id (19 MiB, 2 passes), µs | share | target | met | p50, ms | p99, ms |\n\
+        "\n### A login, beside one whose password costs nothing\n\n\
+         | CPU of a login, µs | with the least argon2id (8 KiB, 1 pass), µs | share of argon2id (19 MiB, 2 passes) | target | met | p50, ms | p99, ms |\n\
          |--:|--:|--:|--:|---|--:|--:|\n\
-         | {each:.0} | {:.0} | {:.1}% | ≥ {:.0}% | {} | {:.1} | {:.1} |\n",
-        login.argon2id,
+         | {each:.0} | {rest:.0} | {:.1}% | ≥ {:.0}% | {} | {:.1} | {:.1} |\n",
         share * 100.0,
         PASSWORD_SHARE * 100.0,
         met(share >= PASSWORD_SHARE),
