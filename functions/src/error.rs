@@ -23,6 +23,8 @@ pub enum ApiError {
     NotJson,
     #[error("the body is larger than 64 KiB")]
     BodyTooLarge,
+    #[error("the body did not arrive in 10 seconds")]
+    BodyTooSlow,
     #[error("the body could not be read")]
     BodyBroken,
     #[error("there is nothing at this address")]
@@ -108,6 +110,7 @@ impl ApiError {
             Self::Invalid { .. } => (S::UNPROCESSABLE_ENTITY, Code::InvalidValue.as_str()),
             Self::NotJson => (S::UNSUPPORTED_MEDIA_TYPE, "unsupported-media-type"),
             Self::BodyTooLarge => (S::PAYLOAD_TOO_LARGE, "body-too-large"),
+            Self::BodyTooSlow => (S::REQUEST_TIMEOUT, "body-too-slow"),
             Self::BodyBroken => (S::BAD_REQUEST, "body-broken"),
             Self::NotFound => (S::NOT_FOUND, "not-found"),
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method-not-allowed"),

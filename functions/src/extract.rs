@@ -3,6 +3,7 @@
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     str::FromStr,
+    time::Duration,
 };
 
 use axum::{
@@ -18,6 +19,9 @@ use serde::de::DeserializeOwned;
 use service::{client, trace::TraceParent};
 
 use crate::{db::on_db, error::ApiError, state::State};
+
+/// How long a body may take to arrive: 64 KiB at most. Less than a request as a whole may take.
+const BODY_WITHIN: Duration = Duration::from_secs(10);
 
 /// A JSON object of exactly the fields of `T`.
 pub struct Body<T>(pub T);
@@ -39,7 +43,8 @@ impl<T: DeserializeOwned> FromRequest<State> for Body<T> {
 }
 
 async fn read(request: Request, state: &State) -> Result<Bytes, ApiError> {
-    Bytes::from_request(request, state).await.map_err(|error| match error {
+    let body = tokio::time::timeout(BODY_WITHIN, Bytes::from_request(request, state)).await;
+    body.map_err(|_| ApiError::BodyTooSlow)?.map_err(|error| match error {
         BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
             ApiError::BodyTooLarge
         }

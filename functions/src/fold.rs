@@ -25,8 +25,12 @@ pub fn parts(text: &str) -> String {
 /// A LIKE pattern for the [`parts`] of a text with this part in it. `%`, `_` and `\` stand for
 /// themselves.
 pub fn containing(part: &str) -> String {
+    let parts = parts(part);
+    // The first X helps the index with one character alone, and slows PostgreSQL down with more: it
+    // would begin to compare at every X.
+    let is_one = parts.chars().nth(3).is_none();
     let mut pattern = String::from("%");
-    for c in parts(part).chars() {
+    for c in parts.chars().skip(usize::from(!is_one)) {
         if matches!(c, '%' | '_' | '\\') {
             pattern.push('\\');
         }
@@ -46,7 +50,8 @@ mod tests {
     fn case_stands_for_nothing_and_wildcards_for_themselves() {
         assert_eq!(parts("ÄRger"), parts("a\u{308}RGER"));
         assert_eq!(parts("안 A"), "X안X XaX");
-        assert_eq!(containing("5%A\\"), r"%X5X\%XaX\\X%");
+        assert_eq!(containing("5%A\\"), r"%5X\%XaX\\X%");
+        assert_eq!(containing("봄"), "%X봄X%");
     }
 
     proptest! {
@@ -77,12 +82,14 @@ mod tests {
                 prop_assert!(!matches!(c, '%' | '_'), "a wildcard is left in {}", pattern);
                 plain.push(if c == '\\' { chars.next().unwrap() } else { c });
             }
-            prop_assert_eq!(plain, parts(&part));
+            prop_assert!(parts(&part).ends_with(&plain) && parts(&part).len() <= plain.len() + 1);
         }
 
         #[test]
         fn parts_hold_just_the_parts(text in "[axX한é ]{0,9}", part in "[axX한é]{1,3}") {
-            prop_assert_eq!(parts(&text).contains(&parts(&part)), fold(&text).contains(&fold(&part)));
+            let pattern = containing(&part);
+            let held = parts(&text).contains(pattern.trim_matches('%'));
+            prop_assert_eq!(held, fold(&text).contains(&fold(&part)));
         }
     }
 }

@@ -3,7 +3,11 @@
 use protocol::{SessionId, token::Role};
 use reqwest::Method;
 use serde_json::json;
-use stories::{Answer, World, stories};
+use stories::{Answer, SOON, World, stories};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 stories! {
     async fn unknown_addresses_and_methods_are_problems(world: World) {
@@ -84,6 +88,18 @@ stories! {
         let page = world.request(Method::GET, "/room/lobby").header("accept", "text/html,*/*;q=0.8").send().await.unwrap();
         assert!(page.headers()["content-type"].to_str().unwrap().starts_with("text/html"));
         assert!(page.headers()["content-security-policy"].to_str().unwrap().contains("default-src 'self'"));
+    }
+
+    async fn a_body_that_does_not_come_is_not_waited_for(world: World) {
+        let address = world.base.strip_prefix("http://").unwrap();
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        let head = "POST /login HTTP/1.1\r\nhost: chat\r\ncontent-type: application/json\r\ncontent-length: 60\r\n\r\n{";
+        connection.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        // Until the server ends the connection: what comes late would be read as another request.
+        let read = tokio::time::timeout(SOON, connection.read_to_string(&mut answer)).await;
+        read.unwrap().unwrap();
+        assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("body-too-slow"), "{answer}");
     }
 
     async fn every_answer_has_its_request_id_and_only_listed_origins_may_read(world: World) {

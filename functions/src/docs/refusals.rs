@@ -82,7 +82,8 @@ fn implied(path: &str, operation: &Value) -> Vec<ApiError> {
         ]);
     }
     if has_body {
-        all.extend([ApiError::NotJson, ApiError::BodyTooLarge, ApiError::BodyBroken]);
+        all.extend([ApiError::NotJson, ApiError::BodyTooLarge]);
+        all.extend([ApiError::BodyTooSlow, ApiError::BodyBroken]);
         all.extend([Code::MalformedJson, Code::MissingField, Code::WrongType].map(bad));
     }
     if parameters().any(|parameter| parameter["in"] == "query" && parameter["required"] == true) {
