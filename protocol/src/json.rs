@@ -136,6 +136,7 @@ impl<'de> Deserialize<'de> for Whole {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde::Deserialize;
 
     use super::*;
@@ -169,6 +170,38 @@ mod tests {
             assert_eq!((bad.code, bad.field.as_deref()), (code, field), "{json:.40}: {bad}");
         }
     }
+
+    proptest! {
+        /// What is taken is what serde takes of an object; what is refused has a code for shapes.
+        #[test]
+        fn any_text_is_parsed_or_refused_with_a_code(
+            text in "\\PC{0,30}|[\\[{]?(\"(name|private|x)\":(\"a\"|true|null|1e9|\\{\\}),?){0,3}[\\]}]?[ x]?",
+        ) {
+            let is_object = text.trim_ascii_start().starts_with('{');
+            match parse::<Body>(text.as_bytes()) {
+                Ok(_) => prop_assert!(is_object && serde_json::from_str::<Body>(&text).is_ok()),
+                Err(bad) => {
+                    prop_assert!(!is_object || serde_json::from_str::<Body>(&text).is_err());
+                    let of_a_field = bad.field.is_some();
+                    prop_assert!(match bad.code {
+                        Code::MalformedJson => !of_a_field,
+                        Code::WrongType => true,
+                        Code::UnknownField | Code::MissingField | Code::DuplicateField | Code::InvalidValue => of_a_field,
+                        _ => false,
+                    }, "{:?}", bad);
+                }
+            }
+        }
+
+        #[test]
+        fn a_whole_number_is_what_javascript_has_exactly(number in prop_oneof![any::<f64>(), (0..1_u64 << 54).prop_map(|n| n as f64)]) {
+            let json = serde_json::to_string(&number).unwrap();
+            let whole = serde_json::from_str::<Whole>(&json).ok().map(Whole::get);
+            let is_whole = number.is_finite() && number.fract() == 0.0 && (0.0..=MAX_SEQ as f64).contains(&number);
+            prop_assert_eq!(whole, is_whole.then_some(number as u64));
+        }
+    }
+
     #[test]
     fn a_whole_number_is_one_however_it_is_written() {
         let parse = |json: &str| serde_json::from_str::<Whole>(json).ok().map(Whole::get);

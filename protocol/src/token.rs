@@ -222,6 +222,8 @@ impl Verifier {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     /// A key of RFC 8410's example, known to the world and used for nothing.
@@ -270,6 +272,25 @@ mod tests {
         assert_eq!(no_keys.access(&token), Err(TokenError::UnknownKey));
         for text in ["", "a.b.c", "eyJhbGciOiJub25lIn0.e30."] {
             assert_eq!(verifier.access(text), Err(TokenError::Invalid), "{text}");
+        }
+    }
+
+    proptest! {
+        /// Whichever character of header, claims or signature is another one.
+        #[test]
+        fn a_token_with_any_change_is_refused(at: prop::sample::Index, with in "[ -~]|한") {
+            let minter = minter();
+            let token = minter.access(UserId::generate(), SessionId::generate()).unwrap();
+            let at = at.index(token.len());
+            let changed = format!("{}{with}{}", &token[..at], &token[at + 1..]);
+            let verifier = Verifier::new(minter.jwks());
+            prop_assert_eq!(verifier.access(&changed).is_ok(), changed == token, "{}", changed);
+        }
+
+        #[test]
+        fn no_other_text_is_a_token(text in "\\PC{0,60}|[A-Za-z0-9_-]{0,40}\\.[A-Za-z0-9_-]{0,40}\\.[A-Za-z0-9_-]{0,40}") {
+            let verifier = Verifier::new(minter().jwks());
+            prop_assert!(verifier.access(&text).is_err() && verifier.ticket(&text).is_err());
         }
     }
 
