@@ -173,6 +173,18 @@ pub async fn migrate(database: &Database) -> anyhow::Result<(i64, i64)> {
     Ok((before, migrations(database).await?))
 }
 
+/// Whether the index of parts of words knows letters beyond ASCII. In PostgreSQL's locale `C` there are
+/// none: texts of other scripts are found by reading all of a room.
+pub async fn indexes_all_scripts(database: &Database) -> sqlx::Result<bool> {
+    match database {
+        Database::Postgres(pool) => {
+            let knows = "SELECT cardinality(show_trgm('한글')) > 0";
+            sqlx::query_scalar(knows).fetch_one(pool).await
+        }
+        Database::Sqlite(_) => Ok(true),
+    }
+}
+
 async fn migrations(database: &Database) -> sqlx::Result<i64> {
     on_db!(database, e => sqlx::query_scalar("SELECT COUNT(*) FROM _sqlx_migrations").fetch_one(e))
 }

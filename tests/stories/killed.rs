@@ -157,17 +157,17 @@ async fn nothing_is_owed(world: &World) {
     .await;
 }
 
-/// A room full of messages, and how many.
+/// A room full of messages, more than one sweep removes; how many.
 async fn fill(world: &World, room: RoomId, author: UserId) -> i64 {
     let (id, author) = (room.as_uuid(), author.as_uuid());
     let rows = if world.is_postgres() {
         format!(
             "SELECT '{id}'::uuid, n, gen_random_uuid(), '{author}'::uuid, 'Ada', 'x', now()
-             FROM generate_series(1000, 60999) n"
+             FROM generate_series(1000, 120999) n"
         )
     } else {
         format!(
-            "WITH RECURSIVE s(n) AS (SELECT 1000 UNION ALL SELECT n + 1 FROM s WHERE n < 60999)
+            "WITH RECURSIVE s(n) AS (SELECT 1000 UNION ALL SELECT n + 1 FROM s WHERE n < 120999)
              SELECT X'{}', n, randomblob(16), X'{}', 'Ada', 'x', strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')
              FROM s",
             id.simple(),

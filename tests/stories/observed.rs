@@ -66,8 +66,7 @@ async fn what_a_gateway_does_is_counted_and_a_socket_leaves_one_line() {
         metrics().await?.contains(line).then_some(())
     })
     .await;
-    let id = gateway.id().unwrap().to_string();
-    std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap();
+    stories::signal(gateway.id().unwrap(), "-TERM");
     let output = gateway.wait_with_output().await.unwrap();
     let log = String::from_utf8(output.stderr).unwrap();
     let lines: Vec<Value> = log

@@ -279,6 +279,23 @@ async fn no_statement_reads_more_as_the_database_grows() {
     assert!(faults.is_empty(), "{}", listed(&faults));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_locale_without_letters_is_noticed() {
+    use functions::db::{self, Database as Db};
+    let world = World::new(Database::Postgres).await;
+    let url = &world.variables()["DATABASE_URL"];
+    let (server, name) = url.rsplit_once('/').unwrap();
+    let plain = format!("{name}_c");
+    let make = format!("CREATE DATABASE {plain} TEMPLATE template0 LC_CTYPE 'C' LC_COLLATE 'C'");
+    world.sql(&make).await;
+    for (url, knows_letters) in [(url.clone(), true), (format!("{server}/{plain}"), false)] {
+        let database = Db::connect(&url).await.unwrap();
+        db::migrate(&database).await.unwrap();
+        assert_eq!(db::indexes_all_scripts(&database).await.unwrap(), knows_letters, "{url}");
+        database.close().await;
+    }
+}
+
 fn listed(faults: &[Fault]) -> String {
     let lines: Vec<String> = faults.iter().map(|fault| format!("\n- {fault}")).collect();
     lines.concat()

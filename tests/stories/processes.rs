@@ -130,11 +130,7 @@ async fn functions_and_gateway_run_as_processes_of_their_own() {
     let mut functions = start("functions", "127.0.0.1:18471");
     let mut gateway = start("gateway", "127.0.0.1:18472");
     for address in ["127.0.0.1:18471", "127.0.0.1:18472"] {
-        eventually("a process to be ready", || async {
-            let ready = world.http.get(format!("http://{address}/readyz")).send().await;
-            ready.is_ok_and(|answer| answer.status().is_success()).then_some(())
-        })
-        .await;
+        world.ready(address).await;
     }
     let ada = world.user("ada").await;
     let room = ada.create_room("lobby").await;

@@ -6,6 +6,7 @@ use reqwest::{Method, header};
 use serde_json::{Value, json};
 use stories::{
     Answer, Database, Link, PASSWORD, Polling, SOON, Socket, User, Wire, World, binary, eventually,
+    signal,
 };
 use tokio::process::{Child, Command};
 
@@ -70,18 +71,9 @@ fn start(world: &World, name: &str, arguments: &[&str]) -> Child {
         .unwrap()
 }
 
-async fn ready(world: &World, address: &str) {
-    eventually(address, || async {
-        let ready = world.http.get(format!("http://{address}/readyz")).send().await;
-        ready.is_ok_and(|answer| answer.status().is_success()).then_some(())
-    })
-    .await;
-}
-
 /// Stops a process as an operator does; what it logged.
 async fn stopped(world: &World, name: &str, mut process: Child) -> String {
-    let id = process.id().unwrap().to_string();
-    std::process::Command::new("kill").args(["-TERM", &id]).status().unwrap();
+    signal(process.id().unwrap(), "-TERM");
     let ended = tokio::time::timeout(SOON, process.wait()).await.unwrap().unwrap();
     assert!(ended.success(), "{name}: {ended}");
     let read =
@@ -320,7 +312,7 @@ async fn faults(world: &mut World, storage: &Link, ada: &User, secrets: &mut Sec
     assert!(world.post("/login", login).await.status.is_server_error());
     assert!(ada.get("/user").await.status.is_server_error());
     database_lets_in(world, true).await;
-    ready(world, FUNCTIONS).await;
+    world.ready(FUNCTIONS).await;
     world.restart_nats();
     let id = uuid::Uuid::now_v7();
     let message = json!({ "id": id, "msg": secrets.keep("a message", "while NATS was away") });
@@ -359,8 +351,8 @@ async fn the_logs_of_a_whole_run_hold_no_secret() {
     let functions = start(&world, "functions", &["--listen", FUNCTIONS]);
     let gateway = start(&world, "gateway", &["--listen", GATEWAY]);
     let archive = start(&world, "archive", &["--follow"]);
-    ready(&world, FUNCTIONS).await;
-    ready(&world, GATEWAY).await;
+    world.ready(FUNCTIONS).await;
+    world.ready(GATEWAY).await;
     world.base = format!("http://{FUNCTIONS}");
 
     let (ada, bob) = accounts(&world, &mut secrets).await;

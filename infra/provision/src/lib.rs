@@ -125,6 +125,12 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         let database = Database::connect(database.0.expose_secret()).await?;
         let (before, now) = db::migrate(&database).await?;
         report("schema", Outcome::of(Some(before).filter(|before| *before > 0).as_ref(), &now));
+        if !db::indexes_all_scripts(&database).await? {
+            tracing::warn!(
+                "the database's locale knows no letters beyond ASCII: searching other scripts reads \
+                 whole rooms; make it anew with a locale such as C.UTF-8"
+            );
+        }
         database.close().await;
     }
     if let Some(streams) = &config.streams {
