@@ -205,7 +205,13 @@ mod tests {
     #[test]
     fn a_whole_number_is_one_however_it_is_written() {
         let parse = |json: &str| serde_json::from_str::<Whole>(json).ok().map(Whole::get);
-        for (json, number) in [("0", 0), ("7.0", 7), ("7e2", 700), ("9007199254740991", MAX_SEQ)] {
+        for (json, number) in [
+            ("0", 0),
+            ("7.0", 7),
+            ("7e2", 700),
+            ("1824167964077043.0", 1_824_167_964_077_043),
+            ("9007199254740991", MAX_SEQ),
+        ] {
             assert_eq!(parse(json), Some(number), "{json}");
         }
         for json in

@@ -1,7 +1,8 @@
 //! The wire contract of Chatting-room: what crosses a process boundary, and nothing else.
 //!
 //! Ids, parsed names, every chat event, NATS subjects, tokens and limits. No I/O here: this crate
-//! must never depend on axum, sqlx or async-nats, so that functions and gateway can only meet in it.
+//! must never depend on a web server, a database or NATS's client, so that functions and gateway can
+//! only meet in it.
 
 pub mod asyncapi;
 pub mod code;

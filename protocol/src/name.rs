@@ -313,8 +313,12 @@ mod tests {
         examples: &[&str],
     ) {
         let matcher = regex::Regex::new(pattern).unwrap();
+        // Rust and regex need not be of one version of Unicode: what one of them has no category for
+        // yet, they cannot agree on.
+        let unassigned = regex::Regex::new(r"\p{Cn}").unwrap();
         let check = |text: &str| {
-            let text: String = text.nfc().collect();
+            let text: String =
+                text.nfc().filter(|c| !unassigned.is_match(&c.to_string())).collect();
             assert_eq!(parse(&text).is_ok(), matcher.is_match(&text), "{text:?} {pattern}");
         };
         examples.iter().for_each(|text| check(text));
