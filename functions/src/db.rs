@@ -5,13 +5,16 @@ use std::{str::FromStr as _, time::Duration};
 
 use anyhow::Context as _;
 use sqlx::{
-    PgPool, Postgres, Sqlite, SqlitePool, Transaction,
-    postgres::PgPoolOptions,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    Connection as _, PgPool, Postgres, Sqlite, SqlitePool, Transaction,
+    pool::PoolOptions,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
 /// How long a request waits for a connection before it answers 503.
 const ACQUIRE_WITHIN: Duration = Duration::from_secs(4);
+/// How long a connection may lie idle and still be used without asking whether it is alive. The pool
+/// asks each one that comes back, and to ask again at once costs as much as a statement.
+const ALIVE_FOR: Duration = Duration::from_secs(1);
 /// How long a SQLite writer waits for another one.
 const BUSY_WITHIN: Duration = Duration::from_secs(4);
 /// Connections of one process: functions are many, PostgreSQL's connections are few.
@@ -107,9 +110,7 @@ impl Database {
                 // As PostgreSQL does it.
                 .pragma("case_sensitive_like", "ON")
                 .busy_timeout(BUSY_WITHIN);
-            let pool = SqlitePoolOptions::new()
-                .max_connections(SQLITE_CONNECTIONS)
-                .acquire_timeout(ACQUIRE_WITHIN)
+            let pool = pool(SQLITE_CONNECTIONS)
                 .connect_with(options)
                 .await
                 .context("cannot open the SQLite database")?;
@@ -119,13 +120,8 @@ impl Database {
             url.starts_with("postgres://") || url.starts_with("postgresql://"),
             "DATABASE_URL must start with postgres:// or sqlite://"
         );
-        let pool = PgPoolOptions::new()
-            .max_connections(POSTGRES_CONNECTIONS)
-            .acquire_timeout(ACQUIRE_WITHIN)
-            .connect(url)
-            .await
-            .context("cannot connect to PostgreSQL")?;
-        Ok(Self::Postgres(pool))
+        let pool = pool(POSTGRES_CONNECTIONS).connect(url).await;
+        Ok(Self::Postgres(pool.context("cannot connect to PostgreSQL")?))
     }
 
     /// Starts a transaction that will write. SQLite takes its lock at once: a reader that becomes a
@@ -149,6 +145,21 @@ impl Database {
             Self::Sqlite(pool) => pool.close().await,
         }
     }
+}
+
+fn pool<DB: sqlx::Database>(connections: u32) -> PoolOptions<DB> {
+    PoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_WITHIN)
+        .test_before_acquire(false)
+        .before_acquire(|connection: &mut DB::Connection, known| {
+            Box::pin(async move {
+                if known.idle_for > ALIVE_FOR {
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
 }
 
 impl Tx {

@@ -23,7 +23,7 @@ mod password;
 pub mod rooms;
 mod state;
 pub mod storage;
-mod throttle;
+pub mod throttle;
 
 use axum::Router;
 use utoipa::OpenApi as _;

@@ -223,7 +223,8 @@ impl World {
         functions::archive::once(config).await.unwrap()
     }
 
-    async fn database(&self) -> functions::db::Database {
+    /// The database, with connections of one's own.
+    pub async fn database(&self) -> functions::db::Database {
         functions::db::Database::connect(&self.variables["DATABASE_URL"]).await.unwrap()
     }
 

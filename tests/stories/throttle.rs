@@ -1,5 +1,6 @@
 //! Passwords are guessed slowly, whichever instance is asked, and nobody is locked out by a stranger.
 
+use functions::throttle::Guess;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
@@ -64,6 +65,25 @@ stories! {
         for _ in 0..5 {
             guess().await.problem(401, "bad-credentials");
         }
+    }
+
+    async fn a_clock_that_is_ahead_makes_nobody_wait(world: World) {
+        let guess = Guess::account("ada", "192.0.2.1".parse().unwrap());
+        let database = world.database().await;
+        let admit = async || {
+            let mut tx = database.begin().await.unwrap();
+            guess.admit(&mut tx).await?;
+            tx.commit().await.unwrap();
+            Ok::<_, functions::error::ApiError>(())
+        };
+        admit().await.unwrap();
+        // As another instance, whose clock is wrong, counts one meanwhile.
+        assert_eq!(world.sql("UPDATE attempt SET last_at = '2999-01-01T00:00:00+00:00'").await, 2);
+        let mut tx = database.begin().await.unwrap();
+        guess.succeeded(&mut tx).await.unwrap();
+        tx.commit().await.unwrap();
+        admit().await.unwrap();
+        database.close().await;
     }
 
     async fn a_stolen_token_is_no_way_around_the_wait(world: World) {

@@ -10,7 +10,7 @@ use super::{
     user::{self, User},
 };
 use crate::{
-    db::{on_db, on_tx},
+    db::on_tx,
     docs::refusals::refusals,
     error::ApiError,
     extract::{AuthUser, Body, Caller, Trace},
@@ -87,13 +87,15 @@ pub async fn confirm(
     caller: &Caller,
 ) -> Result<Guess, ApiError> {
     let id: Uuid = user.into();
-    let found: Option<Secret> = on_db!(&state.database, e => sqlx::query_as(
+    let mut tx = state.database.begin().await?;
+    let found: Option<Secret> = on_tx!(&mut tx, e => sqlx::query_as(
         "SELECT name, password_hash FROM account WHERE id = $1 AND deleted_at IS NULL"
     ).bind(id).fetch_optional(e))?;
     let Secret { name, password_hash } = found.ok_or(ApiError::SessionRevoked)?;
     // Counted like a login: a stolen token is no way around the wait.
     let guess = Guess::account(&name, caller.address);
-    guess.admit(&state.database).await?;
+    guess.admit(&mut tx).await?;
+    tx.commit().await?;
     if !state.hasher.verify(password, Some(password_hash)).await? {
         return Err(ApiError::WrongPassword);
     }

@@ -15,7 +15,7 @@ use super::{
     user::{User, UserRow},
 };
 use crate::{
-    db::{Tx, on_db},
+    db::{Tx, on_tx},
     docs::refusals::refusals,
     error::ApiError,
     extract::{AuthUser, Body, Caller, Trace},
@@ -75,19 +75,22 @@ pub async fn login(
     let parsed = UserName::parse(&name).ok();
     let counted_as = parsed.as_ref().map_or(name.as_str(), UserName::as_str);
     let guess = Guess::account(counted_as, caller.address);
-    guess.admit(&state.database).await?;
+    let mut tx = state.database.begin().await?;
+    guess.admit(&mut tx).await?;
     let found = match &parsed {
-        Some(name) => find(&state, name).await?,
+        Some(name) => find(&mut tx, name).await?,
         // What is no name is nobody's, and takes as long to find out.
         None => None,
     };
+    tx.commit().await?;
     let hash = found.as_ref().map(|found| found.password_hash.clone());
     let is_right = state.hasher.verify(password, hash).await?;
     let Some(found) = found.filter(|_| is_right) else { return Err(ApiError::BadCredentials) };
-    let Credentials { id, name, display_name, created_at, .. } = found;
+    let Credentials { id, name, display_name, created_at, password_hash } = found;
     let mut tx = state.database.begin().await?;
     guess.succeeded(&mut tx).await?;
-    let (session, owed) = session::start(&mut tx, id.into(), caller.user_agent, trace).await?;
+    let agent = caller.user_agent;
+    let (session, owed) = session::start(&mut tx, id.into(), &password_hash, agent, trace).await?;
     let user = UserRow { id, name, display_name, created_at };
     let tokens = issue(&state, &mut tx, session, user).await?;
     tx.commit().await?;
@@ -95,8 +98,8 @@ pub async fn login(
     Ok(tokens.answer(&state))
 }
 
-async fn find(state: &State, name: &UserName) -> Result<Option<Credentials>, ApiError> {
-    Ok(on_db!(&state.database, e => sqlx::query_as(
+async fn find(tx: &mut Tx, name: &UserName) -> Result<Option<Credentials>, ApiError> {
+    Ok(on_tx!(tx, e => sqlx::query_as(
         "SELECT id, name, display_name, created_at, password_hash FROM account WHERE name = $1"
     ).bind(name.as_str()).fetch_optional(e))?)
 }

@@ -118,22 +118,49 @@ pub async fn end(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Begins a session.
+/// Inserts a session if the account still has the password that was looked at. In PostgreSQL this locks the
+/// account: whoever changes the password waits, and then finds the session. SQLite has one writer.
+macro_rules! begin {
+    ($lock:literal) => {
+        concat!(
+            "INSERT INTO session (id, user_id, created_at, user_agent)
+             SELECT $1, id, $3, $4 FROM (
+               SELECT id FROM account WHERE id = $2 AND password_hash = $5 ",
+            $lock,
+            ") AS proven
+             RETURNING (
+               SELECT COUNT(*) FROM session WHERE user_id = $2 AND revoked_at IS NULL AND id <> $1
+             )"
+        )
+    };
+}
+
+/// Begins a session of a user whose password has this hash.
 pub async fn start(
     tx: &mut Tx,
     user: UserId,
+    password_hash: &str,
     user_agent: Option<String>,
     trace: TraceParent,
 ) -> Result<(SessionId, Vec<Owed>), ApiError> {
     let session = SessionId::generate();
-    on_tx!(tx, e => sqlx::query(
-        "INSERT INTO session (id, user_id, created_at, user_agent) VALUES ($1, $2, $3, $4)"
-    )
-    .bind(session.as_uuid())
-    .bind(user.as_uuid())
-    .bind(Utc::now())
-    .bind(user_agent)
-    .execute(e))?;
+    let begin = match tx {
+        Tx::Postgres(_) => begin!("FOR SHARE"),
+        Tx::Sqlite(_) => begin!(""),
+    };
+    let others: Option<i64> = on_tx!(tx, e => sqlx::query_scalar(begin)
+        .bind(session.as_uuid())
+        .bind(user.as_uuid())
+        .bind(Utc::now())
+        .bind(user_agent)
+        .bind(password_hash)
+        .fetch_optional(e))?;
+    let others = others.ok_or(ApiError::BadCredentials)?;
+    let owed = if others < PER_USER { Vec::new() } else { end_oldest(tx, user, trace).await? };
+    Ok((session, owed))
+}
+
+async fn end_oldest(tx: &mut Tx, user: UserId, trace: TraceParent) -> Result<Vec<Owed>, ApiError> {
     let too_many: Vec<Uuid> = on_tx!(tx, e => sqlx::query_scalar(
         "UPDATE session SET revoked_at = $2 WHERE id IN (
            SELECT id FROM session WHERE user_id = $1 AND revoked_at IS NULL
@@ -145,7 +172,7 @@ pub async fn start(
     .bind(ENDED_AT_ONCE)
     .bind(PER_USER)
     .fetch_all(e))?;
-    Ok((session, owe(tx, too_many, trace).await?))
+    owe(tx, too_many, trace).await
 }
 
 /// Ends a session: no refresh, no request, and, once what is owed is published, no socket.

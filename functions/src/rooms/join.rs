@@ -108,10 +108,12 @@ async fn come_in(
         return Err(ApiError::Banned);
     }
     let guess = Guess::room(name, user);
-    guess.admit(&state.database).await?;
-    let hash: Option<String> = on_db!(&state.database, e => sqlx::query_scalar(
+    let mut tx = state.database.begin().await?;
+    guess.admit(&mut tx).await?;
+    let hash: Option<String> = on_tx!(&mut tx, e => sqlx::query_scalar(
         "SELECT password_hash FROM room WHERE name = $1 AND password_hash IS NOT NULL"
     ).bind(name.as_str()).fetch_optional(e))?;
+    tx.commit().await?;
     // A public room without a password takes anybody in, whatever they think it is.
     let is_open = standing.as_ref().is_some_and(|it| !it.room.private && !it.room.has_password);
     let is_right = is_open || state.hasher.verify(password, hash).await?;
