@@ -1,9 +1,11 @@
 //! What must hold when two requests come at once. Each is told many times: a race that is lost once in
 //! ten is lost.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures_util::future::join_all;
 use serde_json::json;
-use stories::{Answer, User, World, stories};
+use stories::{Answer, Database, PASSWORD, User, World, eventually, stories};
 
 const ROUNDS: usize = 8;
 
@@ -14,6 +16,33 @@ fn count(answers: &[Answer], status: u16) -> usize {
 async fn owners(user: &User, room: &str) -> usize {
     let page = user.get(&format!("/room/{room}/member")).await.ok();
     page["items"].as_array().unwrap().iter().filter(|member| member["role"] == "owner").count()
+}
+
+fn password(round: usize) -> String {
+    if round == 0 { PASSWORD.to_owned() } else { format!("{PASSWORD} {round}") }
+}
+
+/// What `change` answers while ada logs in again and again, until it does or the password is wrong.
+async fn logged_in_meanwhile(
+    world: &World,
+    password: &str,
+    change: impl Future<Output = Answer>,
+) -> Answer {
+    let is_over = AtomicBool::new(false);
+    let logins = join_all((0..3).map(async |_| {
+        let body = json!({ "name": "ada", "password": password });
+        while !is_over.load(Ordering::Relaxed) {
+            if !world.post("/login", body.clone()).await.status.is_success() {
+                return;
+            }
+        }
+    }));
+    let change = async {
+        let changed = change.await;
+        is_over.store(true, Ordering::Relaxed);
+        changed
+    };
+    tokio::join!(logins, change).1
 }
 
 stories! {
@@ -111,6 +140,42 @@ stories! {
         assert_eq!(world.count("SELECT COUNT(*) FROM file WHERE completed_at IS NOT NULL").await, 1);
     }
 
+    async fn no_login_with_the_old_password_outlives_the_new_one(world: World) {
+        let ada = world.user("ada").await;
+        for round in 0..ROUNDS {
+            let (old, new) = (password(round), password(round + 1));
+            let change = ada.patch("/user", json!({ "password": new, "currentPassword": old }));
+            let changed = logged_in_meanwhile(&world, &old, change).await;
+            assert_eq!(changed.status, 200, "{}", changed.body);
+            let live = "SELECT COUNT(*) FROM session WHERE revoked_at IS NULL";
+            assert_eq!(world.count(live).await, 1, "round {round}: only the one that changed it");
+        }
+    }
+
+    async fn of_two_new_passwords_at_once_one_counts(world: World) {
+        let ada = world.user("ada").await;
+        let mut current = PASSWORD.to_owned();
+        for round in 0..ROUNDS {
+            let new = ["one", "other"].map(|which| format!("{PASSWORD} {round} {which}"));
+            let changes = new.iter().map(|new| {
+                ada.patch("/user", json!({ "password": new, "currentPassword": current }))
+            });
+            let answers = join_all(changes).await;
+            assert_eq!((count(&answers, 200), count(&answers, 403)), (1, 1), "{answers:?}");
+            current = new[usize::from(answers[1].status == 200)].clone();
+            world.post("/login", json!({ "name": "ada", "password": current })).await.ok();
+        }
+    }
+
+    async fn no_login_outlives_its_account(world: World) {
+        for round in 0..ROUNDS {
+            let ada = world.user("ada").await;
+            let delete = ada.delete_with("/user", json!({ "password": PASSWORD }));
+            assert_eq!(logged_in_meanwhile(&world, PASSWORD, delete).await.status, 204);
+            assert_eq!(world.count("SELECT COUNT(*) FROM session").await, 0, "round {round}");
+        }
+    }
+
     async fn a_refresh_and_a_logout_at_once_leave_nothing_to_renew(world: World) {
         for _ in 0..ROUNDS {
             let name = format!("u-{}", uuid::Uuid::now_v7().simple().to_string().split_off(12));
@@ -124,4 +189,42 @@ stories! {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_password_waits_for_the_login_that_it_is_to_end() {
+    let mut world = World::new(Database::Postgres).await;
+    let ada = world.user("ada").await;
+    world.set("TRUSTED_PROXY_HOPS", "1");
+    let behind_proxy = world.functions().await;
+    let waiting = "SELECT COUNT(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let waits = async |many: i64| (world.count(waiting).await == many).then_some(());
+    // A login whose session is written, and not committed, for it cannot write its refresh token.
+    let database = world.database().await;
+    let functions::db::Tx::Postgres(mut held) = database.begin().await.unwrap() else {
+        unreachable!("this world stands on PostgreSQL")
+    };
+    let lock = "LOCK TABLE refresh_token IN EXCLUSIVE MODE";
+    sqlx::query(lock).execute(&mut *held).await.unwrap();
+    // From elsewhere: from one address, one guess waits for the other anyway.
+    let body = json!({ "name": "ada", "password": PASSWORD });
+    let login = world.http.post(format!("{behind_proxy}/login")).json(&body);
+    let login = Answer::of(login.header("x-forwarded-for", "203.0.113.66"));
+    let change = json!({ "password": "another password", "currentPassword": PASSWORD });
+    let (login, changed, ()) = tokio::join!(
+        login,
+        async {
+            eventually("the login to wait", || waits(1)).await;
+            ada.patch("/user", change).await
+        },
+        async {
+            eventually("the new password to wait too", || waits(2)).await;
+            held.rollback().await.unwrap();
+        }
+    );
+    assert_eq!((login.status.as_u16(), changed.status.as_u16()), (200, 200));
+    let live = "SELECT COUNT(*) FROM session WHERE revoked_at IS NULL";
+    assert_eq!(world.count(live).await, 1);
+    database.close().await;
 }

@@ -50,22 +50,25 @@ pub async fn change(
             field: Some("currentPassword".to_owned()),
             detail: "a new password needs the current one".to_owned(),
         })?;
-        let guess = confirm(&state, user.id(), current, &caller).await?;
-        proven = Some((guess, state.hasher.hash(password).await?));
+        let proof = confirm(&state, user.id(), current, &caller).await?;
+        proven = Some((proof, state.hasher.hash(password).await?));
     }
     let mut tx = state.database.begin().await?;
+    let mut owed = Vec::new();
+    if let Some((Proof { guess, password_hash }, new)) = proven {
+        guess.succeeded(&mut tx).await?;
+        let changed = on_tx!(&mut tx, e => sqlx::query(
+            "UPDATE account SET password_hash = $3 WHERE id = $1 AND password_hash = $2"
+        ).bind(user.id().as_uuid()).bind(password_hash).bind(new).execute(e))?;
+        if changed == 0 {
+            return Err(ApiError::WrongPassword);
+        }
+        owed = session::revoke_others(&mut tx, user.id(), user.session(), trace).await?;
+    }
     if let Some(name) = &display_name {
         on_tx!(&mut tx, e => sqlx::query(
             "UPDATE account SET display_name = $2 WHERE id = $1 AND deleted_at IS NULL"
         ).bind(user.id().as_uuid()).bind(name.as_str()).execute(e))?;
-    }
-    let mut owed = Vec::new();
-    if let Some((guess, hash)) = proven {
-        guess.succeeded(&mut tx).await?;
-        on_tx!(&mut tx, e => sqlx::query(
-            "UPDATE account SET password_hash = $2 WHERE id = $1 AND deleted_at IS NULL"
-        ).bind(user.id().as_uuid()).bind(hash).execute(e))?;
-        owed = session::revoke_others(&mut tx, user.id(), user.session(), trace).await?;
     }
     tx.commit().await?;
     outbox::publish(&state.database, &state.log, &owed).await;
@@ -78,14 +81,20 @@ struct Secret {
     password_hash: String,
 }
 
-/// Proves that whoever holds the token also knows the password. What is returned is to be told of the
-/// success in the transaction that it was asked for.
+/// That somebody knew a password. It is to be looked at again in the transaction that it was asked for:
+/// the account may have another one by then.
+pub struct Proof {
+    pub guess: Guess,
+    pub password_hash: String,
+}
+
+/// Proves that whoever holds the token also knows the password.
 pub async fn confirm(
     state: &State,
     user: UserId,
     password: ClaimedPassword,
     caller: &Caller,
-) -> Result<Guess, ApiError> {
+) -> Result<Proof, ApiError> {
     let id: Uuid = user.into();
     let mut tx = state.database.begin().await?;
     let found: Option<Secret> = on_tx!(&mut tx, e => sqlx::query_as(
@@ -96,8 +105,8 @@ pub async fn confirm(
     let guess = Guess::account(&name, caller.address);
     guess.admit(&mut tx).await?;
     tx.commit().await?;
-    if !state.hasher.verify(password, Some(password_hash)).await? {
+    if !state.hasher.verify(password, Some(password_hash.clone())).await? {
         return Err(ApiError::WrongPassword);
     }
-    Ok(guess)
+    Ok(Proof { guess, password_hash })
 }

@@ -13,7 +13,10 @@ use protocol::{
 use serde::Deserialize;
 use service::{roomlog::RoomLog, trace::TraceParent};
 
-use super::{change::confirm, cookie};
+use super::{
+    change::{Proof, confirm},
+    cookie,
+};
 use crate::{
     db::{Database, on_tx},
     docs::refusals::refusals,
@@ -52,15 +55,24 @@ pub async fn delete(
     Trace(trace): Trace,
     Body(Deletion { password }): Body<Deletion>,
 ) -> Result<(StatusCode, HeaderMap), ApiError> {
-    let guess = confirm(&state, user.id(), password, &caller).await?;
+    let Proof { guess, password_hash } = confirm(&state, user.id(), password, &caller).await?;
     let id = user.id().as_uuid();
     let mut tx = state.database.begin().await?;
     guess.succeeded(&mut tx).await?;
     // Its id is no name that anybody can have, and no password has an empty hash.
-    on_tx!(&mut tx, e => sqlx::query(
+    let deleted = on_tx!(&mut tx, e => sqlx::query(
         "UPDATE account SET deleted_at = $2, name = $3, display_name = $4, password_hash = ''
-         WHERE id = $1 AND deleted_at IS NULL"
-    ).bind(id).bind(Utc::now()).bind(id.to_string()).bind(DELETED).execute(e))?;
+         WHERE id = $1 AND password_hash = $5"
+    )
+    .bind(id)
+    .bind(Utc::now())
+    .bind(id.to_string())
+    .bind(DELETED)
+    .bind(password_hash)
+    .execute(e))?;
+    if deleted == 0 {
+        return Err(ApiError::WrongPassword);
+    }
     on_tx!(&mut tx, e => sqlx::query("DELETE FROM session WHERE user_id = $1").bind(id).execute(e))?;
     let owed = Owed::revocation(Revoked::User(user.id()), trace);
     owed.record(&mut tx).await?;
