@@ -45,7 +45,6 @@ pub struct Hops {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct LoggedIn {
     pub logins: Asked,
-    #[serde(default)]
     pub without_password: Asked,
 }
 

@@ -1,8 +1,9 @@
 //! Guessing passwords is slow, whichever instance is asked: failures are counted in the database.
 //!
-//! What is counted is who is guessed at *from where*, and from where as such. An account as such is
-//! never blocked, so nobody can lock its owner out from elsewhere. A try counts as failed before the
-//! password is looked at, so that many at once gain nothing, and is taken back when it was right.
+//! What is counted is who is guessed at *from where*, and from where as such; of rooms, which only users
+//! guess at, by whom. An account as such is never blocked, so nobody can lock its owner out from
+//! elsewhere. A try counts as failed before the password is looked at, so that many at once gain
+//! nothing, and is taken back when it was right.
 
 use std::{net::IpAddr, time::Duration};
 

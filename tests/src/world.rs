@@ -7,18 +7,15 @@ use std::{
 };
 
 use local::nats::{self, Nats};
-use protocol::{
-    RoomId, UserId,
-    stored::StoredEvent,
-    subject::{self, MemberState, Revoked, Shards},
-    token::{Minter, Role},
-};
-use service::{env::Env, roomlog::RoomLog, serve};
+use protocol::token::Minter;
+use service::{env::Env, serve};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{eventually, postgres};
+
+mod behind;
 
 const ANYWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
@@ -223,82 +220,6 @@ impl World {
         functions::archive::once(config).await.unwrap()
     }
 
-    /// The database, with connections of one's own.
-    pub async fn database(&self) -> functions::db::Database {
-        functions::db::Database::connect(&self.variables["DATABASE_URL"]).await.unwrap()
-    }
-
-    pub fn is_postgres(&self) -> bool {
-        self.variables["DATABASE_URL"].starts_with("postgres")
-    }
-
-    /// How many messages are archived.
-    pub async fn count_messages(&self) -> i64 {
-        self.count("SELECT COUNT(*) FROM message").await
-    }
-
-    /// The number that a statement asks the database for.
-    pub async fn count(&self, statement: &'static str) -> i64 {
-        use functions::db::Database::{Postgres, Sqlite};
-        let database = self.database().await;
-        let count = match &database {
-            Postgres(pool) => sqlx::query_scalar(statement).fetch_one(pool).await,
-            Sqlite(pool) => sqlx::query_scalar(statement).fetch_one(pool).await,
-        };
-        database.close().await;
-        count.unwrap()
-    }
-
-    /// Does something to the database behind everybody's back; how many rows it was done to.
-    pub async fn sql(&self, statement: &str) -> u64 {
-        use functions::db::Database::{Postgres, Sqlite};
-        let database = self.database().await;
-        let statement = sqlx::AssertSqlSafe(statement);
-        let done = match &database {
-            Postgres(pool) => {
-                sqlx::query(statement).execute(pool).await.map(|done| done.rows_affected())
-            }
-            Sqlite(pool) => {
-                sqlx::query(statement).execute(pool).await.map(|done| done.rows_affected())
-            }
-        };
-        database.close().await;
-        done.unwrap()
-    }
-
-    /// Makes JetStream forget which messages it has seen, as it does after its window.
-    pub async fn forget_message_ids(&self) {
-        let admin = async_nats::jetstream::new(self.nats_as("provision").await);
-        let mut config = admin.get_stream("CHAT_0").await.unwrap().cached_info().config.clone();
-        let window = config.duplicate_window;
-        config.duplicate_window = std::time::Duration::from_millis(100);
-        admin.update_stream(config.clone()).await.unwrap();
-        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
-        config.duplicate_window = window;
-        admin.update_stream(config).await.unwrap();
-    }
-
-    /// What an archive took and did not acknowledge comes again after so long, to no story's delay.
-    pub async fn give_again_after(&self, wait: std::time::Duration) {
-        let admin = async_nats::jetstream::new(self.nats_as("provision").await);
-        let stream = admin.get_stream("CHAT_0").await.unwrap();
-        let mut config = stream.consumer_info("archive").await.unwrap().config;
-        config.ack_wait = wait;
-        stream.update_consumer(config).await.unwrap();
-    }
-
-    /// How many events of a room the stream holds.
-    pub async fn events_in_stream(&self, room: RoomId) -> usize {
-        self.events(room).await.len()
-    }
-
-    /// The events of a room that the stream holds.
-    pub async fn events(&self, room: RoomId) -> Vec<StoredEvent> {
-        let log = RoomLog::new(self.nats_as("functions").await, Shards::new(1).unwrap());
-        let entries = log.after(room, 0, 10_000).await.unwrap();
-        entries.iter().map(|entry| StoredEvent::decode(&entry.payload).unwrap()).collect()
-    }
-
     /// Has everything archived anew, from the stream's beginning; returns how many messages there
     /// are then.
     pub async fn archive_again(&mut self) -> i64 {
@@ -319,36 +240,6 @@ impl World {
         let folder = self._folder.path().join("nats");
         self.nats.kill();
         self.nats = Nats::start(&folder, Some(port), password).unwrap();
-    }
-
-    /// Stores an event in a room, as the functions do.
-    pub async fn append(&self, room: RoomId, event: StoredEvent) {
-        let shards = Shards::new(1).unwrap();
-        let log = RoomLog::new(self.nats_as("functions").await, shards);
-        let id = uuid::Uuid::now_v7().to_string();
-        let pending = log.append(room, &id, event.encode().into(), None).await.unwrap();
-        pending.stored().await.unwrap();
-    }
-
-    /// Says what a user is in a room since a version of it, as the functions do.
-    pub async fn change_member(
-        &self,
-        room: RoomId,
-        user: UserId,
-        version: u64,
-        role: Option<Role>,
-    ) {
-        let key = Revoked::Member(room, user).key();
-        let put = subject::bucket_put(subject::REVOKED_BUCKET, &key);
-        let context = async_nats::jetstream::new(self.nats_as("functions").await);
-        let value = MemberState { version, role }.encode();
-        context.publish(put, value.into()).await.unwrap().await.unwrap();
-    }
-
-    /// A connection to NATS in a role of nats.conf.
-    pub async fn nats_as(&self, role: &'static str) -> async_nats::Client {
-        let config = self.read(|env| service::nats::NatsConfig::from_env(env, role));
-        service::nats::connect(&config, |_| {}).await.unwrap()
     }
 
     /// A folder of this world.

@@ -21,14 +21,14 @@ macro_rules! insert {
     ($tx:expr, $into:literal, $rows:expr, |$row:ident| ($($kind:literal: $value:expr),+), $tail:literal) => {
         match $tx {
             Tx::Postgres(transaction) => {
-                let columns = numbered(&[$(concat!("::", $kind, "[]")),+]);
+                let columns = numbered(&[$($kind),+], |kind| format!("::{kind}[]"));
                 let statement = format!("{} SELECT * FROM UNNEST({columns}) {}", $into, $tail);
                 let query = sqlx::query(AssertSqlSafe(statement));
                 $(let query = query.bind($rows.iter().map(|$row| $value).collect::<Vec<_>>());)+
                 query.execute(&mut **transaction).await?;
             }
             Tx::Sqlite(transaction) => {
-                let values = numbered(&[$(concat!("/*", $kind, "*/")),+]);
+                let values = numbered(&[$($kind),+], |_| String::new());
                 let statement = format!("{} VALUES ({values}) {}", $into, $tail);
                 for $row in $rows.iter() {
                     let query = sqlx::query(AssertSqlSafe(statement.as_str()));
@@ -40,9 +40,9 @@ macro_rules! insert {
     };
 }
 
-/// `$1` with the first of these behind it, and so on.
-fn numbered(behind: &[&str]) -> String {
-    let numbered = behind.iter().zip(1..).map(|(behind, number)| format!("${number}{behind}"));
+/// A parameter for each value of these types, cast to what `cast` makes of its type.
+fn numbered(kinds: &[&str], cast: impl Fn(&str) -> String) -> String {
+    let numbered = kinds.iter().zip(1..).map(|(kind, number)| format!("${number}{}", cast(kind)));
     numbered.collect::<Vec<_>>().join(", ")
 }
 
