@@ -218,8 +218,9 @@ pub fn is_away(error: &sqlx::Error) -> bool {
         | sqlx::Error::Io(_)
         | sqlx::Error::WorkerCrashed => true,
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            // PostgreSQL's classes for connections, resources and operators; SQLite's BUSY.
-            matches!(code.get(..2), Some("08" | "53" | "57")) || code == "5"
+            // PostgreSQL's classes for connections, rollbacks (a deadlock), resources and operators;
+            // SQLite's BUSY.
+            matches!(code.get(..2), Some("08" | "40" | "53" | "57")) || code == "5"
         }),
         _ => false,
     }

@@ -12,8 +12,10 @@ use protocol::{RoomName, UserId};
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    db::{Tx, on_tx},
+    db::{Database, Tx, on_tx},
     error::ApiError,
+    password::ClaimedPassword,
+    state::State,
 };
 
 /// Wrong passwords of one account from one address before the first wait: a person mistypes.
@@ -26,7 +28,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 /// Until when who waits for nothing has to wait. Not the time of the try: another one, by another clock or
 /// held up on its way here, could have an earlier one.
 const NOT_BLOCKED: DateTime<Utc> = DateTime::UNIX_EPOCH;
-/// After so long without a failure it is as if there had been none.
+/// After so long without a try at the same, it is as if there had been none. Of an address or a user, after
+/// so long since the first that counts: among many there is always one who mistypes.
 pub const FORGET_AFTER: TimeDelta = TimeDelta::hours(1);
 
 /// One try to guess something, and what it counts for. Each key is a hash: the table says nothing about
@@ -94,7 +97,8 @@ impl Guess {
             "INSERT INTO attempt AS a (key, failures, last_at, blocked_until)
              SELECT key, 1, $3, $5 FROM (SELECT $1 AS key UNION ALL SELECT $2) AS guess
              WHERE NOT EXISTS (SELECT 1 FROM attempt WHERE key IN ($1, $2) AND blocked_until > $3)
-             ON CONFLICT (key) DO UPDATE SET last_at = $3,
+             ON CONFLICT (key) DO UPDATE SET
+               last_at = CASE WHEN a.key = $1 AND a.last_at >= $4 THEN a.last_at ELSE $3 END,
                failures = CASE WHEN a.last_at < $4 THEN 1 ELSE a.failures + 1 END
              RETURNING key, failures, blocked_until"
         )
@@ -125,22 +129,60 @@ impl Guess {
         Ok(())
     }
 
+    /// Whether an admitted try was right. If nobody had the time to look, it was none.
+    pub async fn verify(
+        &self,
+        state: &State,
+        password: ClaimedPassword,
+        hash: Option<String>,
+    ) -> Result<bool, ApiError> {
+        let verified = state.hasher.verify(password, hash).await;
+        self.unless_failed(&state.database, verified).await
+    }
+
+    /// Takes the try back if what it is for has failed: that says nothing of the password.
+    pub async fn unless_failed<T>(
+        &self,
+        database: &Database,
+        done: Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        if done.is_err() {
+            let mut tx = database.begin().await?;
+            self.take_back(&mut tx, false).await?;
+            tx.commit().await?;
+        }
+        done
+    }
+
     /// The password was right: the try is taken back, in the transaction that it is for.
     pub async fn succeeded(&self, tx: &mut Tx) -> Result<(), ApiError> {
+        self.take_back(tx, true).await
+    }
+
+    /// Leaves things as they were before an admitted try; `forgive` those before it at the same, too.
+    async fn take_back(&self, tx: &mut Tx, forgive: bool) -> Result<(), ApiError> {
         // An update would take the two locks in any order.
         on_tx!(tx, e => sqlx::query(
             "INSERT INTO attempt AS a (key, failures, last_at, blocked_until)
              VALUES ($1, 0, $3, $4), ($2, 0, $3, $4)
              ON CONFLICT (key) DO UPDATE SET blocked_until = $4,
-               failures = CASE WHEN a.key = $2 OR a.failures = 0 THEN 0 ELSE a.failures - 1 END"
-        ).bind(&self.from).bind(&self.at).bind(Utc::now()).bind(NOT_BLOCKED).execute(e))?;
+               failures = CASE WHEN a.failures = 0 OR ($5 AND a.key = $2) THEN 0 ELSE a.failures - 1 END"
+        )
+        .bind(&self.from)
+        .bind(&self.at)
+        .bind(Utc::now())
+        .bind(NOT_BLOCKED)
+        .bind(forgive)
+        .execute(e))?;
         Ok(())
     }
 }
 
 fn refusal(until: DateTime<Utc>, now: DateTime<Utc>) -> ApiError {
     metrics::counter!("throttled_guesses_total").increment(1);
-    ApiError::TooManyAttempts((until - now).to_std().unwrap_or_default())
+    // Never "in no time": it may have been forgiven since it was looked at.
+    let wait = (until - now).to_std().unwrap_or_default();
+    ApiError::TooManyAttempts(wait.max(FIRST_WAIT))
 }
 
 #[cfg(test)]

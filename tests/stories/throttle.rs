@@ -67,7 +67,7 @@ stories! {
         }
     }
 
-    async fn a_clock_that_is_ahead_makes_nobody_wait(world: World) {
+    async fn a_right_password_makes_nobody_wait_whatever_clocks_say(world: World) {
         let guess = Guess::account("ada", "192.0.2.1".parse().unwrap());
         let database = world.database().await;
         let admit = async || {
@@ -83,6 +83,31 @@ stories! {
         guess.succeeded(&mut tx).await.unwrap();
         tx.commit().await.unwrap();
         admit().await.unwrap();
+        database.close().await;
+    }
+
+    async fn of_an_address_an_hour_is_forgotten_however_many_come_from_it(world: World) {
+        let database = world.database().await;
+        let guess = async |name: &str| {
+            let mut tx = database.begin().await.unwrap();
+            Guess::account(name, "192.0.2.1".parse().unwrap()).admit(&mut tx).await.unwrap();
+            tx.commit().await.unwrap();
+        };
+        let failures = async || world.count("SELECT MAX(failures) FROM attempt").await;
+        let earlier = async |minutes: i64| {
+            let at = (chrono::Utc::now() - chrono::TimeDelta::minutes(minutes)).to_rfc3339();
+            let set = format!("UPDATE attempt SET last_at = '{at}' WHERE failures > 1");
+            assert_eq!(world.sql(&set).await, 1);
+            format!("{set} AND last_at = '{at}'")
+        };
+        guess("ada").await;
+        guess("bob").await;
+        let not_moved = earlier(59).await;
+        guess("eve").await;
+        assert_eq!((failures().await, world.sql(&not_moved).await), (3, 1));
+        earlier(61).await;
+        guess("bob").await;
+        assert_eq!(failures().await, 2, "bob's own; the address has one again");
         database.close().await;
     }
 
@@ -106,7 +131,17 @@ stories! {
             let body = json!({ "name": format!("user-{n}"), "password": PASSWORD });
             Answer::of(world.http.post(format!("{base}/user")).json(&body))
         };
-        let answers = join_all((0..140).map(sign_up)).await;
+        let login = |n: usize| {
+            let body = json!({ "name": format!("nobody-{n}"), "password": "wrong" });
+            Answer::of(world.http.post(format!("{base}/login")).json(&body))
+        };
+        let (answers, logins) =
+            tokio::join!(join_all((0..140).map(sign_up)), join_all((0..60).map(login)));
+        // What nobody had the time to look at was no guess: of an address, and of it at one account.
+        let wrong = logins.iter().filter(|answer| answer.status == 401).count();
+        assert!(wrong < 60, "all had their turn");
+        let failures = "SELECT CAST(COALESCE(SUM(failures), 0) AS BIGINT) FROM attempt";
+        assert_eq!(world.count(failures).await, 2 * wrong as i64);
         let refused: Vec<&Answer> = answers.iter().filter(|answer| answer.status == 503).collect();
         assert!(!refused.is_empty());
         for answer in refused {

@@ -51,7 +51,9 @@ pub async fn change(
             detail: "a new password needs the current one".to_owned(),
         })?;
         let proof = confirm(&state, user.id(), current, &caller).await?;
-        proven = Some((proof, state.hasher.hash(password).await?));
+        let new = state.hasher.hash(password).await;
+        let new = proof.guess.unless_failed(&state.database, new).await?;
+        proven = Some((proof, new));
     }
     let mut tx = state.database.begin().await?;
     let mut owed = Vec::new();
@@ -61,7 +63,8 @@ pub async fn change(
             "UPDATE account SET password_hash = $3 WHERE id = $1 AND password_hash = $2"
         ).bind(user.id().as_uuid()).bind(password_hash).bind(new).execute(e))?;
         if changed == 0 {
-            return Err(ApiError::WrongPassword);
+            drop(tx);
+            return Err(outdated(&state, user.id()).await);
         }
         owed = session::revoke_others(&mut tx, user.id(), user.session(), trace).await?;
     }
@@ -88,6 +91,12 @@ pub struct Proof {
     pub password_hash: String,
 }
 
+/// Why what was proven is not true any more.
+pub async fn outdated(state: &State, user: UserId) -> ApiError {
+    // Either the account is gone, or it has another password.
+    user::find(state, user).await.err().unwrap_or(ApiError::WrongPassword)
+}
+
 /// Proves that whoever holds the token also knows the password.
 pub async fn confirm(
     state: &State,
@@ -105,7 +114,7 @@ pub async fn confirm(
     let guess = Guess::account(&name, caller.address);
     guess.admit(&mut tx).await?;
     tx.commit().await?;
-    if !state.hasher.verify(password, Some(password_hash.clone())).await? {
+    if !guess.verify(state, password, Some(password_hash.clone())).await? {
         return Err(ApiError::WrongPassword);
     }
     Ok(Proof { guess, password_hash })

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use service::{roomlog::RoomLog, trace::TraceParent};
 
 use super::{
-    change::{Proof, confirm},
+    change::{Proof, confirm, outdated},
     cookie,
 };
 use crate::{
@@ -71,7 +71,8 @@ pub async fn delete(
     .bind(password_hash)
     .execute(e))?;
     if deleted == 0 {
-        return Err(ApiError::WrongPassword);
+        drop(tx);
+        return Err(outdated(&state, user.id()).await);
     }
     on_tx!(&mut tx, e => sqlx::query("DELETE FROM session WHERE user_id = $1").bind(id).execute(e))?;
     let owed = Owed::revocation(Revoked::User(user.id()), trace);

@@ -84,7 +84,7 @@ pub async fn login(
     };
     tx.commit().await?;
     let hash = found.as_ref().map(|found| found.password_hash.clone());
-    let is_right = state.hasher.verify(password, hash).await?;
+    let is_right = guess.verify(&state, password, hash).await?;
     let Some(found) = found.filter(|_| is_right) else { return Err(ApiError::BadCredentials) };
     let Credentials { id, name, display_name, created_at, password_hash } = found;
     let mut tx = state.database.begin().await?;

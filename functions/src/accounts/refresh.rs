@@ -104,9 +104,12 @@ pub async fn refresh(
     if spent.revoked_at.is_some() || spent.expires_at < Utc::now() {
         return Err(ApiError::RefreshInvalid);
     }
-    on_tx!(&mut tx, e => sqlx::query(
-        "UPDATE session SET used_at = $2, user_agent = $3 WHERE id = $1"
+    let renewed = on_tx!(&mut tx, e => sqlx::query(
+        "UPDATE session SET used_at = $2, user_agent = $3 WHERE id = $1 AND revoked_at IS NULL"
     ).bind(spent.session_id).bind(Utc::now()).bind(caller.user_agent).execute(e))?;
+    if renewed == 0 {
+        return Err(ApiError::RefreshInvalid);
+    }
     let tokens = login::issue(&state, &mut tx, session, spent.user).await?;
     tx.commit().await?;
     Ok(tokens.answer(&state))
