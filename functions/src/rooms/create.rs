@@ -4,7 +4,10 @@ use axum::{Json, extract::State as Shared, http::StatusCode};
 use protocol::{RoomId, RoomName, RoomTitle, Timestamp, token::Role};
 use serde::Deserialize;
 
-use super::{membership, room::Room};
+use super::{
+    membership::{self, Way},
+    room::Room,
+};
 use crate::{
     db::{self, on_tx},
     docs::refusals::refusals,
@@ -77,7 +80,8 @@ pub async fn create(
         result => result?,
     };
     let shards = state.config.shards;
-    let owed = membership::add(&mut tx, shards, room.id, creator, Role::Owner, trace).await?;
+    let owner = (creator, Role::Owner);
+    let owed = membership::add(&mut tx, shards, room.id, owner, Way::Theirs, trace).await?;
     tx.commit().await?;
     outbox::publish(&state.database, &state.log, owed.as_slice()).await;
     Ok((StatusCode::CREATED, Json(room)))

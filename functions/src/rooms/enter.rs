@@ -5,7 +5,7 @@ use protocol::{RoomName, UserId, limits, stored::Person, token::Role};
 use serde::Serialize;
 
 use super::{
-    membership::{self, Standing, as_person},
+    membership::{self, Standing, Way, as_person},
     room::{Room, RoomRow, select_room},
 };
 use crate::{
@@ -72,10 +72,13 @@ pub async fn enter(
         let person = as_person(user.id(), &found.display_name)?;
         let (shards, id) = (state.config.shards, found.standing.room.room_id());
         let mut tx = state.database.begin().await?;
-        let owed = membership::add(&mut tx, shards, id, person, Role::Member, trace).await?;
+        let member = (person, Role::Member);
+        let owed = membership::add(&mut tx, shards, id, member, Way::Open, trace).await?;
         tx.commit().await?;
         outbox::publish(&state.database, &state.log, owed.as_slice()).await;
         found = find(&state, &name, user.id()).await?;
+        // Else it was closed meanwhile, and what closed it is told.
+        is_new_here(&found.standing)?;
     }
     let Entering { standing, display_name, members } = found;
     let membership = standing.into_membership()?;

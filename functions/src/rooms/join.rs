@@ -2,14 +2,14 @@
 //! its password comes in.
 
 use axum::{Json, extract::State as Shared, http::StatusCode};
-use protocol::{RoomName, UserId, UserName, token::Role};
+use protocol::{RoomName, UserId, UserName, stored::Person, token::Role};
 use serde::Deserialize;
 use service::trace::TraceParent;
 use uuid::Uuid;
 
 use super::{
     member::{self, Member},
-    membership::{self, Standing, as_person},
+    membership::{self, Standing, Way, as_person},
 };
 use crate::{
     db::{Tx, on_db, on_tx},
@@ -88,7 +88,8 @@ async fn invite(
     let mut tx = state.database.begin().await?;
     on_tx!(&mut tx, e => sqlx::query("DELETE FROM ban WHERE room_id = $1 AND user_id = $2")
         .bind(found.room.id).bind(id).execute(e))?;
-    let added = add(state, tx, &found.room, id.into(), &display_name, trace).await?;
+    let who = as_person(id.into(), &display_name)?;
+    let added = add(state, tx, &found.room, who, Way::Theirs, trace).await?;
     Ok((id.into(), added))
 }
 
@@ -116,7 +117,7 @@ async fn come_in(
     tx.commit().await?;
     // A public room without a password takes anybody in, whatever they think it is.
     let is_open = standing.as_ref().is_some_and(|it| !it.room.private && !it.room.has_password);
-    let is_right = is_open || state.hasher.verify(password, hash).await?;
+    let is_right = is_open || guess.verify(state, password, hash.clone()).await?;
     let standing = match standing {
         Some(standing) if is_right && !standing.banned => standing,
         Some(standing) if !standing.room.private => return Err(ApiError::WrongPassword),
@@ -125,20 +126,20 @@ async fn come_in(
     let person = membership::person(state, user).await?;
     let mut tx = state.database.begin().await?;
     guess.succeeded(&mut tx).await?;
-    add(state, tx, &standing.room, user, person.name.as_str(), trace).await
+    let way = hash.as_deref().filter(|_| !is_open).map_or(Way::Open, Way::Password);
+    add(state, tx, &standing.room, person, way, trace).await
 }
 
 async fn add(
     state: &State,
     mut tx: Tx,
     room: &super::room::RoomRow,
-    user: UserId,
-    display_name: &str,
+    who: Person,
+    way: Way<'_>,
     trace: TraceParent,
 ) -> Result<bool, ApiError> {
-    let (person, id) = (as_person(user, display_name)?, room.room_id());
-    let shards = state.config.shards;
-    let owed = membership::add(&mut tx, shards, id, person, Role::Member, trace).await?;
+    let (shards, member) = (state.config.shards, (who, Role::Member));
+    let owed = membership::add(&mut tx, shards, room.room_id(), member, way, trace).await?;
     tx.commit().await?;
     outbox::publish(&state.database, &state.log, owed.as_slice()).await;
     Ok(owed.is_some())

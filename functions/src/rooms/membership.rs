@@ -76,13 +76,25 @@ pub async fn membership(
     find(state, name, user).await?.ok_or(ApiError::NoSuchRoom)?.into_membership()
 }
 
-/// Makes somebody a member, with the event that tells the room. Nothing if they are one already.
+/// What lets somebody into a room. It is looked at again when they come in: the room may have been
+/// closed, or have another password by then.
+pub enum Way<'a> {
+    /// They made it, or somebody who may has taken them in.
+    Theirs,
+    /// It is public and asks for no password.
+    Open,
+    /// They knew the password with this hash.
+    Password(&'a str),
+}
+
+/// Makes somebody a member, with the event that tells the room. Nothing if they are one already, or
+/// the way in is closed.
 pub async fn add(
     tx: &mut Tx,
     shards: Shards,
     room: RoomId,
-    user: Person,
-    role: Role,
+    (user, role): (Person, Role),
+    way: Way<'_>,
     trace: TraceParent,
 ) -> Result<Option<Owed>, ApiError> {
     let added = on_tx!(tx, e => sqlx::query(
@@ -103,8 +115,21 @@ pub async fn add(
         Err(error) if db::is_gone(&error) => return Err(ApiError::NoSuchRoom),
         Err(error) => return Err(error.into()),
     }
-    on_tx!(tx, e => sqlx::query("UPDATE room SET members = members + 1 WHERE id = $1")
-        .bind(room.as_uuid()).execute(e))?;
+    let (is_theirs, hash) = match way {
+        Way::Theirs => (true, None),
+        Way::Open => (false, None),
+        Way::Password(hash) => (false, Some(hash)),
+    };
+    // A change of the room, which locks its row, is either seen here or sees the new member.
+    let came_in = on_tx!(tx, e => sqlx::query(
+        "UPDATE room SET members = members + 1 WHERE id = $1
+           AND ($2 OR password_hash = $3 OR (NOT private AND password_hash IS NULL))"
+    ).bind(room.as_uuid()).bind(is_theirs).bind(hash).execute(e))?;
+    if came_in == 0 {
+        on_tx!(tx, e => sqlx::query("DELETE FROM member WHERE room_id = $1 AND user_id = $2")
+            .bind(room.as_uuid()).bind(user.id.as_uuid()).execute(e))?;
+        return Ok(None);
+    }
     let event = StoredEvent::MemberJoined { user, at: Timestamp::now() };
     let owed = Owed::event(shards, room, &event, trace);
     owed.record(tx).await?;
