@@ -199,6 +199,14 @@ mod tests {
     }
 
     #[test]
+    fn nobody_is_told_to_wait_no_time() {
+        for until in [NOT_BLOCKED, Utc::now(), Utc::now() + TimeDelta::milliseconds(1)] {
+            let refusal = refusal(until, Utc::now());
+            assert!(matches!(refusal, ApiError::TooManyAttempts(wait) if wait >= FIRST_WAIT));
+        }
+    }
+
+    #[test]
     fn a_network_of_ipv6_is_one_guesser_and_a_mapped_address_its_ipv4() {
         let key = |address: &str| Guess::account("ada", address.parse().unwrap()).at;
         assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:1"));

@@ -289,3 +289,25 @@ async fn who_is_on_the_way_into_a_room_that_is_closed_stays_outside() {
     assert_eq!(world.count("SELECT COUNT(*) FROM room WHERE members <> 1").await, 0);
     database.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_loses_a_deadlock_may_try_again() {
+    let world = World::new(Database::Postgres).await;
+    let ada = world.user("ada").await;
+    let database = world.database().await;
+    let mut held = hold(&database, "SELECT 1 FROM session FOR UPDATE").await;
+    let crosses = async {
+        // It has spent its token and waits for its session; now each waits for the other, and the one
+        // that waits longer looks for it first.
+        eventually("the refresh to wait", || waiting(&world, 1)).await;
+        sqlx::query("SET LOCAL deadlock_timeout = '1min'").execute(&mut *held).await.unwrap();
+        sqlx::query("SELECT 1 FROM refresh_token FOR UPDATE").execute(&mut *held).await.unwrap();
+        held.rollback().await.unwrap();
+    };
+    let refresh = || world.post("/login/refresh", json!({ "refreshToken": ada.refresh }));
+    let (answer, ()) = tokio::join!(refresh(), crosses);
+    answer.problem(503, "unavailable");
+    assert_eq!(answer.headers["retry-after"], "1");
+    refresh().await.ok();
+    database.close().await;
+}

@@ -111,6 +111,19 @@ stories! {
         database.close().await;
     }
 
+    async fn guesses_at_many_rooms_are_counted_by_who_makes_them(world: World) {
+        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+        for room in ["one", "two", "three"] {
+            ada.post("/room", json!({ "name": room, "password": "sesame" })).await.ok();
+        }
+        let guess = async |room: &str| bob.post(&format!("/room/{room}/member"), json!({ "password": "x" })).await;
+        guess("one").await.problem(403, "wrong-password");
+        world.sql("UPDATE attempt SET failures = 110 WHERE failures > 0").await;
+        guess("two").await.problem(403, "wrong-password");
+        guess("three").await.problem(429, "too-many-attempts");
+        ada.get("/room/three").await.ok();
+    }
+
     async fn a_stolen_token_is_no_way_around_the_wait(world: World) {
         let ada = world.user("ada").await;
         ada.post("/room", json!({ "name": "club", "password": "sesame" })).await.ok();
