@@ -20,6 +20,7 @@ mod hostile_wire;
 mod killed;
 mod lambda;
 mod limits;
+mod locks;
 mod members;
 mod membership;
 mod nats_roles;

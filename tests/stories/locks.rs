@@ -1,0 +1,116 @@
+//! Races that a lock of PostgreSQL decides, held until the other side has come to it: what is told here
+//! happens in every run. SQLite has one writer.
+
+use futures_util::FutureExt as _;
+use serde_json::json;
+use stories::{Answer, Database, PASSWORD, World, eventually};
+
+/// A transaction that holds what others then wait for.
+async fn hold(
+    database: &functions::db::Database,
+    lock: &'static str,
+) -> sqlx::Transaction<'static, sqlx::Postgres> {
+    let functions::db::Tx::Postgres(mut held) = database.begin().await.unwrap() else {
+        unreachable!("only PostgreSQL is asked to")
+    };
+    sqlx::query(lock).execute(&mut *held).await.unwrap();
+    held
+}
+
+/// Whether so many wait for a lock.
+async fn waiting(world: &World, many: i64) -> Option<()> {
+    let waiting = "SELECT COUNT(*) FROM pg_stat_activity
+                   WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    (world.count(waiting).await == many).then_some(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_password_waits_for_the_login_that_it_is_to_end() {
+    let mut world = World::new(Database::Postgres).await;
+    let ada = world.user("ada").await;
+    world.set("TRUSTED_PROXY_HOPS", "1");
+    let behind_proxy = world.functions().await;
+    // A login whose session is written, and not committed, for it cannot write its refresh token.
+    let database = world.database().await;
+    let held = hold(&database, "LOCK TABLE refresh_token IN EXCLUSIVE MODE").await;
+    // From elsewhere: from one address, one guess waits for the other anyway.
+    let body = json!({ "name": "ada", "password": PASSWORD });
+    let login = world.http.post(format!("{behind_proxy}/login")).json(&body);
+    let login = Answer::of(login.header("x-forwarded-for", "203.0.113.66"));
+    let change = json!({ "password": "another password", "currentPassword": PASSWORD });
+    let (login, changed, ()) = tokio::join!(
+        login,
+        async {
+            eventually("the login to wait", || waiting(&world, 1)).await;
+            ada.patch("/user", change).await
+        },
+        async {
+            eventually("the new password to wait too", || waiting(&world, 2)).await;
+            held.rollback().await.unwrap();
+        }
+    );
+    assert_eq!((login.status.as_u16(), changed.status.as_u16()), (200, 200));
+    let live = "SELECT COUNT(*) FROM session WHERE revoked_at IS NULL";
+    assert_eq!(world.count(live).await, 1);
+    database.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_on_the_way_into_a_room_that_is_closed_stays_outside() {
+    let world = World::new(Database::Postgres).await;
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    for room in ["open", "hidden"] {
+        ada.create_room(room).await;
+    }
+    ada.post("/room", json!({ "name": "known", "password": "sesame" })).await.ok();
+    let knows = json!({ "password": "sesame" });
+    let database = world.database().await;
+    let closed = [
+        ("open", bob.get("/room/open").boxed(), "password_hash = 'x'", (403, "password-required")),
+        ("hidden", bob.get("/room/hidden").boxed(), "private = true", (404, "no-such-room")),
+        (
+            "known",
+            bob.post("/room/known/member", knows).boxed(),
+            "password_hash = 'x'",
+            (403, "not-a-member"),
+        ),
+    ];
+    for (room, comes_in, close, (status, code)) in closed {
+        let mut held = hold(&database, "SELECT 1 FROM room FOR UPDATE").await;
+        let close = format!("UPDATE room SET {close} WHERE name = '{room}'");
+        let closes = async {
+            eventually("bob to wait at the door", || waiting(&world, 1)).await;
+            sqlx::query(sqlx::AssertSqlSafe(close)).execute(&mut *held).await.unwrap();
+            held.commit().await.unwrap();
+        };
+        let (answer, ()) = tokio::join!(comes_in, closes);
+        answer.problem(status, code);
+    }
+    let of_bob =
+        "SELECT COUNT(*) FROM member m JOIN account a ON a.id = m.user_id WHERE a.name = 'bob'";
+    assert_eq!(world.count(of_bob).await, 0);
+    assert_eq!(world.count("SELECT COUNT(*) FROM room WHERE members <> 1").await, 0);
+    database.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_loses_a_deadlock_may_try_again() {
+    let world = World::new(Database::Postgres).await;
+    let ada = world.user("ada").await;
+    let database = world.database().await;
+    let mut held = hold(&database, "SELECT 1 FROM session FOR UPDATE").await;
+    let crosses = async {
+        // It has spent its token and waits for its session; now each waits for the other, and the one
+        // that waits longer looks for it first.
+        eventually("the refresh to wait", || waiting(&world, 1)).await;
+        sqlx::query("SET LOCAL deadlock_timeout = '1min'").execute(&mut *held).await.unwrap();
+        sqlx::query("SELECT 1 FROM refresh_token FOR UPDATE").execute(&mut *held).await.unwrap();
+        held.rollback().await.unwrap();
+    };
+    let refresh = || world.post("/login/refresh", json!({ "refreshToken": ada.refresh }));
+    let (answer, ()) = tokio::join!(refresh(), crosses);
+    answer.problem(503, "unavailable");
+    assert_eq!(answer.headers["retry-after"], "1");
+    refresh().await.ok();
+    database.close().await;
+}
