@@ -1,11 +1,11 @@
 //! `PATCH /user`: another display name, another password.
 
 use axum::{Json, extract::State as Shared};
-use protocol::{Code, DisplayName, UserId, json::BadJson};
+use protocol::{Code, DisplayName, json::BadJson};
 use serde::Deserialize;
-use uuid::Uuid;
 
 use super::{
+    proof::{Proof, confirm, outdated},
     session,
     user::{self, User},
 };
@@ -17,7 +17,7 @@ use crate::{
     outbox,
     password::{ClaimedPassword, NewPassword},
     state::State,
-    throttle::{FIRST_WAIT, Guess},
+    throttle::FIRST_WAIT,
 };
 
 /// What is to be another; the rest stays.
@@ -76,46 +76,4 @@ pub async fn change(
     tx.commit().await?;
     outbox::publish(&state.database, &state.log, &owed).await;
     Ok(Json(user::find(&state, user.id()).await?.into()))
-}
-
-#[derive(sqlx::FromRow)]
-struct Secret {
-    name: String,
-    password_hash: String,
-}
-
-/// That somebody knew a password. It is to be looked at again in the transaction that it was asked for:
-/// the account may have another one by then.
-pub struct Proof {
-    pub guess: Guess,
-    pub password_hash: String,
-}
-
-/// Why what was proven is not true any more.
-pub async fn outdated(state: &State, user: UserId) -> ApiError {
-    // Either the account is gone, or it has another password.
-    user::find(state, user).await.err().unwrap_or(ApiError::WrongPassword)
-}
-
-/// Proves that whoever holds the token also knows the password.
-pub async fn confirm(
-    state: &State,
-    user: UserId,
-    password: ClaimedPassword,
-    caller: &Caller,
-) -> Result<Proof, ApiError> {
-    let id: Uuid = user.into();
-    let mut tx = state.database.begin().await?;
-    let found: Option<Secret> = on_tx!(&mut tx, e => sqlx::query_as(
-        "SELECT name, password_hash FROM account WHERE id = $1 AND deleted_at IS NULL"
-    ).bind(id).fetch_optional(e))?;
-    let Secret { name, password_hash } = found.ok_or(ApiError::SessionRevoked)?;
-    // Counted like a login: a stolen token is no way around the wait.
-    let guess = Guess::account(&name, caller.address);
-    guess.admit(&mut tx).await?;
-    tx.commit().await?;
-    if !guess.verify(state, password, Some(password_hash.clone())).await? {
-        return Err(ApiError::WrongPassword);
-    }
-    Ok(Proof { guess, password_hash })
 }

@@ -14,8 +14,8 @@ use serde::Deserialize;
 use service::{roomlog::RoomLog, trace::TraceParent};
 
 use super::{
-    change::{Proof, confirm, outdated},
     cookie,
+    proof::{Proof, confirm, outdated},
 };
 use crate::{
     db::{Database, on_tx},

@@ -5,6 +5,7 @@ mod cookie;
 mod delete;
 mod export;
 mod login;
+mod proof;
 mod refresh;
 mod session;
 mod user;
