@@ -9,6 +9,7 @@ use std::{net::IpAddr, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use protocol::{RoomName, UserId};
+use service::client;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
@@ -57,11 +58,11 @@ fn key(parts: &[&[u8]]) -> Vec<u8> {
     hash.finalize().to_vec()
 }
 
-/// An address as a guesser's: of IPv6, everybody has a whole network (RFC 6177).
+/// The client's network as part of a key.
 fn network(address: IpAddr) -> Vec<u8> {
-    match address.to_canonical() {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets()[..8].to_vec(),
+    match client::network(address) {
+        IpAddr::V4(network) => network.octets().to_vec(),
+        IpAddr::V6(network) => network.octets()[..8].to_vec(),
     }
 }
 

@@ -4,7 +4,6 @@
 //! A message's way in: `handshake` → a shard's `receive` ([`ws`], [`packet`], `ClientEvent`) →
 //! [`session`] → a shard's `outgoing` → [`bus`]. Its way out: [`bus`] → [`room`] → the shards.
 
-pub mod admission;
 pub mod bus;
 mod config;
 mod handshake;
@@ -36,6 +35,7 @@ use axum::{
     routing::{any, get},
 };
 use protocol::Timestamp;
+pub use service::admission;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::{AllowOrigin, CorsLayer};

@@ -24,7 +24,10 @@ fn main() -> ExitCode {
 }
 
 async fn run(Arguments { listen }: Arguments) -> anyhow::Result<()> {
-    let config = Env::of_process(Config::from_env)?;
+    let (config, limits) = Env::of_process(|env| {
+        let (config, limits) = (Config::from_env(env), serve::Limits::from_env(env));
+        Some((config?, limits))
+    })?;
     let shutdown = serve::shutdown_on_signal()?;
     let ended = CancellationToken::new();
     telemetry::start(telemetry::USUAL, ended.clone()).await?;
@@ -32,7 +35,7 @@ async fn run(Arguments { listen }: Arguments) -> anyhow::Result<()> {
     let gateway = Gateway::start(config, shutdown).await?;
     tracing::info!(%listen, "serving");
     // The listener stays open while sockets drain, so that /readyz can say so.
-    let served = tokio::spawn(serve::serve(listener, gateway.router(), ended.clone()));
+    let served = tokio::spawn(serve::serve(listener, gateway.router(), limits, ended.clone()));
     gateway.drained().await;
     ended.cancel();
     served.await?

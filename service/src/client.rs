@@ -1,6 +1,6 @@
 //! Whose request it is, seen through the proxies in front.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::http::HeaderMap;
 
@@ -17,6 +17,15 @@ pub fn address(headers: &HeaderMap, peer: SocketAddr, trusted_hops: usize) -> Ip
     let from_the_end = lines.iter().rev().flat_map(|line| line.rsplit(','));
     // A shorter list than our proxies write did not come through them.
     from_the_end.map(str::trim).nth(nth).and_then(parse).unwrap_or(peer.ip())
+}
+
+/// The network that limits count an address as: IPv4 as it is, of IPv6 the /64 that one customer gets
+/// (RFC 6177) rather than one of its 2^64 hosts. IPv4 mapped into IPv6 is IPv4.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
+        v4 @ IpAddr::V4(_) => v4,
+    }
 }
 
 /// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]:80`

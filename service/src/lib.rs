@@ -1,6 +1,7 @@
 //! What every process of ours shares: configuration from the environment, telemetry, serving until
 //! a signal, and the room log on NATS. No HTTP route and no rule of the chat lives here.
 
+pub mod admission;
 pub mod client;
 pub mod env;
 pub mod nats;

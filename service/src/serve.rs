@@ -1,37 +1,58 @@
 //! Serving a router on a listener until a signal, then waiting for its handlers.
 
-use std::{net::SocketAddr, pin::pin, process::ExitCode, time::Duration};
+mod connection;
+
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use axum::{
-    Router,
-    body::Body,
-    extract::{ConnectInfo, Request},
-};
-use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto::Builder, graceful::GracefulShutdown},
-};
+use axum::Router;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
+    sync::Semaphore,
     time::timeout,
 };
-use tokio_util::sync::CancellationToken;
-use tower::ServiceExt as _;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::connection::Connections;
+use crate::env::Env;
 
 /// How long handlers may take to finish after the signal: Kubernetes kills after 30 s.
 const HANDLERS_FINISH_WITHIN: Duration = Duration::from_secs(20);
-
-/// A connection's first request is there by then, with all its headers.
-const HEAD_WITHIN: Duration = Duration::from_secs(10);
-/// A connection without a request is kept this long: longer than load balancers keep theirs, 60 s on
-/// AWS, or one of theirs would now and then be closed under a request.
-const IDLE_AT_MOST: Duration = Duration::from_secs(75);
-/// Bytes of a request's line and headers: tokens and cookies fit many times.
-const HEAD_BYTES: usize = 32 * 1024;
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// What clients may hold open at a server.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// `LIMIT_CONNECTIONS`: connections at once. More wait in the kernel's queue until one ends.
+    pub connections: usize,
+    /// `LIMIT_CONNECTIONS_PER_ADDRESS`: connections of one client address (of IPv6 one /64); behind a
+    /// proxy, whose connections carry everybody's requests, requests under way instead.
+    pub per_address: usize,
+    /// `TRUSTED_PROXY_HOPS`: how many proxies of ours are in front.
+    pub trusted_hops: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        // An address may be that of a whole office, and each of its browsers opens up to six.
+        Self { connections: 10_000, per_address: 2_000, trusted_hops: 0 }
+    }
+}
+
+impl Limits {
+    /// Reads the variables named above; 0 switches a limit off.
+    pub fn from_env(env: &mut Env<'_>) -> Self {
+        let default = Self::default();
+        let count = |limit| if limit == 0 { Semaphore::MAX_PERMITS } else { limit };
+        Self {
+            connections: count(env.or("LIMIT_CONNECTIONS", default.connections))
+                .min(Semaphore::MAX_PERMITS),
+            per_address: count(env.or("LIMIT_CONNECTIONS_PER_ADDRESS", default.per_address)),
+            trusted_hops: env.or("TRUSTED_PROXY_HOPS", default.trusted_hops),
+        }
+    }
+}
 
 /// Runs a process: prints what stopped it in one line on standard error.
 pub fn run(main: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
@@ -69,21 +90,21 @@ pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
 }
 
 /// Serves until `shutdown`, then waits for running handlers, but not for ever. A client that does not
-/// get to its first request, or sends headers without end, is cut off.
+/// get to its first request, sends headers without end or stops reading is cut off.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    limits: Limits,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let connections = GracefulShutdown::new();
-    let mut builder = Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(IDLE_AT_MOST)
-        .max_buf_size(HEAD_BYTES);
-    builder.http2().timer(TokioTimer::new()).max_header_list_size(HEAD_BYTES as u32);
-    while let Some(accepted) = shutdown.run_until_cancelled(listener.accept()).await {
+    let open = TaskTracker::new();
+    let connections = Connections::new(router, limits);
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let next = async || {
+        let place = places.clone().acquire_owned().await;
+        (place, listener.accept().await)
+    };
+    while let Some((place, accepted)) = shutdown.run_until_cancelled(next()).await {
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -93,38 +114,19 @@ pub async fn serve(
                 continue;
             }
         };
-        let asked = CancellationToken::new();
-        let (router, first) = (router.clone(), asked.clone());
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            first.cancel();
-            request.extensions_mut().insert(ConnectInfo(peer));
-            router.clone().oneshot(request.map(Body::new))
-        });
-        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        let connection = connections.watch(connection.into_owned());
-        tokio::spawn(async move {
-            let mut connection = pin!(connection);
-            let late = async {
-                if timeout(HEAD_WITHIN, asked.cancelled()).await.is_ok() {
-                    std::future::pending::<()>().await;
-                }
-            };
-            tokio::select! {
-                ended = connection.as_mut() => {
-                    if let Err(error) = ended {
-                        metrics::counter!("http_connections_broken_total").increment(1);
-                        tracing::debug!(%error, "a connection broke");
-                    }
-                }
-                () = late => {
-                    metrics::counter!("http_connections_cut_total").increment(1);
-                    tracing::debug!("a connection without a request is cut off");
-                }
-            }
+        let Some(admitted) = connections.admit(peer) else {
+            metrics::counter!("http_connections_refused_total").increment(1);
+            continue;
+        };
+        let serving = connections.clone().serve(stream, peer, shutdown.clone());
+        open.spawn(async move {
+            serving.await;
+            drop((admitted, place));
         });
     }
     drop(listener);
-    if timeout(HANDLERS_FINISH_WITHIN, connections.shutdown()).await.is_err() {
+    open.close();
+    if timeout(HANDLERS_FINISH_WITHIN, open.wait()).await.is_err() {
         tracing::warn!("some handlers did not finish in time");
     }
     Ok(())

@@ -126,7 +126,8 @@ impl World {
         world.provision().await;
         let config = world.read(functions::Config::from_env);
         let state = functions::State::connect(config, world.ended.clone()).await.unwrap();
-        tokio::spawn(serve::serve(listener, functions::router(state), world.ended.clone()));
+        let limits = world.read(|env| Some(serve::Limits::from_env(env)));
+        tokio::spawn(serve::serve(listener, functions::router(state), limits, world.ended.clone()));
         world
     }
 
@@ -156,7 +157,8 @@ impl World {
         let base = format!("http://{}", listener.local_addr().unwrap());
         let config = self.read(functions::Config::from_env);
         let state = functions::State::connect(config, self.ended.clone()).await.unwrap();
-        tokio::spawn(serve::serve(listener, functions::router(state), self.ended.clone()));
+        let limits = self.read(|env| Some(serve::Limits::from_env(env)));
+        tokio::spawn(serve::serve(listener, functions::router(state), limits, self.ended.clone()));
         base
     }
 
@@ -168,7 +170,8 @@ impl World {
         let listener = TcpListener::bind(ANYWHERE).await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let address = listener.local_addr().unwrap().to_string();
-        tokio::spawn(serve::serve(listener, handle.router(), self.ended.clone()));
+        let limits = self.read(|env| Some(serve::Limits::from_env(env)));
+        tokio::spawn(serve::serve(listener, handle.router(), limits, self.ended.clone()));
         self.ready(&address).await;
         Gateway { base, handle, shutdown }
     }

@@ -20,12 +20,15 @@ fn main() -> ExitCode {
 }
 
 async fn run(Arguments { listen }: Arguments) -> anyhow::Result<()> {
-    let config = Env::of_process(Config::from_env)?;
+    let (config, limits) = Env::of_process(|env| {
+        let (config, limits) = (Config::from_env(env), serve::Limits::from_env(env));
+        Some((config?, limits))
+    })?;
     let shutdown = serve::shutdown_on_signal()?;
     telemetry::start(telemetry::USUAL, shutdown.clone()).await?;
     let listener = serve::listen(listen).await?;
     // The database must outlive the last handler.
     let state = State::connect(config, Default::default()).await?;
     tracing::info!(%listen, "serving");
-    serve::serve(listener, functions::router(state), shutdown).await
+    serve::serve(listener, functions::router(state), limits, shutdown).await
 }

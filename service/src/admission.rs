@@ -1,14 +1,16 @@
-//! How many sockets an address and a user have on this gateway.
+//! How many connections, requests or sockets an address or a user has open in this process.
 
 use std::{
     collections::HashMap,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
 };
 
 use protocol::UserId;
 
-/// Whose sockets are counted.
+use crate::client;
+
+/// Whose connections are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Owner {
     Address(IpAddr),
@@ -16,23 +18,17 @@ pub enum Owner {
 }
 
 impl Owner {
-    /// An address; of IPv6 the network that one customer gets (RFC 6177), not one of its 2^64 hosts.
+    /// A client's address, counted as its whole network ([`client::network`]).
     pub fn address(address: IpAddr) -> Self {
-        Self::Address(match address.to_canonical() {
-            IpAddr::V6(v6) => {
-                let network = v6.to_bits() & !u128::from(u64::MAX);
-                Ipv6Addr::from_bits(network).into()
-            }
-            v4 @ IpAddr::V4(_) => v4,
-        })
+        Self::Address(client::network(address))
     }
 }
 
-/// See the module. Holds an entry for those only who have a socket.
+/// The counters. An owner has an entry only while it has something open.
 #[derive(Debug, Clone, Default)]
 pub struct Admission(Arc<Mutex<HashMap<Owner, usize>>>);
 
-/// A socket that is counted until this is dropped.
+/// Something that is counted as open until this is dropped.
 #[derive(Debug)]
 pub struct Admitted {
     admission: Admission,
@@ -40,7 +36,7 @@ pub struct Admitted {
 }
 
 impl Admission {
-    /// Counts one more socket; none if that is more than `limit`.
+    /// Counts one more; `None` if that would be more than `limit`.
     pub fn admit(&self, owner: Owner, limit: usize) -> Option<Admitted> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(owner).or_default();
