@@ -1,7 +1,10 @@
 //! The one seam between the two databases: an enum of the two native pools, and macros that expand
 //! the same expression for either. Every statement is written once, in the dialect both accept.
 
-use std::{str::FromStr as _, time::Duration};
+use std::{
+    fs::OpenOptions, io::ErrorKind, os::unix::fs::OpenOptionsExt as _, path::Path,
+    str::FromStr as _, time::Duration,
+};
 
 use anyhow::Context as _;
 use sqlx::{
@@ -104,12 +107,14 @@ impl Database {
                 .context("DATABASE_URL is not a SQLite URL")?
                 .create_if_missing(true)
                 .journal_mode(SqliteJournalMode::Wal)
-                // With WAL a crash of the machine loses at most the last commits, never the file.
-                .synchronous(SqliteSynchronous::Normal)
+                // A commit is on disk when it returns. The archive acknowledges to JetStream what it has
+                // committed, and JetStream does not send that again after a power cut.
+                .synchronous(SqliteSynchronous::Full)
                 .foreign_keys(true)
                 // As PostgreSQL does it.
                 .pragma("case_sensitive_like", "ON")
                 .busy_timeout(BUSY_WITHIN);
+            create_private(options.get_filename())?;
             let pool = pool(SQLITE_CONNECTIONS)
                 .connect_with(options)
                 .await
@@ -144,6 +149,20 @@ impl Database {
             Self::Postgres(pool) => pool.close().await,
             Self::Sqlite(pool) => pool.close().await,
         }
+    }
+}
+
+/// Makes the file before SQLite does, which would let everybody read it: it holds messages and password
+/// hashes. SQLite gives its journals the rights of the file.
+fn create_private(file: &Path) -> anyhow::Result<()> {
+    // sqlx's name for a database that is no file.
+    if file.to_string_lossy().starts_with("file:sqlx-in-memory") {
+        return Ok(());
+    }
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(file) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error).with_context(|| format!("cannot make {}", file.display())),
     }
 }
 
@@ -223,5 +242,30 @@ pub fn is_away(error: &sqlx::Error) -> bool {
             matches!(code.get(..2), Some("08" | "40" | "53" | "57")) || code == "5"
         }),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_sqlite_commit_is_on_disk_and_its_files_are_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/chat.db", folder.path().display());
+        let database = Database::connect(&url).await.unwrap();
+        let Database::Sqlite(pool) = &database else { panic!("not SQLite") };
+        let synchronous: i32 =
+            sqlx::query_scalar("PRAGMA synchronous").fetch_one(pool).await.unwrap();
+        assert_eq!(synchronous, 2, "FULL");
+        sqlx::query("CREATE TABLE made (id INTEGER)").execute(pool).await.unwrap();
+        let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap).collect();
+        assert!(files.len() >= 2, "the database and its journal: {files:?}");
+        for file in files {
+            let mode = file.metadata().unwrap().permissions().mode() & 0o777;
+            assert_eq!(mode, 0o600, "{file:?}");
+        }
     }
 }
