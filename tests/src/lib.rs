@@ -79,7 +79,12 @@ pub fn signal(process: u32, name: &str) {
 
 /// `local` on a free port, and the address that it says it is ready at.
 pub async fn running_local(data: &Path) -> (Child, String) {
-    let mut child = tokio::process::Command::new(binary("local"))
+    ready_local(&mut tokio::process::Command::new(binary("local")), data).await
+}
+
+/// The same for a command that starts `local`, such as one with variables.
+pub async fn ready_local(local: &mut tokio::process::Command, data: &Path) -> (Child, String) {
+    let mut child = local
         .args(["--listen", "127.0.0.1:0", "--data"])
         .arg(data)
         .stdin(Stdio::null())

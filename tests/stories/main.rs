@@ -10,6 +10,8 @@ mod bad_requests;
 mod changes;
 mod chat;
 mod clients;
+mod compose;
+mod connections;
 mod cut_off;
 mod docs;
 mod events;

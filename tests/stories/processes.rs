@@ -1,13 +1,17 @@
 //! The binaries as people start them.
 
 use std::{
-    path::Path,
+    fs::Permissions,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
     process::{Output, Stdio},
     time::{Duration, Instant},
 };
 
 use serde_json::json;
-use stories::{Database, SOON, Socket, World, binary, eventually, running_local, signal};
+use stories::{
+    Database, SOON, Socket, World, binary, eventually, ready_local, running_local, signal,
+};
 use tokio::process::Command;
 
 async fn refusal(command: &mut Command) -> (Output, String) {
@@ -164,5 +168,84 @@ async fn an_incomplete_environment_is_one_message_with_every_fault() {
         for variable in variables {
             assert!(text.contains(variable), "{name} does not name {variable}: {text}");
         }
+    }
+}
+
+/// Every file and folder below, with its mode.
+fn modes(folder: &Path) -> Vec<(PathBuf, u32)> {
+    let mut found = vec![(folder.to_owned(), mode(folder))];
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        match entry.file_type().unwrap() {
+            kind if kind.is_dir() => found.extend(modes(&entry.path())),
+            _ => found.push((entry.path(), mode(&entry.path()))),
+        }
+    }
+    found
+}
+
+fn mode(path: &Path) -> u32 {
+    std::fs::metadata(path).unwrap().permissions().mode() & 0o777
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_data_of_local_is_for_its_owner_alone() {
+    let data = tempfile::tempdir().unwrap();
+    let folder = data.path().join("new");
+    for left_open in [false, true] {
+        if left_open {
+            // As versions before 0.2 left it.
+            for (path, mode) in modes(&folder) {
+                std::fs::set_permissions(path, Permissions::from_mode(mode | 0o044)).unwrap();
+            }
+        }
+        let (mut local, base) = running_local(&folder).await;
+        let body = json!({ "name": format!("ada-{left_open}"), "password": "correct horse" });
+        let made = reqwest::Client::new().post(format!("{base}/user")).json(&body).send().await;
+        assert_eq!(made.unwrap().status(), 201);
+        let found = modes(&folder);
+        assert!(found.iter().any(|(path, _)| path.ends_with("chat.db")), "{found:?}");
+        for (path, mode) in found {
+            assert_eq!(mode & 0o077, 0, "{} is {mode:o}", path.display());
+        }
+        signal(local.id().unwrap(), "-INT");
+        assert!(local.wait().await.unwrap().success());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn local_takes_further_origins_from_the_environment() {
+    const SHOP: &str = "https://shop.example";
+    let data = tempfile::tempdir().unwrap();
+    let mut command = Command::new(binary("local"));
+    // What another process in the same shell is configured with must not get in the way.
+    let (_local, base) = ready_local(
+        command.env("ALLOWED_ORIGINS", SHOP).env("NATS_USER", "other").env("JWKS", "{}"),
+        data.path(),
+    )
+    .await;
+    let env = std::fs::read_to_string(data.path().join("env")).unwrap();
+    let storage = env.lines().find_map(|line| line.strip_prefix("export S3_ENDPOINT='"));
+    let storage = storage.unwrap().trim_end_matches('\'').to_owned();
+    let http = reqwest::Client::new();
+    for (origin, is_allowed) in
+        [(SHOP, true), (base.as_str(), true), ("https://evil.example", false)]
+    {
+        for url in [format!("{base}/user"), format!("{storage}/files/x")] {
+            let asked = http
+                .request(reqwest::Method::OPTIONS, &url)
+                .header("origin", origin)
+                .header("access-control-request-method", "PUT")
+                .send();
+            let answer = asked.await.unwrap();
+            let allowed = answer.headers().get("access-control-allow-origin");
+            assert_eq!(
+                allowed.is_some_and(|allowed| allowed == origin),
+                is_allowed,
+                "{url} {origin}"
+            );
+        }
+        let polling = format!("{base}/socket.io/?EIO=4&transport=polling");
+        let answer = http.get(polling).header("origin", origin).send().await.unwrap();
+        assert_eq!(answer.status().is_success(), is_allowed, "{origin}");
     }
 }

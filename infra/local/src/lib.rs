@@ -2,6 +2,7 @@
 //! and the same functions, gateway and archive that run apart elsewhere.
 
 pub mod nats;
+mod private;
 pub mod s3;
 pub mod secrets;
 mod variables;
@@ -21,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     nats::Nats,
     secrets::Secrets,
-    variables::{Addresses, Variables},
+    variables::{Addresses, Given, Variables},
 };
 
 /// How often the child is looked at.
@@ -41,6 +42,7 @@ pub async fn run(
     ready: impl FnOnce(SocketAddr),
 ) -> anyhow::Result<()> {
     let data = std::path::absolute(&options.data)?;
+    private::open(&data)?;
     let secrets = Secrets::open(&data.join("secrets"))?;
     let _lock = lock(&data)?;
     let listener = listen(options.listen).await?;
@@ -53,19 +55,19 @@ pub async fn run(
         Nats::start(&data.join("nats"), None, |role| passwords(role).unwrap_or_default())?;
     // What the parts stand on ends after them.
     let ended = CancellationToken::new();
-    let origins = [format!("http://{public}"), format!("http://localhost:{}", public.port())];
+    let given = Given::from_env(public)?;
     let (key, secret) = (secrets.password("s3-key")?, secrets.password("s3-secret")?);
     let storage = s3::serve(
         &data.join("s3"),
         SocketAddr::new(public.ip(), 0),
         (&key, &secret),
-        &origins,
+        &given.origins,
         ended.clone(),
     )
     .await?;
     let database = format!("sqlite://{}", data.join("chat.db").display());
-    let addresses = Addresses { public, nats: &nats.url(), storage, database: &database };
-    let variables = Variables::new(&secrets, &addresses)?;
+    let addresses = Addresses { nats: &nats.url(), storage, database: &database };
+    let variables = Variables::new(&secrets, &addresses, &given)?;
     secrets::write_private(&data.join("env"), &variables.to_shell())?;
 
     let get = |name: &str| variables.get(name);
@@ -75,9 +77,10 @@ pub async fn run(
     let state = Env::read(get, functions::Config::from_env)?;
     let state = functions::State::connect(state, ended.clone()).await?;
     let gateway = Env::read(get, gateway::Config::from_env)?;
+    let limits = Env::read(get, |env| Some(serve::Limits::from_env(env)))?;
     let gateway = gateway::Gateway::start(gateway, shutdown.clone()).await?;
     let router = functions::router(state).merge(gateway.socket_router());
-    let served = tokio::spawn(serve::serve(listener, router, ended.clone()));
+    let served = tokio::spawn(serve::serve(listener, router, limits, ended.clone()));
     ready(public);
 
     let result = tokio::select! {
