@@ -145,6 +145,10 @@ impl RoomLog {
 
     /// The room's newest event at or before `seq`.
     pub async fn last_until(&self, room: RoomId, seq: u64) -> Result<Option<Entry>, LogError> {
+        if seq == 0 {
+            // There is none, and NATS takes 0 for no bound.
+            return Ok(None);
+        }
         let subject = subject::stored(self.shards, room);
         let request = json!({ "multi_last": [subject], "up_to_seq": seq });
         Ok(self.read(room, &request).await?.into_iter().next())
@@ -159,6 +163,21 @@ impl RoomLog {
     ) -> Result<Vec<Entry>, LogError> {
         let subject = subject::stored(self.shards, room);
         let request = json!({ "seq": seq + 1, "next_by_subj": subject, "batch": limit });
+        self.read(room, &request).await
+    }
+
+    /// The same in pages: at most about `bytes` of events, but one at least if there is any.
+    pub async fn page_after(
+        &self,
+        room: RoomId,
+        seq: u64,
+        limit: usize,
+        bytes: usize,
+    ) -> Result<Vec<Entry>, LogError> {
+        let subject = subject::stored(self.shards, room);
+        let request = json!({
+            "seq": seq + 1, "next_by_subj": subject, "batch": limit, "max_bytes": bytes
+        });
         self.read(room, &request).await
     }
 
