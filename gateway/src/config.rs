@@ -9,6 +9,8 @@ use service::{
     nats::NatsConfig,
 };
 
+use crate::memory;
+
 /// Everything a gateway needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -23,6 +25,9 @@ pub struct Config {
     /// `DRAIN_SECONDS`: how long clients have to move to another gateway when this one stops.
     pub drain: Duration,
     pub limits: Limits,
+    /// `MEMORY_BUDGET_BYTES`: what all sockets and rooms together may buffer; by default a quarter of
+    /// what the process may use.
+    pub memory_budget: usize,
     /// `TRUSTED_PROXY_HOPS`: proxies of ours in front, each of which adds to `X-Forwarded-For`.
     pub trusted_hops: usize,
     /// `CONFORMANCE_ECHO`: serves the handlers that the conformance suites of engine.io-protocol
@@ -156,12 +161,18 @@ impl Config {
         if shards.is_none() {
             env.fault("CHAT_SHARDS is at least 1");
         }
+        let memory_budget =
+            env.optional("MEMORY_BUDGET_BYTES").unwrap_or_else(memory::default_budget);
+        if memory_budget < memory::LEAST_BUDGET {
+            env.fault(format!("MEMORY_BUDGET_BYTES is at least {}", memory::LEAST_BUDGET));
+        }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Some(Self {
             origins: env.or("ALLOWED_ORIGINS", List::default()).0,
             threads: env.or("GATEWAY_THREADS", cores).max(1),
             drain: Duration::from_secs(env.or("DRAIN_SECONDS", 10)),
             limits: Limits::from_env(env),
+            memory_budget,
             trusted_hops: env.or("TRUSTED_PROXY_HOPS", 0),
             conformance_echo: env.or("CONFORMANCE_ECHO", false),
             nats: nats?,

@@ -12,6 +12,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, Method, header, uri::Authority},
     response::{IntoResponse, Response},
 };
+use hyper::body::Body as _;
 use hyper_util::{rt::TokioIo, server::conn::auto::upgrade::downcast};
 use serde::Deserialize;
 use service::client;
@@ -20,6 +21,7 @@ use tokio::{net::TcpStream, sync::oneshot};
 use crate::{
     Gateway,
     admission::{Admitted, Owner},
+    memory::{Exhausted, Purpose},
     refused::Refused,
     shard::{Command, Opening, Shards},
     sid::Sid,
@@ -171,13 +173,18 @@ async fn poll(gateway: &Gateway, sid: Sid) -> Result<Response, Refused> {
 async fn post(gateway: &Gateway, sid: Sid, request: Request) -> Result<Response, Refused> {
     find(gateway, sid).await?;
     let limits = gateway.limits();
+    // Held until its packets are taken. A body without a length may be as long as any.
+    let length = request.body().size_hint().upper().and_then(|length| length.try_into().ok());
+    let length = length.unwrap_or(limits.frame_bytes).min(limits.frame_bytes);
+    let held = gateway.budget().try_reserve(length, Purpose::Live);
+    let _held = held.map_err(|Exhausted| Refused::MemoryShort)?;
     let body = axum::body::to_bytes(request.into_body(), limits.frame_bytes);
     let body = tokio::time::timeout(limits.handshake, body).await;
     let body = body.map_err(|_| Refused::TooSlow)?.map_err(|_| Refused::TooLarge)?;
     let body = String::from_utf8(body.into()).map_err(|_| Refused::BadRequest)?;
     let (respond, answer) = oneshot::channel();
     gateway.shards().send(sid.shard.into(), Command::Post { sid, body, respond }).await;
-    answer.await.map(|()| packets("ok".to_owned())).map_err(|_| Refused::BadRequest)
+    answer.await.map(|()| packets(Bytes::from_static(b"ok"))).map_err(|_| Refused::BadRequest)
 }
 
 async fn find(gateway: &Gateway, sid: Sid) -> Result<(), Refused> {
@@ -187,9 +194,10 @@ async fn find(gateway: &Gateway, sid: Sid) -> Result<(), Refused> {
 }
 
 /// No cache may keep a session's packets.
-fn packets(body: String) -> Response {
+fn packets(body: Bytes) -> Response {
     let no_store = HeaderValue::from_static("no-store");
-    ([(header::CACHE_CONTROL, no_store)], body).into_response()
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    ([(header::CACHE_CONTROL, no_store), (header::CONTENT_TYPE, text)], body).into_response()
 }
 
 /// Pages send their origin, most programs none. A page of another site must not use its visitor's

@@ -8,6 +8,7 @@ pub mod bus;
 mod config;
 mod handshake;
 mod keys;
+pub mod memory;
 pub mod packet;
 pub mod payload;
 mod peers;
@@ -45,6 +46,7 @@ use self::{
     admission::Admission,
     bus::Bus,
     keys::Keys,
+    memory::Budget,
     peers::Peers,
     revoked::{Revocation, RevokedSet},
     room::registry::Rooms,
@@ -64,6 +66,7 @@ struct Inner {
     revoked: RevokedSet,
     shards: Shards,
     admission: Admission,
+    budget: Budget,
     draining: AtomicBool,
     running: Mutex<Vec<Running>>,
 }
@@ -79,18 +82,28 @@ impl Gateway {
         let (shards, starter) = Shards::new(config.threads);
         let threads = starter.open(&config).await?;
         let peers = Peers::default();
+        let budget = Budget::new(config.memory_budget);
         let rooms = Rooms::new(threads.iter().map(|thread| {
             let (bus, shards, peers) = (thread.bus.clone(), shards.clone(), peers.clone());
-            (thread.runtime.clone(), room::Context { bus, shards, peers, gateway: id })
+            let budget = budget.clone();
+            (thread.runtime.clone(), room::Context { bus, shards, peers, budget, gateway: id })
         }));
         let revoked = RevokedSet::default();
         let rules = Arc::new(Rules { limits: config.limits.clone(), revoked: revoked.clone() });
         let admission = Admission::default();
         let run = |thread: Thread| {
             let (bus, keys, rules) = (thread.bus.clone(), keys.clone(), rules.clone());
-            let (rooms, admission) = (rooms.clone(), admission.clone());
+            let (rooms, admission, budget) = (rooms.clone(), admission.clone(), budget.clone());
             let conformance_echo = config.conformance_echo;
-            thread.run(shard::Context { bus, keys, rules, rooms, admission, conformance_echo })
+            thread.run(shard::Context {
+                bus,
+                keys,
+                rules,
+                rooms,
+                admission,
+                budget,
+                conformance_echo,
+            })
         };
         let running = threads.into_iter().map(run).collect();
         watch_revoked(bus.clone(), revoked.clone(), shards.clone(), rooms.clone(), ended.clone());
@@ -109,6 +122,7 @@ impl Gateway {
             revoked,
             shards,
             admission,
+            budget,
             draining: AtomicBool::new(false),
             running: Mutex::new(running),
         }));
@@ -169,6 +183,10 @@ impl Gateway {
 
     fn admission(&self) -> &Admission {
         &self.0.admission
+    }
+
+    fn budget(&self) -> &Budget {
+        &self.0.budget
     }
 
     fn origins(&self) -> &[String] {

@@ -21,6 +21,7 @@ pub enum Refused {
     TooLarge,
     TooSlow,
     Draining,
+    MemoryShort,
 }
 
 impl Refused {
@@ -43,6 +44,9 @@ impl Refused {
             Self::TooLarge => (S::PAYLOAD_TOO_LARGE, 3, "Body larger than maxPayload", None),
             Self::TooSlow => (S::REQUEST_TIMEOUT, 3, "The body did not come in time", None),
             Self::Draining => (S::SERVICE_UNAVAILABLE, 3, "The gateway is stopping", None),
+            Self::MemoryShort => {
+                (S::SERVICE_UNAVAILABLE, 3, "The gateway's memory is short", Some(Code::Busy))
+            }
         }
     }
 }
@@ -56,7 +60,7 @@ impl IntoResponse for Refused {
             body["reason"] = json!(word);
         }
         let mut response = (status, Json(body)).into_response();
-        if matches!(self, Self::Draining | Self::TooManyFromAddress) {
+        if matches!(self, Self::Draining | Self::MemoryShort | Self::TooManyFromAddress) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         response

@@ -4,9 +4,9 @@ use std::collections::VecDeque;
 
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
+    MaybeTlsStream, WebSocketStream, client_async, connect_async,
     tungstenite::{Message, client::IntoClientRequest as _, protocol::CloseFrame},
 };
 
@@ -46,10 +46,26 @@ enum Arrived {
 impl Socket {
     /// Opens a connection and stops before the namespace.
     pub async fn open(base: &str) -> Self {
-        let url =
-            format!("{}/socket.io/?EIO=4&transport=websocket", base.replacen("http", "ws", 1));
-        let request = url.into_client_request().unwrap();
+        let request = url(base).into_client_request().unwrap();
         let (stream, _) = connect_async(request).await.unwrap();
+        Self::on(stream).await
+    }
+
+    /// Connects with a token. The kernel takes next to nothing for it: what is not read soon waits in
+    /// the gateway.
+    pub async fn connect_unbuffered(base: &str, token: &str) -> Self {
+        let tcp = TcpSocket::new_v4().unwrap();
+        tcp.set_recv_buffer_size(4 * 1024).unwrap();
+        let address = base.strip_prefix("http://").unwrap().parse().unwrap();
+        let stream = MaybeTlsStream::Plain(tcp.connect(address).await.unwrap());
+        let (stream, _) = client_async(url(base), stream).await.unwrap();
+        let mut socket = Self::on(stream).await;
+        socket.send(&format!("40{}", json!({ "token": token }))).await;
+        while !matches!(socket.receive().await, Arrived::Connected) {}
+        socket
+    }
+
+    async fn on(stream: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
         let mut socket = Self {
             stream,
             acks: 0,
@@ -225,4 +241,8 @@ impl Socket {
             _ => Arrived::Other,
         }
     }
+}
+
+fn url(base: &str) -> String {
+    format!("{}/socket.io/?EIO=4&transport=websocket", base.replacen("http", "ws", 1))
 }

@@ -25,6 +25,7 @@ mod limits;
 mod locks;
 mod members;
 mod membership;
+mod memory;
 mod nats_roles;
 mod observed;
 mod openapi;

@@ -2,12 +2,14 @@
 //! each once, and hands them to the shards whose sockets are in the room.
 
 mod gossip;
+mod join;
 pub mod live;
 pub mod presence;
 pub mod registry;
 mod repair;
 mod replay;
 mod ring;
+mod timers;
 
 use std::{sync::Arc, time::Duration};
 
@@ -26,11 +28,13 @@ use tokio::{
 };
 
 use self::{
+    join::{Join, WaitingJoins},
     presence::{GatewayId, Presence},
     ring::{Place, Ring},
 };
 use crate::{
     bus::{Asked, Bus, Republished},
+    memory::Budget,
     peers::Peers,
     shard::{Batch, BatchBuilder, Command as ShardCommand, Shards, SocketRef},
 };
@@ -75,6 +79,7 @@ pub struct Context {
     pub bus: Bus,
     pub shards: Shards,
     pub peers: Peers,
+    pub budget: Budget,
     pub gateway: GatewayId,
 }
 
@@ -82,6 +87,9 @@ struct Room {
     id: RoomId,
     context: Arc<Context>,
     ring: Ring,
+    /// Until then the ring keeps what was read for long replays.
+    wide_until: Option<Instant>,
+    waiting: WaitingJoins,
     presence: Presence,
     /// Sockets in the room by shard, to know which shards to tell.
     sockets: Vec<usize>,
@@ -117,23 +125,16 @@ async fn run(id: RoomId, context: Arc<Context>, mut commands: mpsc::Receiver<Com
             Some(payload) = live.next() => room.on_live(&payload).await,
             Some(asked) = questions.next() => room.on_question(asked).await,
             Ok(()) = disturbed.changed() => room.on_disturbed().await,
-            () = at(room.look_at) => { room.look_at = None; room.look().await; }
-            () = at(room.tell_presence_at) => room.tell_presence().await,
-            // A join that came in this moment keeps the room open.
-            () = at(room.end_at) => { room.end_at = None; is_over = commands.is_empty(); }
+            () = timers::at(room.next_moment()) => {
+                // A join that came in this moment keeps the room open.
+                is_over = room.on_time().await && commands.is_empty();
+            }
         }
         if is_over || room.is_deleted {
             let refusal = Refusal::new(Code::Unavailable, "the room just closed here; try again");
+            room.refuse_waiting(&refusal).await;
             return refuse_all(&context, id, commands, refusal).await;
         }
-    }
-}
-
-/// Waits for a moment, or for ever.
-async fn at(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
     }
 }
 
@@ -174,6 +175,8 @@ impl Room {
         let mut room = Self {
             id,
             ring: Ring::new(head),
+            wide_until: None,
+            waiting: WaitingJoins::default(),
             presence: Presence::new(context.gateway),
             sockets: vec![0; context.shards.count()],
             tell_presence_at: None,
@@ -192,12 +195,12 @@ impl Room {
     async fn on_command(&mut self, command: Command) {
         match command {
             Command::Join { socket, person, after, ack } => {
-                self.join(socket, person, after, ack).await;
+                self.join(Join { socket, person, after, ack }).await;
             }
             Command::Leave { shard, user } => {
                 self.sockets[shard] -= 1;
                 self.presence.leave(user);
-                if self.sockets.iter().all(|count| *count == 0) {
+                if self.is_empty() {
                     self.end_at = Some(Instant::now() + LINGER);
                 }
             }
@@ -239,6 +242,10 @@ impl Room {
         self.deliver(batch).await;
     }
 
+    fn is_empty(&self) -> bool {
+        self.sockets.iter().all(|count| *count == 0)
+    }
+
     /// The newest event, counting what is in `batch` already.
     fn last(&self, batch: &BatchBuilder) -> u64 {
         batch.last().unwrap_or(self.ring.last())
@@ -263,16 +270,16 @@ impl Room {
 
     /// Keeps what is stored in the ring, and hands all of it to the shards.
     async fn deliver(&mut self, batch: BatchBuilder) {
-        let Some(batch) = batch.build() else { return };
-        batch.stored().for_each(|(seq, frame)| self.ring.push(seq, frame));
+        let Some(batch) = batch.build(&self.context.budget) else { return };
+        self.ring.push(batch.clone(), self.allowance());
         self.hand_out(&batch).await;
     }
 
     /// Delivers the last events and ends the room, in one: whoever reads that it was deleted can no
     /// longer send.
     async fn close(&mut self, batch: BatchBuilder) {
-        let Some(batch) = batch.build() else { return };
-        batch.stored().for_each(|(seq, frame)| self.ring.push(seq, frame));
+        let Some(batch) = batch.build(&self.context.budget) else { return };
+        self.ring.push(batch.clone(), self.allowance());
         self.send_to_shards(|room| ShardCommand::Close { room, batch: batch.clone() }).await;
         self.is_deleted = true;
     }

@@ -3,7 +3,11 @@
 use service::roomlog::{Entry, LogError};
 use tokio::time::{Duration, Instant};
 
-use super::{Room, parse, replay::is_whole, ring::Ring};
+use super::{
+    Room, parse,
+    replay::{PAGE, is_whole},
+    ring::Ring,
+};
 use crate::shard::{BatchBuilder, Command as ShardCommand};
 
 /// Events fetched from the stream by one request.
@@ -42,7 +46,7 @@ impl Room {
         let mut after = self.ring.last();
         loop {
             let log = self.context.bus.log();
-            let entries = log.after(self.id, after, FETCH).await?;
+            let entries = log.page_after(self.id, after, FETCH, PAGE).await?;
             // Also past one that cannot be delivered.
             let Some(read_until) = entries.last().map(|entry| entry.seq) else { return Ok(()) };
             // A gateway that was away for longer than the stream keeps events finds only the newer
@@ -58,7 +62,7 @@ impl Room {
                 self.take(*seq, payload, &mut batch).await;
             }
             self.deliver(batch).await;
-            if entries.len() < FETCH || self.is_deleted {
+            if self.is_deleted {
                 return Ok(());
             }
         }

@@ -1,23 +1,45 @@
-//! Joining a room: what was missed first, then what comes.
+//! What a rejoining socket missed: from the ring, and from the stream what the ring no longer has.
 
 use bytes::Bytes;
-use protocol::{
-    Code,
-    code::Refusal,
-    event::{Done, Joined},
-    limits,
-    stored::{Person, Position},
-};
+use protocol::{limits, stored::Position};
 use service::roomlog::LogError;
+use tokio::time::{Duration, Instant};
 
-use super::{Room, parse};
+use super::{Room, parse, ring::Allowance};
 use crate::{
-    shard::{Command as ShardCommand, SocketRef},
-    ws,
+    memory::{Exhausted, Purpose},
+    shard::{Batch, BatchBuilder},
 };
 
-/// The frames that a rejoining socket missed; none when they are too many or gone.
-type Missed = Option<Vec<Bytes>>;
+/// Frames, in parts of batches; none when they are too many or gone.
+pub(super) type Missed = Option<Vec<Bytes>>;
+
+/// Bytes of events that are read from the stream at once. A replay of one such page is granted like
+/// any answer; a longer one only from the share of replays.
+pub(super) const PAGE: usize = 256 * 1024;
+/// Frames that the ring forgets together.
+const BATCH_BYTES: usize = 32 * 1024;
+/// A crowd that rejoins comes within seconds; what one of them had read from the stream is kept for
+/// the others for so long.
+const WIDE_FOR: Duration = Duration::from_secs(10);
+
+/// Why it is not known, or not now, what was missed.
+pub(super) enum MissedError {
+    Log(LogError),
+    NoMemory,
+}
+
+impl From<LogError> for MissedError {
+    fn from(error: LogError) -> Self {
+        Self::Log(error)
+    }
+}
+
+impl From<Exhausted> for MissedError {
+    fn from(_: Exhausted) -> Self {
+        Self::NoMemory
+    }
+}
 
 /// Whether the events that were read after `after`, and the one before them, are all there were.
 /// `oldest_kept` was read after them: what is purged is marked first, so what this does not tell
@@ -27,58 +49,7 @@ pub(super) fn is_whole(after: u64, oldest_kept: u64) -> bool {
 }
 
 impl Room {
-    /// Takes a socket in. All between here and the answer runs while no event is delivered, so the
-    /// replay ends where the live events begin.
-    pub(super) async fn join(
-        &mut self,
-        socket: SocketRef,
-        person: Person,
-        after: Option<u64>,
-        ack: Option<u64>,
-    ) {
-        let missed = match after {
-            Some(after) => self.missed(after).await,
-            None => Ok(Some(Vec::new())),
-        };
-        let missed = match missed {
-            Ok(missed) => missed,
-            Err(error) => {
-                tracing::warn!(room = %self.id, %error, "missed events cannot be read");
-                let refusal =
-                    Refusal::new(Code::Unavailable, "missed events cannot be read now; try again");
-                let command =
-                    ShardCommand::NotJoined { socket: socket.id, room: self.id, ack, refusal };
-                return self.context.shards.send(socket.shard, command).await;
-            }
-        };
-        self.sockets[socket.shard] += 1;
-        self.end_at = None;
-        let user = person.id;
-        self.presence.enter(person);
-        let recovered = missed.is_some();
-        let replay = missed.unwrap_or_default();
-        if after.is_some() {
-            metrics::counter!("gateway_replays_total", "recovered" => recovered.to_string())
-                .increment(1);
-        }
-        let done = Done::Joined(Joined {
-            head: self.ring.last(),
-            online: self.presence.online(),
-            recovered,
-        });
-        let command = ShardCommand::Joined {
-            socket: socket.id,
-            room: self.id,
-            user,
-            last: self.ring.last(),
-            replay,
-            ack,
-            done,
-        };
-        self.context.shards.send(socket.shard, command).await;
-    }
-
-    async fn missed(&mut self, after: u64) -> Result<Missed, LogError> {
+    pub(super) async fn missed(&mut self, after: u64) -> Result<Missed, MissedError> {
         if after > self.ring.last() {
             // The client heard of it through another gateway before this one did.
             self.catch_up().await;
@@ -87,38 +58,62 @@ impl Room {
             return Ok(None);
         }
         if let Some(frames) = self.ring.since(after) {
-            return Ok(Some(frames.cloned().collect()));
+            return Ok(Some(frames));
         }
-        self.missed_in_stream(after).await
+        let Some(older) = self.read_older(after).await? else { return Ok(None) };
+        self.ring.extend_back(after, older);
+        let frames = self.ring.since(after);
+        self.wide_until = Some(Instant::now() + WIDE_FOR);
+        self.ring.trim(self.allowance());
+        Ok(frames)
     }
 
-    /// Reads from the stream what the ring no longer has, and keeps it for the next one who asks.
-    async fn missed_in_stream(&mut self, after: u64) -> Result<Missed, LogError> {
-        let log = self.context.bus.log();
-        let before = log.last_until(self.id, after).await?;
-        let entries = log.after(self.id, after, limits::REPLAY_EVENTS + 1).await?;
+    /// What the ring may keep now.
+    pub(super) fn allowance(&self) -> Allowance {
+        Allowance::of(self.context.budget.pressure(), self.wide_until.is_some())
+    }
+
+    /// Reads from the stream what the ring no longer has, page by page, each of which must find memory.
+    async fn read_older(&mut self, after: u64) -> Result<Option<Vec<Batch>>, MissedError> {
+        let (log, budget) = (self.context.bus.log(), &self.context.budget);
+        let until = self.ring.complete_since();
+        let mut prev = log.last_until(self.id, after).await?.map_or(0, |entry| entry.seq);
+        let (mut events, mut bytes) = (self.ring.events(), self.ring.bytes());
+        let (mut batches, mut read_until) = (Vec::new(), after);
+        while read_until < until {
+            let purpose = if read_until == after { Purpose::Live } else { Purpose::Replay };
+            // What is read, and the frames made of it.
+            let _held = budget.try_reserve(2 * PAGE, purpose)?;
+            let limit = (limits::REPLAY_EVENTS + 1).saturating_sub(events);
+            let entries = log.page_after(self.id, read_until, limit, PAGE).await?;
+            let Some(last) = entries.last() else { break };
+            read_until = last.seq;
+            let mut batch = BatchBuilder::default();
+            for entry in entries.iter().filter(|entry| entry.seq <= until) {
+                if let Some(event) = parse(self.id, entry.seq, &entry.payload) {
+                    let position = Position { seq: entry.seq, prev };
+                    batch.push(Some(entry.seq), &["42", &event.with_position(self.id, position)]);
+                    prev = entry.seq;
+                    events += 1;
+                }
+                if batch.len() >= BATCH_BYTES {
+                    bytes += batch.len();
+                    batches.extend(std::mem::take(&mut batch).build(budget));
+                }
+            }
+            bytes += batch.len();
+            batches.extend(batch.build(budget));
+            if events > limits::REPLAY_EVENTS || bytes > limits::REPLAY_BYTES {
+                return Ok(None);
+            }
+        }
         if !is_whole(after, log.oldest_kept(self.id).await?) {
             return Ok(None);
         }
-        let mut prev = before.map_or(0, |entry| entry.seq);
-        let mut events: Vec<(u64, Bytes)> = Vec::with_capacity(entries.len());
-        for entry in entries.iter().filter(|entry| entry.seq <= self.ring.last()) {
-            if let Some(event) = parse(self.id, entry.seq, &entry.payload) {
-                let position = Position { seq: entry.seq, prev };
-                let frame = ws::text(&["42", &event.with_position(self.id, position)]);
-                events.push((entry.seq, frame));
-                prev = entry.seq;
-            }
+        if prev != until {
+            return Err(LogError::Unavailable("the stream's replica lags behind".into()).into());
         }
-        let bytes: usize = events.iter().map(|(_, frame)| frame.len()).sum();
-        if events.len() > limits::REPLAY_EVENTS || bytes > limits::REPLAY_BYTES {
-            return Ok(None);
-        }
-        if prev != self.ring.last() {
-            return Err(LogError::Unavailable("the stream's replica lags behind".into()));
-        }
-        self.ring.extend_back(after, &events);
-        Ok(Some(events.into_iter().map(|(_, frame)| frame).collect()))
+        Ok(Some(batches))
     }
 }
 

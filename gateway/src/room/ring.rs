@@ -4,12 +4,9 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use protocol::stored::Position;
+use protocol::{limits, stored::Position};
 
-/// Enough for every client of a room to rejoin after a gateway's death without a read from
-/// JetStream; a busier room falls back on the stream.
-const MAX_EVENTS: usize = 1_000;
-const MAX_BYTES: usize = 512 * 1024;
+use crate::{memory::Pressure, shard::Batch};
 
 /// What to do with an event that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,12 +29,39 @@ pub fn place(last: u64, position: Position) -> Place {
     }
 }
 
+/// How much a ring keeps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Allowance {
+    events: usize,
+    bytes: usize,
+}
+
+impl Allowance {
+    /// Enough for every client of a room to rejoin after a gateway's death without a read from
+    /// JetStream; a busier room falls back on the stream.
+    const USUAL: Self = Self { events: limits::REPLAY_EVENTS, bytes: 512 * 1024 };
+    /// While the process's memory is short: who is back at once still finds what was missed.
+    const SHORT: Self = Self { events: limits::REPLAY_EVENTS, bytes: 16 * 1024 };
+    /// While a crowd rejoins that was away for longer: what one read from the stream, all share.
+    const WIDE: Self = Self { events: limits::REPLAY_EVENTS, bytes: limits::REPLAY_BYTES };
+
+    /// By how short memory is, and whether long replays were asked for a moment ago.
+    pub fn of(pressure: Pressure, is_wide: bool) -> Self {
+        match pressure {
+            Pressure::Low if is_wide => Self::WIDE,
+            Pressure::Low => Self::USUAL,
+            Pressure::Short | Pressure::High | Pressure::Exhausted => Self::SHORT,
+        }
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Ring {
     /// Encoded frames of the events `complete_since < seq <= last`, all of them.
-    events: VecDeque<(u64, Bytes)>,
+    batches: VecDeque<Batch>,
     bytes: usize,
+    events: usize,
     complete_since: u64,
     last: u64,
 }
@@ -45,7 +69,7 @@ pub struct Ring {
 impl Ring {
     /// A room whose newest event is `head` (0 for none).
     pub fn new(head: u64) -> Self {
-        Self { events: VecDeque::new(), bytes: 0, complete_since: head, last: head }
+        Self { batches: VecDeque::new(), bytes: 0, events: 0, complete_since: head, last: head }
     }
 
     /// The seq of the newest event.
@@ -53,42 +77,63 @@ impl Ring {
         self.last
     }
 
-    /// Appends the event that follows the last one.
-    pub fn push(&mut self, seq: u64, frame: Bytes) {
-        debug_assert!(seq > self.last);
-        self.bytes += frame.len();
-        self.events.push_back((seq, frame));
-        self.last = seq;
-        self.trim();
+    /// All events after this one are here.
+    pub fn complete_since(&self) -> u64 {
+        self.complete_since
+    }
+
+    /// How many events are here.
+    pub fn events(&self) -> usize {
+        self.events
+    }
+
+    /// Bytes of their frames.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Appends the stored events that follow the last one.
+    pub fn push(&mut self, batch: Batch, allowance: Allowance) {
+        let Some(last) = batch.last() else { return };
+        debug_assert!(last > self.last);
+        self.bytes += batch.len();
+        self.events += batch.frames();
+        self.batches.push_back(batch);
+        self.last = last;
+        self.trim(allowance);
     }
 
     /// The frames of all events after `after`, or none when the ring does not reach back that far.
-    pub fn since(&self, after: u64) -> Option<impl Iterator<Item = &Bytes>> {
+    pub fn since(&self, after: u64) -> Option<Vec<Bytes>> {
         if after < self.complete_since || after > self.last {
             return None;
         }
-        let from = self.events.partition_point(|(seq, _)| *seq <= after);
-        Some(self.events.range(from..).map(|(_, frame)| frame))
+        let is_before = |batch: &Batch| batch.last().is_none_or(|last| last <= after);
+        let from = self.batches.partition_point(is_before);
+        Some(self.batches.range(from..).map(|batch| batch.after(after)).collect())
     }
 
-    /// Reaches further back: `events` are all events after `after`, as read from the stream.
-    pub fn extend_back(&mut self, after: u64, events: &[(u64, Bytes)]) {
-        if after >= self.complete_since {
-            return;
+    /// Reaches further back: `batches` are all events after `after` up to what the ring is complete
+    /// since, as read from the stream. Call [`Self::trim`] once they were used.
+    pub fn extend_back(&mut self, after: u64, batches: Vec<Batch>) {
+        for batch in batches.into_iter().rev() {
+            self.bytes += batch.len();
+            self.events += batch.frames();
+            self.batches.push_front(batch);
         }
-        for (seq, frame) in events.iter().rev().filter(|(seq, _)| *seq <= self.complete_since) {
-            self.bytes += frame.len();
-            self.events.push_front((*seq, frame.clone()));
-        }
-        self.complete_since = after;
-        self.trim();
+        self.complete_since = self.complete_since.min(after);
     }
 
-    fn trim(&mut self) {
-        while self.events.len() > MAX_EVENTS || self.bytes > MAX_BYTES {
-            let Some((seq, frame)) = self.events.pop_front() else { return };
-            self.bytes -= frame.len();
-            self.complete_since = seq;
+    /// Forgets the oldest events past the allowance.
+    pub fn trim(&mut self, allowance: Allowance) {
+        while self.events > allowance.events || self.bytes > allowance.bytes {
+            let Some(batch) = self.batches.pop_front() else { return };
+            self.bytes -= batch.len();
+            self.events -= batch.frames();
+            self.complete_since = batch.last().unwrap_or(self.complete_since);
+        }
+        if self.batches.is_empty() {
+            self.batches = VecDeque::new();
         }
     }
 }
@@ -98,9 +143,16 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{memory::Budget, shard::BatchBuilder, ws};
 
-    fn frame(seq: u64) -> Bytes {
-        Bytes::from(seq.to_string())
+    fn batch(seqs: &[u64]) -> Batch {
+        let mut builder = BatchBuilder::default();
+        seqs.iter().for_each(|seq| builder.push(Some(*seq), &[&seq.to_string()]));
+        builder.build(&Budget::new(usize::MAX)).unwrap()
+    }
+
+    fn frames(seqs: impl IntoIterator<Item = u64>) -> Vec<u8> {
+        seqs.into_iter().flat_map(|seq| ws::text(&[&seq.to_string()])).collect()
     }
 
     #[test]
@@ -110,41 +162,68 @@ mod tests {
         assert_eq!(place(5, Position { seq: 9, prev: 0 }), Place::Next);
         assert_eq!(place(5, Position { seq: 9, prev: 7 }), Place::AfterHole);
         assert_eq!(place(9, Position { seq: 9, prev: 5 }), Place::Known);
-        ring.push(9, frame(9));
+        ring.push(batch(&[9]), Allowance::USUAL);
         assert!(ring.since(4).is_none() && ring.since(10).is_none());
-        assert_eq!(ring.since(5).unwrap().count(), 1);
-        assert_eq!(ring.since(9).unwrap().count(), 0);
+        assert_eq!(ring.since(5).unwrap().concat(), frames([9]));
+        assert!(ring.since(9).unwrap().is_empty());
     }
 
     #[test]
     fn it_forgets_the_oldest_and_knows_that_it_did() {
         let mut ring = Ring::new(0);
-        let newest = MAX_EVENTS as u64 + 7;
-        (1..=newest).for_each(|seq| ring.push(seq, frame(seq)));
+        let newest = limits::REPLAY_EVENTS as u64 + 7;
+        (1..=newest).for_each(|seq| ring.push(batch(&[seq]), Allowance::USUAL));
         assert!(ring.since(6).is_none());
-        assert_eq!(ring.since(7).unwrap().count(), MAX_EVENTS);
-        ring.push(newest + 1, Bytes::from(vec![0; MAX_BYTES + 1]));
+        assert_eq!(ring.since(7).unwrap().len(), limits::REPLAY_EVENTS);
+        let mut huge = BatchBuilder::default();
+        huge.push(Some(newest + 1), &[&"x".repeat(Allowance::USUAL.bytes)]);
+        ring.push(huge.build(&Budget::new(usize::MAX)).unwrap(), Allowance::USUAL);
         assert!(ring.since(newest).is_none());
+        assert_eq!((ring.last(), ring.bytes(), ring.events()), (newest + 1, 0, 0));
+    }
+
+    #[test]
+    fn it_keeps_less_while_memory_is_short_and_more_while_a_crowd_rejoins() {
+        let size = |pressure, is_wide| Allowance::of(pressure, is_wide).bytes;
+        assert!(size(Pressure::Low, true) >= limits::REPLAY_BYTES);
+        assert!(size(Pressure::Low, false) > size(Pressure::Short, true));
+        assert_eq!(size(Pressure::Exhausted, true), size(Pressure::Short, false));
     }
 
     proptest! {
         /// However it was filled, a replay is exactly the events after the one asked for.
         #[test]
-        fn a_replay_is_exact(gaps in prop::collection::vec(1..5_u64, 1..60), open_at in 0..60_usize, back in 0..60_usize, after in 0..200_u64) {
+        fn a_replay_is_exact(
+            gaps in prop::collection::vec(1..5_u64, 1..60),
+            open_at in 0..60_usize,
+            back in 0..60_usize,
+            after in 0..200_u64,
+            size in 1..7_usize,
+            kept in 0..400_usize,
+        ) {
             let seqs: Vec<u64> = gaps.iter().scan(0, |seq, gap| { *seq += gap; Some(*seq) }).collect();
             let open_at = open_at.min(seqs.len());
             let head = open_at.checked_sub(1).map_or(0, |i| seqs[i]);
             let mut ring = Ring::new(head);
-            for &seq in &seqs[open_at..] { ring.push(seq, frame(seq)); }
+            let allowance = Allowance { events: 1_000, bytes: kept };
+            for seqs in seqs[open_at..].chunks(size) { ring.push(batch(seqs), Allowance::USUAL); }
+            ring.trim(allowance);
             let back = back.min(open_at);
             let back_seq = back.checked_sub(1).map_or(0, |i| seqs[i]);
-            let fetched: Vec<_> = seqs[back..].iter().map(|&seq| (seq, frame(seq))).collect();
-            ring.extend_back(back_seq, &fetched);
-            let expected: Vec<Bytes> = seqs.iter().filter(|&&seq| seq > after).map(|&seq| frame(seq)).collect();
+            let until = ring.complete_since();
+            let missing: Vec<u64> = seqs[back..].iter().copied().filter(|seq| *seq <= until).collect();
+            ring.extend_back(back_seq, missing.chunks(size).map(batch).collect());
+            let newest = *seqs.last().unwrap();
+            let expected = |after: u64| frames(seqs.iter().copied().filter(|seq| *seq > after));
             match ring.since(after) {
-                Some(frames) => prop_assert_eq!(frames.cloned().collect::<Vec<_>>(), expected),
-                None => prop_assert!(after < back_seq.min(head) || after > *seqs.last().unwrap()),
+                Some(replay) => prop_assert_eq!(replay.concat(), expected(after)),
+                None => prop_assert!(after < back_seq || after > newest),
             }
+            ring.trim(allowance);
+            prop_assert!(ring.bytes() <= kept);
+            let since = ring.complete_since();
+            prop_assert_eq!(ring.since(since).unwrap().concat(), expected(since));
+            prop_assert_eq!(ring.bytes(), expected(since).len());
         }
     }
 }

@@ -110,7 +110,7 @@ impl Shard {
             let place = self.socket(id).and_then(|socket| socket.place(key));
             if let (Some(place), Some(local)) = (place, self.rooms.get(key)) {
                 let frames: Vec<Bytes> = local.log.shared_after(place.cursor).collect();
-                frames.into_iter().for_each(|frame| self.push(id, frame));
+                frames.into_iter().for_each(|frames| self.push_shared(id, frames));
             }
             self.detach(id, room);
         }

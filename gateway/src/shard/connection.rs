@@ -60,7 +60,8 @@ impl Shard {
         metrics::gauge!("gateway_sockets", "transport" => transport.name()).increment(1);
         let stage = if echo { Stage::Echo(Box::new(Echo::engine())) } else { Stage::Unidentified };
         self.generation = self.generation.wrapping_add(1);
-        let mut socket = Socket::new(transport, self.generation, Decoder::new(max), stage);
+        let decoder = Decoder::new(max);
+        let mut socket = Socket::new(transport, self.generation, decoder, stage, &self.budget);
         socket.admitted[0] = admitted;
         let secret = socket.secret;
         let index = self.sockets.insert(socket) as u32;
@@ -203,6 +204,10 @@ impl Shard {
         match due {
             Due::Handshake if matches!(socket.stage, Stage::Unidentified | Stage::Identifying) => {
                 self.close(id, 1008, "not authenticated in time");
+            }
+            Due::Ping if socket.is_stuck() => {
+                socket.life.reason = "left unread for too long";
+                self.remove(id);
             }
             Due::Ping if !matches!(socket.stage, Stage::Closing) => {
                 self.push(id, ws::text(&["2"]));

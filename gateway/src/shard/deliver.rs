@@ -7,6 +7,7 @@ use protocol::{RoomId, event::ServerEvent};
 use super::{
     SocketId,
     log::Batch,
+    outbox::TooMuch,
     socket::{Flushed, Socket},
     state::{LocalRoom, Shard},
 };
@@ -88,7 +89,7 @@ impl Shard {
             let Some(socket) = self.socket(id) else { continue };
             if let Some(index) = socket.places.iter().position(|place| place.room == key) {
                 let place = socket.places.swap_remove(index);
-                log.shared_after(place.cursor).for_each(|frames| socket.push(frames));
+                log.shared_after(place.cursor).for_each(|frames| socket.push_shared(frames));
             }
             if let Some(session) = socket.session() {
                 session.forget(room);
@@ -134,18 +135,25 @@ impl Shard {
     /// Writes to a socket what is ready for it.
     pub(super) fn flush_socket(&mut self, id: SocketId) {
         let rooms = &self.rooms;
+        let budget = &self.budget;
         let Some(socket) = self.sockets.get_mut(id.index as usize) else { return };
         if socket.generation != id.generation {
             return;
         }
         socket.dirty = false;
-        if socket.blocked {
-            return socket.resume();
-        }
         let before = socket.life.sent;
-        let flushed = socket.flush(rooms, &self.meters.writes);
-        socket.resume();
+        let flushed = match socket.blocked {
+            true => None,
+            false => Some(socket.flush(rooms, &self.meters.writes, budget)),
+        };
         self.meters.sent.increment(socket.life.sent - before);
+        // Also of a socket that takes nothing now: others send to it all the same.
+        if let Err(TooMuch(reason)) = socket.settle() {
+            socket.life.reason = reason;
+            return self.remove(id);
+        }
+        socket.resume();
+        let Some(flushed) = flushed else { return };
         match flushed {
             Flushed::All => self.written(id),
             Flushed::Blocked => self.wait_until_writable(id),
@@ -154,6 +162,7 @@ impl Shard {
     }
 
     fn trim(&mut self, key: usize) {
+        let pressure = self.budget.pressure();
         let Some(room) = self.rooms.get_mut(key) else { return };
         room.dirty = false;
         if room.held {
@@ -163,7 +172,7 @@ impl Shard {
         if room.blocked == 0 {
             return room.log.trim(room.log.end());
         }
-        let bound = room.log.bound();
+        let bound = room.log.bound(pressure);
         let mut slowest = room.log.end();
         let mut behind = Vec::new();
         for &id in &room.members {
@@ -190,7 +199,7 @@ impl Shard {
         if socket.generation != id.generation || socket.blocked == blocked {
             return;
         }
-        socket.blocked = blocked;
+        socket.set_blocked(blocked);
         let change = if blocked { 1.0 } else { -1.0 };
         metrics::gauge!("gateway_sockets_behind").increment(change);
         for place in &socket.places {

@@ -5,11 +5,24 @@ use std::{collections::VecDeque, sync::Arc};
 
 use bytes::{Bytes, BytesMut};
 
-use crate::ws;
+use crate::{
+    memory::{Budget, Pressure},
+    ws,
+};
 
 /// Bytes that the slowest socket of a room may be behind before it is told `lag`: a second of a very
-/// busy room, minutes of a usual one.
-const MAX_BYTES: u64 = 1024 * 1024;
+/// busy room, minutes of a usual one. Less where the process's memory is short.
+const fn may_be_behind(pressure: Pressure) -> u64 {
+    match pressure {
+        Pressure::Low => 1024 * 1024,
+        Pressure::Short => 256 * 1024,
+        Pressure::High => 32 * 1024,
+        Pressure::Exhausted => 0,
+    }
+}
+
+/// What a batch costs besides its frames: its entries in logs and rings, the allocations' own.
+const OVERHEAD: usize = 192;
 
 /// Encoded frames, one behind the other in memory, so that many of them leave as one slice.
 #[derive(Debug, Clone)]
@@ -45,10 +58,20 @@ impl BatchBuilder {
         self.cuts.iter().rev().find_map(|cut| cut.seq)
     }
 
-    /// The batch, unless it is empty.
-    pub fn build(self) -> Option<Batch> {
+    /// Bytes of the frames in it.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The batch, unless it is empty. Its memory counts for `budget` until the last one lets go of
+    /// it.
+    pub fn build(self, budget: &Budget) -> Option<Batch> {
         let Self { bytes, cuts } = self;
-        (!cuts.is_empty()).then(|| Batch { bytes: bytes.freeze(), cuts: cuts.into() })
+        if cuts.is_empty() {
+            return None;
+        }
+        let held = budget.charge(bytes.capacity() + cuts.len() * size_of::<Cut>() + OVERHEAD);
+        Some(Batch { bytes: held.hold(bytes.freeze()), cuts: cuts.into() })
     }
 }
 
@@ -58,12 +81,21 @@ impl Batch {
         self.cuts.len()
     }
 
-    /// The frames of stored events, with their seqs.
-    pub fn stored(&self) -> impl Iterator<Item = (u64, Bytes)> {
-        let starts = std::iter::once(0).chain(self.cuts.iter().map(|cut| cut.end));
-        starts
-            .zip(self.cuts.iter())
-            .filter_map(|(start, cut)| cut.seq.map(|seq| (seq, self.bytes.slice(start..cut.end))))
+    /// Bytes of the frames.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The seq of the last stored event in it.
+    pub fn last(&self) -> Option<u64> {
+        self.cuts.iter().rev().find_map(|cut| cut.seq)
+    }
+
+    /// The frames behind that of the event at `seq`, in one piece. Of a batch of stored events.
+    pub fn after(&self, seq: u64) -> Bytes {
+        let before = self.cuts.partition_point(|cut| cut.seq.is_none_or(|at| at <= seq));
+        let start = before.checked_sub(1).map_or(0, |last| self.cuts[last].end);
+        self.bytes.slice(start..)
     }
 }
 
@@ -143,8 +175,7 @@ impl FrameLog {
         while let Some((start, batch)) = self.batches.front()
             && batch.end(*start) <= slowest
         {
-            let last = batch.cuts.iter().rev().find_map(|cut| cut.seq);
-            self.seq_before = last.unwrap_or(self.seq_before);
+            self.seq_before = batch.last().unwrap_or(self.seq_before);
             self.batches.pop_front();
         }
         if self.batches.is_empty() {
@@ -154,8 +185,8 @@ impl FrameLog {
     }
 
     /// Where sockets must at least be for the log to be within its bound.
-    pub fn bound(&self) -> Cursor {
-        self.end.saturating_sub(MAX_BYTES)
+    pub fn bound(&self, pressure: Pressure) -> Cursor {
+        self.end.saturating_sub(may_be_behind(pressure))
     }
 }
 
@@ -174,7 +205,7 @@ mod tests {
     fn batch(frames: &[(Option<u64>, usize)]) -> Batch {
         let mut builder = BatchBuilder::default();
         frames.iter().for_each(|(seq, size)| builder.push(*seq, &[&"x".repeat(*size)]));
-        builder.build().unwrap()
+        builder.build(&Budget::new(usize::MAX)).unwrap()
     }
 
     #[test]
@@ -196,9 +227,25 @@ mod tests {
     fn its_bound_moves_only_when_it_is_too_big() {
         let mut log = FrameLog::new(0);
         log.push(batch(&[(Some(1), 60_000)]));
-        assert_eq!(log.bound(), 0);
+        assert_eq!(log.bound(Pressure::Low), 0);
         (2..20).for_each(|seq| log.push(batch(&[(Some(seq), 60_000)])));
-        assert_eq!(log.bound(), log.end() - MAX_BYTES);
+        assert_eq!(log.bound(Pressure::Low), log.end() - 1024 * 1024);
+        assert_eq!(log.bound(Pressure::Exhausted), log.end());
+    }
+
+    #[test]
+    fn its_memory_counts_as_long_as_anybody_has_a_part_of_it() {
+        let budget = Budget::new(1_000_000);
+        let mut builder = BatchBuilder::default();
+        (1..=3).for_each(|seq| builder.push(Some(seq), &["hello"]));
+        let batch = builder.build(&budget).unwrap();
+        assert!(budget.used() >= batch.len());
+        let (copy, part) = (batch.clone(), batch.after(2));
+        assert_eq!(part, b"\x81\x05hello"[..]);
+        drop((batch, copy));
+        assert!(budget.used() > 0);
+        drop(part);
+        assert_eq!(budget.used(), 0);
     }
 
     proptest! {

@@ -7,6 +7,7 @@ mod connection;
 mod deliver;
 mod echo;
 mod log;
+mod outbox;
 mod outgoing;
 mod polling;
 mod receive;
@@ -41,6 +42,7 @@ use crate::{
     bus::Bus,
     config::Config,
     keys::Keys,
+    memory::Budget,
     room::registry::Rooms,
     session::Rules,
     sid::Sid,
@@ -82,16 +84,16 @@ pub enum Command {
     /// A WebSocket was accepted; `received` came with its handshake.
     Accept { opening: Opening, stream: TcpStream, received: Bytes },
     /// A session over HTTP begins.
-    OpenPolling { opening: Opening, respond: oneshot::Sender<String> },
+    OpenPolling { opening: Opening, respond: oneshot::Sender<Bytes> },
     /// A request waits for packets. Dropped, like the next three, if there is no such session.
-    Poll { sid: Sid, respond: oneshot::Sender<String> },
+    Poll { sid: Sid, respond: oneshot::Sender<Bytes> },
     /// A request brings packets.
     Post { sid: Sid, body: String, respond: oneshot::Sender<()> },
     /// Whether there is such a session.
     Find { sid: Sid, respond: oneshot::Sender<()> },
     /// A WebSocket wants to take over a session over HTTP.
     Upgrade { sid: Sid, stream: TcpStream, received: Bytes },
-    /// A room took the socket in; `replay` is what it missed.
+    /// A room took the socket in; `replay` is what it missed, in parts of the room's batches.
     Joined {
         socket: SocketId,
         room: RoomId,
@@ -134,6 +136,7 @@ pub struct Context {
     pub rules: Arc<Rules>,
     pub rooms: Rooms,
     pub admission: Admission,
+    pub budget: Budget,
     /// See [`Config::conformance_echo`].
     pub conformance_echo: bool,
 }
@@ -252,6 +255,7 @@ async fn run(index: usize, context: Context, mut inbox: mpsc::Receiver<Command>)
     tokio::task::spawn_local(flush_each_turn(shard.clone(), flush));
     let started = shard.borrow().started;
     let depth = metrics::gauge!("gateway_inbox", "shard" => index.to_string());
+    let used = metrics::gauge!("gateway_memory_used_bytes");
     let mut tick = tokio::time::interval(TICK);
     let mut turn = Vec::with_capacity(TURN);
     loop {
@@ -269,6 +273,7 @@ async fn run(index: usize, context: Context, mut inbox: mpsc::Receiver<Command>)
             () = until(next) => shard.borrow_mut().on_time(),
             _ = tick.tick() => {
                 depth.set(inbox.len() as f64);
+                used.set(shard.borrow().budget.used() as f64);
                 shard.borrow_mut().send_unsent();
             }
         }

@@ -13,12 +13,15 @@ use service::{
 use super::{SocketId, state::Shard};
 use crate::{
     bus::{self, Bus},
+    memory::Reservation,
     room::live::Live,
     session::Needs,
 };
 
 /// Events of one socket that are not acknowledged yet; a socket with more is not read from.
 const IN_FLIGHT: usize = 64;
+/// The same in bytes: long ones are held until NATS took them.
+const BYTES_IN_FLIGHT: usize = 256 * 1024;
 
 /// Something on its way to NATS.
 #[derive(Debug)]
@@ -39,16 +42,38 @@ pub enum What {
     Live(Live),
 }
 
+impl Send {
+    /// About how much memory it takes.
+    fn size(&self) -> usize {
+        let text = match &self.what {
+            What::Event { event: StoredEvent::ReceiveMsg(message), .. } => message.msg.as_str(),
+            What::Event { event: StoredEvent::MsgEdited { msg, .. }, .. }
+            | What::Event { event: StoredEvent::RoomBroadcast { msg, .. }, .. } => msg.as_str(),
+            What::Live(Live::Signal { data, .. }) => data.get(),
+            What::Event { .. } | What::Read { .. } | What::Live(_) => "",
+        };
+        size_of::<Self>() + text.len()
+    }
+}
+
 /// A socket's events that are not acknowledged yet.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Outgoing {
     waiting: VecDeque<Send>,
     in_flight: usize,
+    /// Of all of them.
+    bytes: usize,
+    held: Reservation,
     /// A task takes from `waiting`.
     running: bool,
 }
 
 impl Outgoing {
+    /// None, with a reservation for those to come.
+    pub fn new(held: Reservation) -> Self {
+        Self { waiting: VecDeque::new(), in_flight: 0, bytes: 0, held, running: false }
+    }
+
     /// Nothing is on its way.
     pub fn is_idle(&self) -> bool {
         self.waiting.is_empty() && self.in_flight == 0
@@ -61,7 +86,7 @@ impl Outgoing {
 
     /// No more should be read from the socket.
     pub fn is_full(&self) -> bool {
-        self.waiting.len() + self.in_flight >= IN_FLIGHT
+        self.waiting.len() + self.in_flight >= IN_FLIGHT || self.bytes >= BYTES_IN_FLIGHT
     }
 }
 
@@ -71,6 +96,12 @@ impl Shard {
         let shard = self.me.upgrade();
         let meter = self.meters.outgoing.clone();
         let Some(state) = self.socket(socket) else { return };
+        let bytes = state.outgoing.bytes + send.size();
+        if state.outgoing.held.try_follow(bytes).is_err() {
+            let refusal = Refusal::new(Code::Busy, "the gateway's memory is short; try again");
+            return self.acknowledge(socket, send.ack, Err(refusal));
+        }
+        state.outgoing.bytes = bytes;
         state.outgoing.waiting.push_back(send);
         meter.increment(1.0);
         if !state.outgoing.running {
@@ -89,10 +120,19 @@ impl Shard {
         next
     }
 
-    fn sent(&mut self, socket: SocketId, ack: Option<u64>, outcome: Result<Done, Refusal>) {
+    fn sent(
+        &mut self,
+        socket: SocketId,
+        size: usize,
+        ack: Option<u64>,
+        outcome: Result<Done, Refusal>,
+    ) {
         self.meters.outgoing.decrement(1.0);
         if let Some(state) = self.socket(socket) {
             state.outgoing.in_flight -= 1;
+            state.outgoing.bytes -= size;
+            // Less than before is never refused.
+            let _ = state.outgoing.held.try_follow(state.outgoing.bytes);
             self.acknowledge(socket, ack, outcome);
             self.mark_dirty(socket);
         }
@@ -103,6 +143,7 @@ async fn publish_all(shard: Rc<RefCell<Shard>>, socket: SocketId) {
     let bus = shard.borrow().context().bus.clone();
     loop {
         let Some(send) = shard.borrow_mut().next_to_send(socket) else { return };
+        let size = send.size();
         let Send { room, what, ack } = send;
         let started = Instant::now();
         let queued = match what {
@@ -118,7 +159,7 @@ async fn publish_all(shard: Rc<RefCell<Shard>>, socket: SocketId) {
                 .map_err(|error| refusal(&error)),
             What::Live(live) => {
                 bus.tell(room, &live).await;
-                shard.borrow_mut().sent(socket, ack, Ok(Done::NOTHING));
+                shard.borrow_mut().sent(socket, size, ack, Ok(Done::NOTHING));
                 continue;
             }
         };
@@ -129,10 +170,10 @@ async fn publish_all(shard: Rc<RefCell<Shard>>, socket: SocketId) {
                     let outcome = waiting.done(&bus, room).await;
                     metrics::histogram!("gateway_store_seconds").record(started.elapsed());
                     let outcome = outcome.map_err(|error| refusal(&error));
-                    shard.borrow_mut().sent(socket, ack, outcome);
+                    shard.borrow_mut().sent(socket, size, ack, outcome);
                 });
             }
-            Err(refusal) => shard.borrow_mut().sent(socket, ack, Err(refusal)),
+            Err(refusal) => shard.borrow_mut().sent(socket, size, ack, Err(refusal)),
         }
     }
 }

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Answers a poll that waits while its client wants to change to the WebSocket.
-const NOOP: &str = "6";
+const NOOP: Bytes = Bytes::from_static(b"6");
 /// A poll that waits during the change is answered this soon.
 const RELEASE_EVERY: Duration = Duration::from_millis(100);
 
@@ -37,14 +37,14 @@ impl Shard {
     }
 
     /// Opens a session over HTTP; the answer is its first packet.
-    pub fn open_polling(&mut self, opening: Opening, respond: oneshot::Sender<String>) {
+    pub fn open_polling(&mut self, opening: Opening, respond: oneshot::Sender<Bytes>) {
         let transport = Transport::Polling { waiting: Some(respond), upgrading: false };
         self.open(opening, transport);
     }
 
     /// Takes a request that waits for packets. A second one at a time breaks the protocol. Without
     /// such a session the request is dropped.
-    pub fn poll(&mut self, sid: Sid, respond: oneshot::Sender<String>) {
+    pub fn poll(&mut self, sid: Sid, respond: oneshot::Sender<Bytes>) {
         let Some(id) = self.find(sid) else { return };
         let Some(Transport::Polling { waiting, .. }) = self.transport(id) else { return };
         if waiting.as_ref().is_some_and(|poll| !poll.is_closed()) {
@@ -107,7 +107,7 @@ impl Shard {
         let Some(Transport::Polling { waiting, .. }) = self.transport(id) else { return false };
         if let Some(poll) = waiting.take() {
             // Its client may have hung up.
-            let _ = poll.send(NOOP.to_owned());
+            let _ = poll.send(NOOP);
         }
         true
     }

@@ -122,6 +122,10 @@ impl Shard {
         socket.decoder.feed(bytes);
         self.meters.received.increment(bytes.len() as u64);
         self.take_messages(id);
+        let Some(socket) = self.socket(id) else { return };
+        if socket.received.try_follow(socket.decoder.held()).is_err() {
+            self.close(id, 1013, "memory is short");
+        }
     }
 
     /// Takes the messages that are there, as long as the socket may send more.

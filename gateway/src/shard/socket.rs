@@ -1,26 +1,34 @@
 //! One socket: what is to be written to it and how far it is in each of its rooms.
 
 use std::{
-    collections::VecDeque,
     io::{self, IoSlice},
     rc::Rc,
     time::Instant,
 };
 
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use protocol::UserId;
 use slab::Slab;
 use tokio::{net::TcpStream, sync::oneshot, task::AbortHandle};
 use uuid::Uuid;
 
-use super::{echo::Echo, log::Cursor, outgoing::Outgoing, state::LocalRoom};
-use crate::{admission::Admitted, payload, session::Session, ws::Decoder};
+use super::{
+    echo::Echo,
+    log::Cursor,
+    outbox::{Outbox, TooMuch},
+    outgoing::Outgoing,
+    state::LocalRoom,
+};
+use crate::{
+    admission::Admitted,
+    memory::{Budget, Reservation},
+    payload,
+    session::Session,
+    ws::Decoder,
+};
 
 /// Slices given to one write; Linux takes up to 1,024, and past some dozens nothing is gained.
 const SLICES: usize = 64;
-/// Bytes of its own answers and replays that a socket may leave unread before it is closed. Replays
-/// of a thousand long messages fit.
-const OUTBOX_AT_MOST: usize = 16 * 1024 * 1024;
 /// A socket that leaves this much unread is not read from either.
 const OUTBOX_PAUSES_READING: usize = 256 * 1024;
 
@@ -46,7 +54,7 @@ pub enum Transport {
     },
     Polling {
         /// Answers the request that waits for packets.
-        waiting: Option<oneshot::Sender<String>>,
+        waiting: Option<oneshot::Sender<Bytes>>,
         /// A WebSocket is about to take over.
         upgrading: bool,
     },
@@ -78,7 +86,7 @@ pub enum Flushed {
     All,
     /// The peer takes no more for now.
     Blocked,
-    /// The connection is broken, or the peer left too much unread.
+    /// The connection is broken.
     Broken,
     /// The last packet is out.
     Ended,
@@ -115,9 +123,12 @@ pub struct Socket {
     pub life: Life,
     /// It is counted among its address's sockets, and once identified among its user's.
     pub admitted: [Option<Admitted>; 2],
+    /// For what its decoder holds of messages that are not complete.
+    pub received: Reservation,
     /// Frames for this socket alone; they go before any room's.
-    outbox: VecDeque<Bytes>,
-    outbox_bytes: usize,
+    outbox: Outbox,
+    /// It was blocked at the last ping and has taken nothing since.
+    stuck: bool,
 }
 
 /// What is said of a socket when it has ended.
@@ -133,7 +144,13 @@ pub struct Life {
 }
 
 impl Socket {
-    pub fn new(transport: Transport, generation: u32, decoder: Decoder, stage: Stage) -> Self {
+    pub fn new(
+        transport: Transport,
+        generation: u32,
+        decoder: Decoder,
+        stage: Stage,
+        budget: &Budget,
+    ) -> Self {
         let now = Instant::now();
         Self {
             generation,
@@ -143,7 +160,7 @@ impl Socket {
             decoder,
             attachments: 0,
             places: Vec::new(),
-            outgoing: Outgoing::default(),
+            outgoing: Outgoing::new(budget.nothing()),
             last_heard: now,
             connected: now,
             dirty: false,
@@ -155,8 +172,9 @@ impl Socket {
             paused: None,
             life: Life::default(),
             admitted: [None, None],
-            outbox: VecDeque::new(),
-            outbox_bytes: 0,
+            received: budget.nothing(),
+            outbox: Outbox::new(budget.nothing()),
+            stuck: false,
         }
     }
 
@@ -175,8 +193,29 @@ impl Socket {
 
     /// Queues a frame for this socket.
     pub fn push(&mut self, frame: Bytes) {
-        self.outbox_bytes += frame.len();
-        self.outbox.push_back(frame);
+        self.outbox.push(frame);
+    }
+
+    /// Queues frames of a room's batch for this socket.
+    pub fn push_shared(&mut self, frames: Bytes) {
+        self.outbox.push_shared(frames);
+    }
+
+    /// Reserves memory for what it has left unread. An error says that it must be closed.
+    pub fn settle(&mut self) -> Result<(), TooMuch> {
+        self.outbox.settle()
+    }
+
+    /// Notes whether it takes no more for now.
+    pub fn set_blocked(&mut self, blocked: bool) {
+        self.blocked = blocked;
+        self.stuck &= blocked;
+    }
+
+    /// Whether it has taken nothing from one ping to the next: it only keeps memory from others, even
+    /// if it answers pings. Asked at every ping.
+    pub fn is_stuck(&mut self) -> bool {
+        std::mem::replace(&mut self.stuck, self.blocked)
     }
 
     /// Nothing of its own is left to write.
@@ -187,7 +226,7 @@ impl Socket {
     /// It is to be read from only when it has taken more of its answers. Rooms are joined one after
     /// the other, so that no more than one replay waits for it.
     pub fn is_overloaded(&self) -> bool {
-        self.outbox_bytes > OUTBOX_PAUSES_READING || self.outgoing.is_full() || self.joining > 0
+        self.outbox.bytes() > OUTBOX_PAUSES_READING || self.outgoing.is_full() || self.joining > 0
     }
 
     /// Lets its reader go on, if it may.
@@ -201,25 +240,21 @@ impl Socket {
     }
 
     /// Writes all that is ready, as much at once as the peer takes.
-    pub fn flush(&mut self, rooms: &Slab<LocalRoom>, writes: &metrics::Counter) -> Flushed {
-        if self.outbox_bytes > OUTBOX_AT_MOST {
-            self.life.reason = "too much left unread";
-            return Flushed::Broken;
-        }
-        let flushed = match &self.transport {
+    pub fn flush(
+        &mut self,
+        rooms: &Slab<LocalRoom>,
+        writes: &metrics::Counter,
+        budget: &Budget,
+    ) -> Flushed {
+        match &self.transport {
             Transport::WebSocket { stream, .. } => self.write(&stream.clone(), rooms, writes),
-            Transport::Polling { .. } => self.answer_poll(rooms),
-        };
-        if self.outbox.capacity() > SLICES && self.outbox.is_empty() {
-            self.outbox = VecDeque::new();
+            Transport::Polling { .. } => self.answer_poll(rooms, budget),
         }
-        flushed
     }
 
     /// What is to be written, in order.
     fn ready<'a>(&'a self, rooms: &'a Slab<LocalRoom>) -> impl Iterator<Item = &'a [u8]> {
-        let own = self.outbox.iter().map(|frame| &**frame);
-        own.chain(self.places.iter().flat_map(|place| {
+        self.outbox.frames().chain(self.places.iter().flat_map(|place| {
             let room = rooms.get(place.room).into_iter();
             room.flat_map(|room| room.log.after(place.cursor))
         }))
@@ -257,12 +292,17 @@ impl Socket {
     }
 
     /// Answers the waiting poll, if there is one and something to answer.
-    fn answer_poll(&mut self, rooms: &Slab<LocalRoom>) -> Flushed {
+    fn answer_poll(&mut self, rooms: &Slab<LocalRoom>, budget: &Budget) -> Flushed {
         let mut body = payload::Encoder::default();
         let all = self.ready(rooms).all(|frames| body.add(frames));
         let Some((body, taken)) = body.finish() else { return Flushed::All };
         let Transport::Polling { waiting, .. } = &mut self.transport else { return Flushed::All };
-        match waiting.take().map(|poll| poll.send(body)) {
+        // Its memory counts until the request is answered, however slowly that is read.
+        let answer = |poll: oneshot::Sender<Bytes>| {
+            let held = budget.charge(body.capacity());
+            poll.send(held.hold(body))
+        };
+        match waiting.take().map(answer) {
             Some(Ok(())) => self.advance(taken, rooms),
             // Nobody waits, or who did has hung up.
             Some(Err(_)) | None => return Flushed::Blocked,
@@ -275,21 +315,9 @@ impl Socket {
     }
 
     /// Notes that `written` bytes are out, in the order in which [`Self::flush`] gave them.
-    fn advance(&mut self, mut written: usize, rooms: &Slab<LocalRoom>) {
+    fn advance(&mut self, written: usize, rooms: &Slab<LocalRoom>) {
         self.life.sent += written as u64;
-        while let Some(front) = self.outbox.front_mut() {
-            if written == 0 {
-                return;
-            }
-            let taken = written.min(front.len());
-            front.advance(taken);
-            written -= taken;
-            self.outbox_bytes -= taken;
-            if front.is_empty() {
-                self.outbox.pop_front();
-            }
-        }
-        let mut written = written as u64;
+        let mut written = self.outbox.advance(written) as u64;
         for place in &mut self.places {
             let Some(room) = rooms.get(place.room) else { continue };
             let taken = written.min(room.log.end() - place.cursor);
@@ -301,8 +329,7 @@ impl Socket {
             // The rest of a frame that is partly out goes before everything else.
             if let Some(rest) = room.log.rest_of_frame(place.cursor) {
                 place.cursor += rest.len() as u64;
-                self.outbox_bytes += rest.len();
-                self.outbox.push_front(rest);
+                self.outbox.push_rest(rest);
             }
             return;
         }

@@ -23,7 +23,7 @@ use super::{
     log::FrameLog,
     socket::{Place, Socket},
 };
-use crate::{room::Command as RoomCommand, session::not_joined, ws};
+use crate::{memory::Budget, room::Command as RoomCommand, session::not_joined, ws};
 
 /// A room that has sockets on this shard.
 pub struct LocalRoom {
@@ -94,6 +94,7 @@ pub struct Shard {
     pub(super) clock: Clock,
     pub(super) draining: Option<Draining>,
     pub(super) meters: Meters,
+    pub(super) budget: Budget,
     /// What is being read; idle sockets hold no buffer.
     pub(super) chunk: Vec<u8>,
     /// Commands that a room's mailbox had no place for, sent again at the next tick.
@@ -102,6 +103,7 @@ pub struct Shard {
 
 impl Shard {
     pub fn new(index: usize, context: Context, flush: Rc<Notify>) -> Rc<RefCell<Self>> {
+        let budget = context.budget.clone();
         Rc::new_cyclic(|me| {
             RefCell::new(Self {
                 index,
@@ -118,6 +120,7 @@ impl Shard {
                 clock: Clock::default(),
                 draining: None,
                 meters: Meters::new(),
+                budget,
                 chunk: Vec::new(),
                 unsent: Vec::new(),
             })
@@ -200,7 +203,7 @@ impl Shard {
         if let Some(socket) = self.sockets.get_mut(id.index as usize) {
             local.blocked += usize::from(socket.blocked);
             socket.places.push(Place { room: key, cursor, slot });
-            replay.into_iter().for_each(|frame| socket.push(frame));
+            replay.into_iter().for_each(|frames| socket.push_shared(frames));
         }
         self.acknowledge(id, ack, Ok(done));
     }
@@ -301,6 +304,14 @@ impl Shard {
     pub fn push(&mut self, id: SocketId, frame: Bytes) {
         if let Some(socket) = self.socket(id) {
             socket.push(frame);
+            self.mark_dirty(id);
+        }
+    }
+
+    /// Queues frames of a room's batch for one socket.
+    pub fn push_shared(&mut self, id: SocketId, frames: Bytes) {
+        if let Some(socket) = self.socket(id) {
+            socket.push_shared(frames);
             self.mark_dirty(id);
         }
     }

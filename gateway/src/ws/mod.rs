@@ -78,6 +78,11 @@ impl Decoder {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Bytes of messages that are not complete.
+    pub fn held(&self) -> usize {
+        self.buffer.len() + self.partial.as_ref().map_or(0, |partial| partial.payload.len())
+    }
+
     /// The next message, once all of it is there.
     pub fn message(&mut self) -> Result<Option<Message>, Violation> {
         loop {

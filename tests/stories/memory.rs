@@ -1,0 +1,232 @@
+//! The memory of a gateway is bounded as a process, whatever many sockets leave unread together.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use futures_util::future::join_all;
+use protocol::{
+    DisplayName, MessageId, MessageText, RoomId, Timestamp,
+    stored::{Message, Person, StoredEvent},
+    subject::Shards,
+};
+use serde_json::json;
+use service::roomlog::RoomLog;
+use stories::{Closed, Database, Socket, User, World, eventually};
+use tokio::{net::TcpListener, process::Child};
+use tokio_util::sync::CancellationToken;
+
+const MIB: u64 = 1024 * 1024;
+const BUDGET: u64 = 32 * MIB;
+/// What the process holds besides the budget: sockets, connections to NATS, what the allocator keeps.
+const BESIDES: u64 = 32 * MIB;
+const ROOMS: usize = 8;
+const EVENTS: usize = 700;
+const EVENT_BYTES: usize = 8_000;
+const READERS: usize = 40;
+
+/// A gateway as a process of its own.
+struct Measured {
+    base: String,
+    metrics: String,
+    process: Child,
+    http: reqwest::Client,
+}
+
+impl Measured {
+    async fn start(world: &World, variables: &[(&str, &str)]) -> Self {
+        let (address, metrics) = (free_address().await, free_address().await);
+        let process = world
+            .gateway_process(&address, |command| {
+                command.env("METRICS_LISTEN", &metrics).envs(variables.iter().copied());
+            })
+            .await;
+        let (base, http) = (format!("http://{address}"), world.http.clone());
+        Self { base, metrics: format!("http://{metrics}/metrics"), process, http }
+    }
+
+    fn resident(&self) -> u64 {
+        let status = format!("/proc/{}/status", self.process.id().unwrap());
+        let status = std::fs::read_to_string(status).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    /// The sum of a metric over its labels.
+    async fn metric(&self, name: &str) -> f64 {
+        let text = self.http.get(&self.metrics).send().await.unwrap().text().await.unwrap();
+        let of_name = text.lines().filter(|line| {
+            line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
+        });
+        of_name.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+    }
+}
+
+async fn free_address() -> String {
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
+}
+
+/// Fills a room with long messages, as many as are replayed at once.
+async fn fill(world: &World, room: RoomId, author: &User) {
+    let log = RoomLog::new(world.nats_as("functions").await, Shards::new(1).unwrap());
+    let from = Person { id: author.id, name: DisplayName::parse("Ada").unwrap() };
+    let mut pending = Vec::new();
+    for _ in 0..EVENTS {
+        let event = StoredEvent::ReceiveMsg(Message {
+            id: MessageId::generate(),
+            from: from.clone(),
+            msg: MessageText::parse(&"x".repeat(EVENT_BYTES)).unwrap(),
+            at: Timestamp::now(),
+            file: None,
+            reply_to: None,
+        });
+        let id = uuid::Uuid::now_v7().to_string();
+        pending.push(log.append(room, &id, event.encode().into(), None).await.unwrap());
+    }
+    for pending in pending {
+        pending.stored().await.unwrap();
+    }
+}
+
+/// A socket that joins and reads nothing until it is told to.
+struct Reader {
+    socket: Socket,
+    join: u64,
+    user: User,
+    room: String,
+}
+
+impl Reader {
+    async fn join(base: &str, user: &User, room: String) -> Self {
+        let mut socket = Socket::connect_unbuffered(base, &user.access).await;
+        let join = socket.emit("join-room", user.join_data(&room, Some(0)).await).await;
+        Self { socket, join, user: user.clone(), room }
+    }
+
+    /// Reads at last: everything comes, at the latest when asked for again.
+    async fn reads_everything(mut self) {
+        let mut answer = self.socket.ack(self.join).await;
+        while answer["error"]["code"] == "busy" {
+            let join = self.user.join_data(&self.room, Some(0)).await;
+            answer = self.socket.call("join-room", join).await;
+        }
+        assert_eq!((&answer["ok"], &answer["recovered"]), (&json!(true), &json!(true)), "{answer}");
+        let stored = self.socket.stored();
+        assert!(stored.len() > EVENTS, "all messages, and that people came: {}", stored.len());
+        let mut last = 0;
+        for (name, seq, prev) in stored {
+            assert_eq!(prev, last, "{name} {seq}");
+            last = seq;
+        }
+        assert_eq!(answer["head"], json!(last));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_sockets_that_join_with_a_long_replay_and_never_read_cost_no_more_than_the_budget() {
+    let world = World::new(Database::Sqlite).await;
+    let ada = world.user("ada").await;
+    let bob = world.user("bob").await;
+    for room in 0..ROOMS {
+        let id = ada.create_room(&format!("long-{room}")).await;
+        fill(&world, id, &ada).await;
+    }
+    let lobby = ada.create_room("lobby").await;
+    let budget = BUDGET.to_string();
+    let gateway = [
+        ("MEMORY_BUDGET_BYTES", &*budget),
+        ("PING_INTERVAL_SECONDS", "600"),
+        ("RUST_LOG", "error"),
+    ];
+    let gateway = Arc::new(Measured::start(&world, &gateway).await);
+
+    let mut sockets = Vec::new();
+    for user in [&ada, &bob] {
+        let mut socket = Socket::connect(&gateway.base, &user.access).await;
+        socket.ok("join-room", user.join_data("lobby", None).await).await;
+        sockets.push(socket);
+    }
+    let before = gateway.resident();
+    let (most, watched) = (Arc::new(AtomicU64::new(0)), CancellationToken::new());
+    let watch = {
+        let (gateway, most, watched) = (gateway.clone(), most.clone(), watched.clone());
+        tokio::spawn(async move {
+            while !watched.is_cancelled() {
+                most.fetch_max(gateway.resident(), Relaxed);
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+    };
+
+    let users = join_all((0..4).map(|n| {
+        let world = &world;
+        async move { world.user(&format!("mallory{n}")).await }
+    }));
+    let users = users.await;
+    let readers = (0..READERS).map(|n| {
+        let (gateway, user) = (&gateway, &users[n % users.len()]);
+        async move { Reader::join(&gateway.base, user, format!("long-{}", n % ROOMS)).await }
+    });
+    let readers = join_all(readers).await;
+
+    // The others chat all the while, until all joins are answered, one way or another.
+    let (mut talker, mut listener) = (sockets.pop().unwrap(), sockets.pop().unwrap());
+    let mut number = 0;
+    let mut chat = async || {
+        number += 1;
+        let said = json!({ "roomId": lobby, "msg": number.to_string() });
+        let sent = talker.ok("send-msg", said).await;
+        let heard = listener.expect("receive-msg").await;
+        assert_eq!(heard["seq"], sent["seq"]);
+    };
+    let answered = async || {
+        gateway.metric("gateway_replays_total").await
+            + gateway.metric("gateway_refusals_total").await
+    };
+    while answered().await < READERS as f64 {
+        chat().await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let grown = most.load(Relaxed) - before;
+    eprintln!("grew by {} MiB while nothing was read", grown / MIB);
+    assert!(grown < BUDGET + BESIDES, "grew by {} MiB", grown / MIB);
+    assert!(gateway.metric("gateway_memory_refusals_total").await > 0.0, "it was tight");
+    assert_eq!(gateway.metric("gateway_memory_budget_bytes").await, BUDGET as f64);
+
+    // Who reads later gets everything.
+    join_all(readers.into_iter().map(Reader::reads_everything)).await;
+    chat().await;
+    watched.cancel();
+    watch.await.unwrap();
+    eprintln!("at most {} MiB, {} before", most.load(Relaxed) / MIB, before / MIB);
+    let grown = most.load(Relaxed) - before;
+    assert!(grown < BUDGET + BESIDES, "grew by {} MiB", grown / MIB);
+    // Sockets and rings are gone, and with them all that was held for them.
+    eventually("what was held to be given back", || async {
+        (gateway.metric("gateway_memory_used_bytes").await < BUDGET as f64 / 4.0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_socket_that_answers_pings_and_takes_nothing_is_closed() {
+    let world = World::new(Database::Sqlite).await;
+    let ada = world.user("ada").await;
+    let room = ada.create_room("long").await;
+    fill(&world, room, &ada).await;
+    let pings = [("PING_INTERVAL_SECONDS", "0.5"), ("PING_TIMEOUT_SECONDS", "20")];
+    let gateway = Measured::start(&world, &pings).await;
+    let mut reader = Reader::join(&gateway.base, &ada, "long".to_owned()).await;
+    eventually("it to be closed", || async {
+        let ended = gateway.metric("gateway_sockets_ended_total").await;
+        (ended > 0.0).then_some(())
+    })
+    .await;
+    assert!(matches!(reader.socket.closed().await, Closed::Broken));
+    let text = gateway.http.get(&gateway.metrics).send().await.unwrap().text().await.unwrap();
+    assert!(text.contains("reason=\"left unread for too long\"} 1"), "{text}");
+}
