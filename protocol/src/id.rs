@@ -3,7 +3,9 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use uuid::{Uuid, Variant};
+
+use crate::{Timestamp, limits};
 
 /// A text that is not a hyphenated UUID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -102,11 +104,45 @@ id!(
     MessageId
 );
 
+impl MessageId {
+    /// Whether an earlier try with this id, if there was one, is certainly young enough for JetStream's
+    /// dedupe to find it: a UUIDv7 carries the time it was made. Any other id, and one whose time is
+    /// long ago or ahead, has to be looked up before it is stored.
+    pub fn is_fresh(self, now: Timestamp) -> bool {
+        let is_v7 = self.0.get_version_num() == 7 && self.0.get_variant() == Variant::RFC4122;
+        // The first 48 bits are Unix milliseconds (RFC 9562, section 5.7).
+        let made = (self.0.as_u128() >> 80) as i64;
+        let now = now.utc().timestamp_millis();
+        let oldest = now - limits::FRESH_ID_SECONDS as i64 * 1_000;
+        let newest = now + limits::FRESH_ID_AHEAD_SECONDS as i64 * 1_000;
+        is_v7 && (oldest..=newest).contains(&made)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn an_id_of_our_own_is_fresh_and_ids_of_other_versions_never_are() {
+        let now = Timestamp::now();
+        assert!(MessageId::generate().is_fresh(now));
+        let fresh = MessageId::generate().as_uuid().as_u128();
+        for version in (0..16_u128).filter(|version| *version != 7) {
+            let other = fresh & !(0xf << 76) | version << 76;
+            assert!(!MessageId(Uuid::from_u128(other)).is_fresh(now), "version {version}");
+        }
+        // Of the other variants, version and time mean something else.
+        for variant in [0b00_u128, 0b01, 0b11] {
+            let other = fresh & !(0b11 << 62) | variant << 62;
+            assert!(!MessageId(Uuid::from_u128(other)).is_fresh(now), "variant {variant:b}");
+        }
+        for id in ["00000000-0000-0000-0000-000000000000", "ffffffff-ffff-ffff-ffff-ffffffffffff"] {
+            assert!(!id.parse::<MessageId>().unwrap().is_fresh(now), "{id}");
+        }
+    }
 
     #[test]
     fn other_spellings_of_a_uuid_are_refused() {
@@ -123,7 +159,47 @@ mod tests {
         }
     }
 
+    /// A UUIDv7 of a time, with any other bits.
+    fn v7(millis: u64, bits: u128) -> MessageId {
+        let random = bits & ((1 << 76) - 1) & !(0b11 << 62);
+        MessageId(Uuid::from_u128(u128::from(millis) << 80 | 7 << 76 | 0b10 << 62 | random))
+    }
+
     proptest! {
+        /// Whatever the clocks of a client and of two servers say, an id that is stored without a
+        /// look-up is one that JetStream still knows, as long as the client's clock is not ahead by
+        /// more than the margin.
+        #[test]
+        fn a_fresh_id_was_never_stored_before_the_dedupe_window(
+            sent in 1_600_000_000_000..2_000_000_000_000_i64,
+            ahead in -3_600_000..=480_000_i64,
+            later in 0..7_200_000_i64,
+            bits: u128,
+        ) {
+            let id = v7((sent + ahead) as u64, bits);
+            let retried = chrono::DateTime::from_timestamp_millis(sent + later).unwrap();
+            if id.is_fresh(retried.into()) {
+                prop_assert!(later <= limits::DEDUPE_SECONDS as i64 * 1_000);
+            }
+        }
+
+        #[test]
+        fn an_id_is_fresh_for_two_minutes_and_one_ahead(
+            now in 1_600_000_000_000..2_000_000_000_000_i64,
+            age in -200_000..200_000_i64,
+            bits: u128,
+        ) {
+            let moment = chrono::DateTime::from_timestamp_millis(now).unwrap();
+            let is_fresh = v7((now - age) as u64, bits).is_fresh(moment.into());
+            prop_assert_eq!(is_fresh, (-60_000..=120_000).contains(&age));
+        }
+
+        #[test]
+        fn any_id_at_any_time_is_fresh_or_not(bits: u128, millis in -62_167_219_200_000..=253_402_300_799_999_i64) {
+            let moment = chrono::DateTime::from_timestamp_millis(millis).unwrap();
+            let _ = MessageId(Uuid::from_u128(bits)).is_fresh(moment.into());
+        }
+
         #[test]
         fn nothing_that_parses_can_break_a_subject(text in ".{0,40}") {
             if let Ok(id) = text.parse::<RoomId>() {

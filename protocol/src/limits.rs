@@ -41,3 +41,18 @@ pub const PAGE_MAX: u32 = 200;
 /// connection comes within seconds; ten minutes cover a laptop's short sleep, and at 1,000
 /// messages/s cost the server some 100 MB.
 pub const DEDUPE_SECONDS: u64 = 10 * 60;
+/// How old the time inside a message id may be for the message to be stored without a look-up of an
+/// earlier try: JetStream's dedupe is relied upon then. See [`crate::MessageId::is_fresh`].
+///
+/// JetStream knows an id for [`DEDUPE_SECONDS`] after it was stored first. That may have been before the
+/// time inside the id, by as much as the client's clock is ahead. So the difference between the two,
+/// 8 minutes here, is how far a client's clock may be ahead (with what servers' clocks differ, and the
+/// seconds that a publish takes) before a late retry is stored twice. A client whose clock is behind by
+/// more than 2 minutes has each of its messages looked up: slower, never wrong. A retry after a lost
+/// connection comes within seconds, so few need more.
+pub const FRESH_ID_SECONDS: u64 = 2 * 60;
+/// How far the time inside a message id may be ahead of ours for the same. Beyond it the clock that
+/// made it is not to be trusted.
+pub const FRESH_ID_AHEAD_SECONDS: u64 = 60;
+
+const _: () = assert!(DEDUPE_SECONDS >= FRESH_ID_SECONDS + 5 * 60, "a margin for clients' clocks");

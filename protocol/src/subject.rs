@@ -92,6 +92,21 @@ pub fn online(room: RoomId) -> String {
     format!("chat.online.{room}")
 }
 
+/// Where gateways, which have no database, ask whether a message was sent before ([`crate::sent`]).
+pub fn sent(room: RoomId) -> String {
+    format!("chat.sent.{room}")
+}
+
+/// All of [`sent`], for those who answer.
+pub const SENT_IN_ALL_ROOMS: &str = "chat.sent.*";
+/// The queue group of those who answer: one of them gets a question.
+pub const SENT_QUEUE: &str = "sent";
+
+/// The room of a subject that [`sent`] made.
+pub fn room_of_sent(subject: &str) -> Option<RoomId> {
+    subject.strip_prefix("chat.sent.")?.parse().ok()
+}
+
 /// Where is stored how far a user has read a room.
 pub fn read(shards: Shards, room: RoomId, user: UserId) -> String {
     format!("chat.{}.read.{room}.{user}", shards.of(room).0)
@@ -257,5 +272,7 @@ mod tests {
         let user = UserId::generate();
         assert_eq!(Stored::parse(&read(shards, room, user)), Some(Stored::Read(room, user)));
         assert_eq!(Stored::parse(&republished(shards, room)), None);
+        assert_eq!(room_of_sent(&sent(room)), Some(room));
+        assert_eq!(room_of_sent("chat.sent.*"), None);
     }
 }
