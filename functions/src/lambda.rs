@@ -21,7 +21,7 @@ pub async fn run(resource: OpenApiRouter<State>) -> anyhow::Result<()> {
     let config = Env::of_process(Config::from_env)?;
     let shutdown = serve::shutdown_on_signal()?;
     telemetry::start(telemetry::USUAL, shutdown.clone()).await?;
-    let state = State::connect(config, shutdown.clone()).await?;
+    let state = State::open(config, shutdown.clone()).await?;
     let router = crate::function(resource, state).layer(map_request(with_peer));
     tokio::select! {
         result = lambda_http::run(router) => {

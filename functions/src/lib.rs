@@ -21,6 +21,7 @@ mod pages;
 mod paging;
 mod password;
 pub mod rooms;
+pub mod sent;
 mod state;
 pub mod storage;
 pub mod throttle;

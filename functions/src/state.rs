@@ -7,7 +7,7 @@ use secrecy::ExposeSecret as _;
 use service::{nats, roomlog::RoomLog};
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::Config, db::Database, password::Hasher, storage::Storage};
+use crate::{config::Config, db::Database, password::Hasher, sent, storage::Storage};
 
 /// Connections and keys; cheap to clone.
 #[derive(Clone)]
@@ -33,8 +33,17 @@ impl std::ops::Deref for State {
 }
 
 impl State {
-    /// Connects to database, NATS and storage; fails when one of the first two is not there.
+    /// As [`Self::open`], and answers gateways that ask what was sent before.
     pub async fn connect(config: Config, shutdown: CancellationToken) -> anyhow::Result<Self> {
+        let state = Self::open(config, shutdown.clone()).await?;
+        let Inner { nats, database, log, .. } = &*state;
+        tokio::spawn(sent::answer(nats.clone(), database.clone(), log.clone(), shutdown));
+        Ok(state)
+    }
+
+    /// Connects to database, NATS and storage; fails when one of the first two is not there. For a
+    /// process that may be frozen between two requests, as AWS Lambda's are: it listens to nothing.
+    pub async fn open(config: Config, shutdown: CancellationToken) -> anyhow::Result<Self> {
         let minter = Minter::from_pem(&config.signing_key)?;
         let verifier = Verifier::new(minter.jwks());
         let database = Database::connect(config.database.0.expose_secret()).await?;

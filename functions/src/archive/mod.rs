@@ -19,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::config::Config;
 use self::{batch::Source, purge::Purge};
-use crate::{db::Database, outbox, storage::Storage};
+use crate::{db::Database, outbox, sent, storage::Storage};
 
 /// How often what requests left behind is looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
@@ -33,6 +33,7 @@ const FINISH_WITHIN: Duration = Duration::from_secs(5);
 /// A connected archive.
 pub struct Archive {
     database: Database,
+    client: async_nats::Client,
     log: RoomLog,
     storage: Storage,
     shards: Vec<Shard>,
@@ -62,7 +63,7 @@ impl Archive {
             });
         }
         let storage = Storage::connect(&config.storage).await?;
-        Ok(Self { database, log, storage, shards, tidied: Mutex::default() })
+        Ok(Self { database, client, log, storage, shards, tidied: Mutex::default() })
     }
 
     /// Moves one batch of every shard, and sweeps. Returns how many events were moved.
@@ -121,9 +122,17 @@ impl Archive {
         tokio::select! {
             _ = futures_util::future::join_all(moving) => {}
             () = self.follow_sweeps() => {}
+            () = self.answer_sent(&shutdown) => {}
             () = late => tracing::warn!("a batch did not finish in time; it comes again"),
         }
         self.database.close().await;
+    }
+
+    /// Never returns: the batch that was begun goes on after `shutdown`.
+    async fn answer_sent(&self, shutdown: &CancellationToken) {
+        let (client, database) = (self.client.clone(), self.database.clone());
+        sent::answer(client, database, self.log.clone(), shutdown.clone()).await;
+        std::future::pending().await
     }
 
     async fn follow_source(&self, source: &Source, shutdown: &CancellationToken) {

@@ -113,7 +113,8 @@ async fn messages(tx: &mut Tx, rows: &Rows) -> sqlx::Result<()> {
             "bigint": row.message.reply_to.map(|seq| seq as i64),
             "timestamptz": row.message.at.utc()
         ),
-        "ON CONFLICT (room_id, seq) DO NOTHING"
+        // Either the event was archived before, or its author sent the message before: the first one counts.
+        "ON CONFLICT DO NOTHING"
     );
     Ok(())
 }

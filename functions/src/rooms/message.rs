@@ -5,6 +5,7 @@ use protocol::{
     FileId, MessageId, MessageText, RoomId, RoomName, Timestamp,
     json::Whole,
     limits,
+    sent::First,
     stored::{FileRef, Message, StoredEvent},
     subject,
 };
@@ -15,7 +16,7 @@ use crate::{
     docs::refusals::refusals,
     error::ApiError,
     extract::{AuthUser, Body, InRoom, Trace},
-    files,
+    files, sent,
     state::State,
 };
 
@@ -57,12 +58,15 @@ pub async fn send(
 ) -> Result<(StatusCode, Json<Sent>), ApiError> {
     let room = membership::membership(&state, &name, user.id()).await?.room.room_id();
     check_text(&msg, file_id.is_some())?;
+    let at = Timestamp::now();
+    if let Some(First { seq, at }) = sent::earlier(&state, room, user.id(), id, at).await? {
+        return Ok((StatusCode::CREATED, Json(Sent { seq, at, duplicate: true })));
+    }
     let file = match file_id {
         Some(file) => Some(complete_file(&state, room, file).await?),
         None => None,
     };
     let from = membership::person(&state, user.id()).await?;
-    let at = Timestamp::now();
     let reply_to = reply_to.map(Whole::get);
     let event = StoredEvent::ReceiveMsg(Message { id, from, msg, at, file, reply_to });
     let dedupe = subject::message_id(user.id(), room, id);

@@ -4,10 +4,10 @@
 //! Usually less than a second of events. However long it is while the archive is away, no more than a
 //! page of it is held.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use protocol::{
-    Emoji, MessageText, Timestamp, UserId,
+    Emoji, MessageId, MessageText, Timestamp, UserId,
     stored::{Message, StoredEvent},
 };
 
@@ -15,13 +15,16 @@ use super::{
     past::{Gone, Item},
     room::RoomRow,
 };
-use crate::{error::ApiError, state::State};
+use crate::{error::ApiError, sent, state::State};
 
 /// Events read from the stream by one request to it.
 const BATCH: usize = 256;
 /// Messages before the tail of which is remembered what the tail says. More only an archive that was
 /// away for long leaves; then some old messages show their changes late.
 const CHANGED: usize = 10_000;
+/// Messages of the tail that are remembered, to show one that was stored twice once. Only a process of
+/// an older version stores one twice, and the archive keeps the first.
+const REMEMBERED: usize = 10_000;
 
 /// Which messages of the tail are wanted.
 #[derive(Debug, Clone, Copy)]
@@ -47,8 +50,24 @@ pub struct Tail {
     wanted: Wanted,
     items: VecDeque<Item>,
     changes: BTreeMap<u64, Changes>,
+    /// Messages that were sent before, in the archive or in the tail.
+    sent: HashSet<(UserId, MessageId)>,
     gone: Gone,
     is_whole: bool,
+}
+
+/// Those messages among the events that are archived already.
+async fn archived(
+    state: &State,
+    room: &RoomRow,
+    events: &[(u64, StoredEvent)],
+) -> Result<Vec<(UserId, MessageId)>, ApiError> {
+    let sent = events.iter().filter_map(|(_, event)| match event {
+        StoredEvent::ReceiveMsg(message) => Some((message.from.id, message.id)),
+        _ => None,
+    });
+    let sent: Vec<_> = sent.collect();
+    Ok(sent::archived_among(&state.database, room.room_id(), room.archived_seq, &sent).await?)
 }
 
 impl Tail {
@@ -61,7 +80,8 @@ impl Tail {
     ) -> Result<Self, ApiError> {
         let gone = Gone::read(state).await?;
         let (items, changes) = (VecDeque::new(), BTreeMap::new());
-        let mut tail = Self { me, wanted, items, changes, gone, is_whole: true };
+        let sent = HashSet::new();
+        let mut tail = Self { me, wanted, items, changes, sent, gone, is_whole: true };
         let mut from = room.archived();
         loop {
             let entries = match state.log.after(room.room_id(), from, BATCH).await {
@@ -73,12 +93,17 @@ impl Tail {
                     return Ok(tail);
                 }
             };
+            let mut events = Vec::with_capacity(entries.len());
             for entry in &entries {
                 from = entry.seq;
                 match StoredEvent::decode(&entry.payload) {
-                    Ok(event) => tail.take(room, entry.seq, event)?,
+                    Ok(event) => events.push((entry.seq, event)),
                     Err(error) => tracing::error!(seq = entry.seq, %error, "passed over"),
                 }
+            }
+            tail.sent.extend(archived(state, room, &events).await?);
+            for (seq, event) in events {
+                tail.take(room, seq, event)?;
             }
             if entries.len() < BATCH {
                 return Ok(tail);
@@ -141,6 +166,13 @@ impl Tail {
         seq: u64,
         mut message: Message,
     ) -> Result<(), ApiError> {
+        let key = (message.from.id, message.id);
+        if self.sent.contains(&key) {
+            return Ok(());
+        }
+        if self.sent.len() < REMEMBERED {
+            self.sent.insert(key);
+        }
         let (is_wanted, limit) = match self.wanted {
             Wanted::First { after, limit } => (seq > after && self.items.len() < limit, limit),
             Wanted::Last { before, limit } => (seq < before, limit),
