@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_nats::{
-    Client, Event, Subject, Subscriber,
+    Client, Event, Request, RequestErrorKind, Subject, Subscriber,
     jetstream::{
         self,
         kv::{Entry, Operation, Watch},
@@ -12,9 +12,10 @@ use async_nats::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use protocol::{
-    FileId, RoomId, Timestamp, UserId,
+    FileId, MessageId, RoomId, Timestamp, UserId,
     event::{Done, Stored},
     presence::{Answer, Question},
+    sent,
     stored::{FileRef, Position, ReadMark, StoredEvent},
     subject::{self, Revoked},
 };
@@ -37,6 +38,9 @@ use crate::{
 
 /// The watch of the revocations is tried again after this.
 const WATCH_AGAIN_AFTER: Duration = Duration::from_millis(500);
+
+/// How long a look into the database may take. Who answers gives up a second sooner, and says so.
+const SENT_WITHIN: Duration = Duration::from_secs(3);
 
 /// The connection, shared by all threads.
 #[derive(Clone)]
@@ -178,6 +182,37 @@ impl Bus {
             }
             None => Ok(None),
         }
+    }
+
+    /// Where a message was stored first, if it was: asked of a process with a database.
+    pub async fn sent(
+        &self,
+        room: RoomId,
+        author: UserId,
+        id: MessageId,
+    ) -> Result<Option<sent::First>, LogError> {
+        let question = sent::Question { author, id }.encode();
+        let request = Request::new().payload(question.into()).timeout(Some(SENT_WITHIN));
+        let answer = self.client.send_request(subject::sent(room), request).await;
+        let answer = match answer.as_ref().map(|message| sent::Answer::decode(&message.payload)) {
+            Ok(Ok(sent::Answer::Sent(first))) => Ok(Some(first)),
+            Ok(Ok(sent::Answer::NotSent)) => Ok(None),
+            Ok(Ok(sent::Answer::Unknown)) => Err("the database or the stream did not answer"),
+            Ok(Err(_)) => Err("the answer cannot be read"),
+            Err(error) if error.kind() == RequestErrorKind::NoResponders => {
+                Err("no `functions` and no `archive --follow` is there to ask")
+            }
+            Err(_) => Err("nobody answered in time"),
+        };
+        let outcome = match &answer {
+            Ok(Some(_)) => "sent",
+            Ok(None) => "not-sent",
+            Err(_) => "unknown",
+        };
+        metrics::counter!("gateway_sent_lookups_total", "answer" => outcome).increment(1);
+        answer.map_err(|reason| {
+            LogError::Unavailable(format!("an earlier try of a message: {reason}").into())
+        })
     }
 
     /// The room's event at `seq`, if the stream still holds it.

@@ -71,8 +71,10 @@ pub enum Action {
     Rename { room: RoomId, person: Person },
     /// Tell the room that the socket left.
     Leave { room: RoomId },
-    /// Store an event, if what it needs is there. `id` is what JetStream dedupes by.
-    Store { room: RoomId, id: String, event: StoredEvent, needs: Needs },
+    /// Store an event, if what it needs is there. `id` is what JetStream dedupes by. With `look_up`
+    /// the message may be a retry that comes too late for that: it is stored only if it is certain
+    /// that no earlier try was.
+    Store { room: RoomId, id: String, event: StoredEvent, needs: Needs, look_up: bool },
     /// Store how far the user has read, unless it is past the room's newest event. Then call
     /// [`Session::has_read`].
     Read { room: RoomId, seq: u64 },
@@ -229,7 +231,7 @@ impl Session {
                 self.check_text(notice.msg.chars(), notice.msg.is_blank())?;
                 let event =
                     StoredEvent::RoomBroadcast { from, msg: notice.msg, at: Timestamp::now() };
-                Ok(self.store(notice.room_id, MessageId::generate(), event, Needs::Nothing))
+                Ok(self.store(notice.room_id, event, Needs::Nothing))
             }
             ClientEvent::Refresh(refresh) => Ok(Action::Refresh { token: refresh.token }),
         }
@@ -339,19 +341,24 @@ impl Session {
         if let Some(name) = name {
             from.name = name;
         }
-        let id = id.unwrap_or_else(MessageId::generate);
         let at = Timestamp::now();
+        let look_up = id.is_some_and(|id| !id.is_fresh(at));
+        let id = id.unwrap_or_else(MessageId::generate);
         let event = StoredEvent::ReceiveMsg(Message { id, from, msg, at, file: None, reply_to });
-        Ok(self.store(room, id, event, file_id.map_or(Needs::Nothing, Needs::File)))
+        let needs = file_id.map_or(Needs::Nothing, Needs::File);
+        let id = subject::message_id(self.user(), room, id);
+        Ok(Action::Store { room, id, event, needs, look_up })
     }
 
-    fn store(&self, room: RoomId, id: MessageId, event: StoredEvent, needs: Needs) -> Action {
-        Action::Store { room, id: subject::message_id(self.user(), room, id), event, needs }
+    /// Stores an event under an id of ours, which nobody has sent before.
+    fn store(&self, room: RoomId, event: StoredEvent, needs: Needs) -> Action {
+        let id = subject::message_id(self.user(), room, MessageId::generate());
+        Action::Store { room, id, event, needs, look_up: false }
     }
 
     /// Stores what happens to the message at `seq`.
     fn change(&self, room: RoomId, event: StoredEvent, seq: u64, author: Option<UserId>) -> Action {
-        self.store(room, MessageId::generate(), event, Needs::Message { seq, author })
+        self.store(room, event, Needs::Message { seq, author })
     }
 
     fn check_text(&self, chars: usize, is_blank: bool) -> Result<(), Refusal> {

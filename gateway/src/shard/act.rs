@@ -69,8 +69,9 @@ impl Shard {
                 self.detach(id, room);
                 self.acknowledge(id, ack, Ok(Done::NOTHING));
             }
-            Action::Store { room, id: message, event, needs } => {
-                self.send(id, Send { room, what: What::Event { id: message, event, needs }, ack });
+            Action::Store { room, id: message, event, needs, look_up } => {
+                let what = What::Event { id: message, event, needs, look_up };
+                self.send(id, Send { room, what, ack });
             }
             Action::Read { room, seq } => self.read_up_to(id, room, seq, ack),
             Action::Tell { room, live } => {

@@ -4,7 +4,13 @@
 use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Instant};
 
 use bytes::Bytes;
-use protocol::{Code, RoomId, Timestamp, UserId, code::Refusal, event::Done, stored::StoredEvent};
+use protocol::{
+    Code, RoomId, Timestamp, UserId,
+    code::Refusal,
+    event::{Done, Stored},
+    sent::First,
+    stored::StoredEvent,
+};
 use service::{
     roomlog::{LogError, Pending},
     trace::TraceParent,
@@ -34,8 +40,9 @@ pub struct Send {
 /// What is sent.
 #[derive(Debug)]
 pub enum What {
-    /// An event for the stream; `id` is what JetStream dedupes by.
-    Event { id: String, event: StoredEvent, needs: Needs },
+    /// An event for the stream; `id` is what JetStream dedupes by, `look_up` whether that may be too
+    /// late.
+    Event { id: String, event: StoredEvent, needs: Needs, look_up: bool },
     /// How far a user has read: stored for the archive, then told.
     Read { user: UserId, seq: u64 },
     /// Told and not stored.
@@ -147,10 +154,20 @@ async fn publish_all(shard: Rc<RefCell<Shard>>, socket: SocketId) {
         let Send { room, what, ack } = send;
         let started = Instant::now();
         let queued = match what {
-            What::Event { id, event, needs } => {
-                let at = event.at();
-                let queued = queue(&bus, room, &id, event, needs).await;
-                queued.map(|pending| Waiting::Event(pending, at))
+            What::Event { id, event, needs, look_up } => {
+                let earlier = if look_up { earlier(&bus, room, &event).await } else { Ok(None) };
+                match earlier {
+                    Ok(Some(first)) => {
+                        shard.borrow_mut().sent(socket, ack, Ok(Done::Stored(first)));
+                        continue;
+                    }
+                    Ok(None) => {
+                        let at = event.at();
+                        let queued = queue(&bus, room, &id, event, needs).await;
+                        queued.map(|pending| Waiting::Event(pending, at))
+                    }
+                    Err(refusal) => Err(refusal),
+                }
             }
             What::Read { user, seq } => bus
                 .store_read(room, user, seq)
@@ -176,6 +193,14 @@ async fn publish_all(shard: Rc<RefCell<Shard>>, socket: SocketId) {
             Err(refusal) => shard.borrow_mut().sent(socket, size, ack, Err(refusal)),
         }
     }
+}
+
+/// Where an earlier try of a message was stored.
+async fn earlier(bus: &Bus, room: RoomId, event: &StoredEvent) -> Result<Option<Stored>, Refusal> {
+    let StoredEvent::ReceiveMsg(message) = event else { return Ok(None) };
+    let first = bus.sent(room, message.from.id, message.id).await;
+    let first = first.map_err(|error| refusal(&error))?;
+    Ok(first.map(|First { seq, at }| Stored { seq, at, duplicate: true }))
 }
 
 async fn queue(
