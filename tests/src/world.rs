@@ -38,6 +38,8 @@ pub struct World {
     pub minter: Minter,
     variables: BTreeMap<String, String>,
     archive: Option<(CancellationToken, JoinHandle<anyhow::Result<()>>)>,
+    /// Ends the functions at `base`.
+    functions_ended: CancellationToken,
     ended: CancellationToken,
     _folder: TempDir,
 }
@@ -120,15 +122,22 @@ impl World {
             minter,
             variables,
             archive: None,
+            functions_ended: ended.child_token(),
             ended,
             _folder: folder,
         };
         world.provision().await;
         let config = world.read(functions::Config::from_env);
-        let state = functions::State::connect(config, world.ended.clone()).await.unwrap();
+        let ended = world.functions_ended.clone();
+        let state = functions::State::connect(config, ended.clone()).await.unwrap();
         let limits = world.read(|env| Some(serve::Limits::from_env(env)));
-        tokio::spawn(serve::serve(listener, functions::router(state), limits, world.ended.clone()));
+        tokio::spawn(serve::serve(listener, functions::router(state), limits, ended));
         world
+    }
+
+    /// Ends the functions at `base`; nobody answers gateways then.
+    pub fn stop_functions(&self) {
+        self.functions_ended.cancel();
     }
 
     /// A configuration read from this world's variables.

@@ -35,6 +35,7 @@ mod processes;
 mod protocol;
 mod purged;
 mod races;
+mod retries;
 mod revocations;
 mod rooms;
 mod secrets;

@@ -94,6 +94,32 @@ async fn no_role_hears_the_answers_to_another() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_sent_is_asked_by_gateways_and_answered_by_those_with_a_database() {
+    let mut world = World::new(Database::Sqlite).await;
+    let ada = world.user("ada").await;
+    let subject = format!("chat.sent.{}", ada.create_room("lobby").await);
+    let question = format!(r#"{{"author":"{}","id":"{}"}}"#, ada.id, uuid::Uuid::new_v4());
+    let gateway = world.nats_as("gateway").await;
+    let answer = async || {
+        let request = gateway.request(subject.clone(), question.clone().into());
+        let answer = tokio::time::timeout(stories::SOON, request).await.unwrap();
+        answer.ok().map(|answer| answer.payload)
+    };
+    assert_eq!(answer().await.unwrap(), r#""not-sent""#, "by the functions");
+    world.stop_functions();
+    stories::eventually("nobody to answer", async || answer().await.is_none().then_some(())).await;
+    world.start_archive();
+    let answered = stories::eventually("the archive to answer", answer).await;
+    assert_eq!(answered, r#""not-sent""#);
+    // Only they hear what gateways ask.
+    let mut overheard = gateway.subscribe("chat.sent.*").await.unwrap();
+    gateway.flush().await.unwrap();
+    answer().await.unwrap();
+    let heard = tokio::time::timeout(NO_ANSWER, overheard.next()).await;
+    assert!(!matches!(heard, Ok(Some(_))), "{heard:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_the_archive_marks_what_is_purged_and_nobody_unmarks_it() {
     let world = World::new(Database::Sqlite).await;
     let archive = world.nats_as("archive").await;
