@@ -158,7 +158,7 @@ async fn publish_all(shard: Rc<RefCell<Shard>>, socket: SocketId) {
                 let earlier = if look_up { earlier(&bus, room, &event).await } else { Ok(None) };
                 match earlier {
                     Ok(Some(first)) => {
-                        shard.borrow_mut().sent(socket, ack, Ok(Done::Stored(first)));
+                        shard.borrow_mut().sent(socket, size, ack, Ok(Done::Stored(first)));
                         continue;
                     }
                     Ok(None) => {
