@@ -260,5 +260,6 @@ async fn ready(State(gateway): State<Gateway>) -> impl IntoResponse {
     let parts = serde_json::json!({
         "nats": nats, "keys": keys, "revocations": revocations, "serving": serving
     });
-    (status, Json(parts))
+    let soon = [(header::RETRY_AFTER, "1")];
+    (status, (!is_ready).then_some(soon), Json(parts))
 }

@@ -17,7 +17,7 @@ use protocol::{
 };
 
 /// Longer than any token that a revocation is for can live.
-const KEEP: Duration = Duration::from_secs(limits::ACCESS_TOKEN_SECONDS as u64 + 60);
+const KEEP: Duration = Duration::from_secs(limits::REVOKED_SECONDS);
 /// Old entries are looked for once per this many new ones, so that a look costs nothing on average.
 const SWEEP_EVERY: usize = 1024;
 

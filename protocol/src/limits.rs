@@ -29,10 +29,16 @@ pub const ONLINE_USERS_LISTED: usize = 100;
 pub const LIVE_USERS: usize = 100;
 /// Bytes of a file that is uploaded by one PUT; larger ones go in parts.
 pub const SINGLE_PUT_BYTES: u64 = 8 * 1024 * 1024;
-/// Seconds of an access token's life.
+/// Seconds of an access token's life, unless `ACCESS_TOKEN_SECONDS` says otherwise.
 pub const ACCESS_TOKEN_SECONDS: i64 = 15 * 60;
-/// Seconds of a room ticket's life.
+/// Seconds of a room ticket's life, unless `TICKET_SECONDS` says otherwise.
 pub const TICKET_SECONDS: i64 = 2 * 60;
+/// Seconds for which a revocation is kept: in the bucket `revoked` and in every gateway. Tokens must not outlive
+/// the revocation of what they stand for.
+pub const REVOKED_SECONDS: u64 = 3600;
+/// What the two lifetimes may be set to: shorter than [`REVOKED_SECONDS`], by more than clocks differ and a
+/// revocation is on its way.
+pub const TOKEN_SECONDS: std::ops::RangeInclusive<i64> = 1..=REVOKED_SECONDS as i64 - 300;
 /// Items of a page when the caller names no `limit`, and the most it may name.
 pub const PAGE_DEFAULT: u32 = 50;
 /// See [`PAGE_DEFAULT`].

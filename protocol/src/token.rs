@@ -97,11 +97,25 @@ pub enum TokenError {
 )]
 pub struct BadKey;
 
+/// How long new tokens live, in seconds; within [`limits::TOKEN_SECONDS`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetimes {
+    pub access: i64,
+    pub ticket: i64,
+}
+
+impl Default for Lifetimes {
+    fn default() -> Self {
+        Self { access: limits::ACCESS_TOKEN_SECONDS, ticket: limits::TICKET_SECONDS }
+    }
+}
+
 /// Holds the private key and mints tokens.
 pub struct Minter {
     header: Header,
     key: EncodingKey,
     public: JwkSet,
+    lifetimes: Lifetimes,
 }
 
 impl Minter {
@@ -113,7 +127,18 @@ impl Minter {
         jwk.common.key_id = Some(kid.clone());
         jwk.common.public_key_use = Some(PublicKeyUse::Signature);
         let header = Header { kid: Some(kid), ..Header::new(Algorithm::EdDSA) };
-        Ok(Self { header, key, public: JwkSet { keys: vec![jwk] } })
+        let lifetimes = Lifetimes::default();
+        Ok(Self { header, key, public: JwkSet { keys: vec![jwk] }, lifetimes })
+    }
+
+    /// The same with other lifetimes.
+    pub fn with_lifetimes(self, lifetimes: Lifetimes) -> Self {
+        Self { lifetimes, ..self }
+    }
+
+    /// How long new tokens live.
+    pub fn lifetimes(&self) -> Lifetimes {
+        self.lifetimes
     }
 
     /// The public keys, as `/.well-known/jwks.json` serves them.
@@ -121,13 +146,13 @@ impl Minter {
         &self.public
     }
 
-    /// An access token of [`limits::ACCESS_TOKEN_SECONDS`].
+    /// A new access token.
     pub fn access(&self, user: UserId, session: SessionId) -> Result<String, TokenError> {
-        let exp = Timestamp::now().unix() + limits::ACCESS_TOKEN_SECONDS;
+        let exp = Timestamp::now().unix() + self.lifetimes.access;
         self.sign(Claims::Access(Access { user, session, exp }))
     }
 
-    /// A ticket of [`limits::TICKET_SECONDS`]. `role` and the room's `version` were read together.
+    /// A new ticket. `role` and the room's `version` were read together.
     pub fn ticket(
         &self,
         by: &Access,
@@ -136,7 +161,7 @@ impl Minter {
         role: Role,
         version: u64,
     ) -> Result<String, TokenError> {
-        let exp = Timestamp::now().unix() + limits::TICKET_SECONDS;
+        let exp = Timestamp::now().unix() + self.lifetimes.ticket;
         let Access { user, session, .. } = *by;
         self.sign(Claims::Ticket(Ticket { user, session, room, role, version, name, exp }))
     }

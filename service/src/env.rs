@@ -1,6 +1,6 @@
 //! Configuration from environment variables: read once at start, every fault listed in one message.
 
-use std::{fmt::Display, str::FromStr};
+use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
 
 use secrecy::SecretString;
 
@@ -64,6 +64,23 @@ impl Env<'_> {
     /// A variable with a default.
     pub fn or<T: FromStr<Err: Display>>(&mut self, name: &str, default: T) -> T {
         self.optional(name).unwrap_or(default)
+    }
+
+    /// A variable with a default and bounds.
+    pub fn within<T: FromStr<Err: Display> + PartialOrd + Display>(
+        &mut self,
+        name: &str,
+        bounds: RangeInclusive<T>,
+        default: T,
+    ) -> T {
+        match self.optional(name) {
+            Some(value) if bounds.contains(&value) => value,
+            Some(_) => {
+                self.fault(format!("{name} must be {} to {}", bounds.start(), bounds.end()));
+                default
+            }
+            None => default,
+        }
     }
 
     /// A secret, from `NAME` or from the file that `NAME_FILE` names.
@@ -164,6 +181,17 @@ mod tests {
             // Written down again, it is the same list.
             proptest::prop_assert_eq!(words.join(" / , ").parse(), Ok(List(words)));
         }
+    }
+
+    #[test]
+    fn a_value_out_of_bounds_is_a_fault() {
+        let lookup = |name: &str| (name != "UNSET").then(|| "9".to_owned());
+        let faults = Env::read(lookup, |env| Some(env.within("LOW", 10..=20, 15))).unwrap_err();
+        assert!(faults.to_string().contains("LOW must be 10 to 20"), "{faults}");
+        let read = Env::read(lookup, |env| {
+            Some((env.within("FITS", 9..=20, 15), env.within("UNSET", 10..=20, 15)))
+        });
+        assert_eq!(read.unwrap(), (9, 15));
     }
 
     #[test]

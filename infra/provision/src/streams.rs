@@ -33,7 +33,7 @@ const BUCKETS: [Bucket; 3] = [
     Bucket {
         name: REVOKED_BUCKET,
         // Longer than any token that a revocation is for can live.
-        max_age: Duration::from_secs(3600),
+        max_age: Duration::from_secs(limits::REVOKED_SECONDS),
         // What the outbox still owed may come after what followed it, and must not hide it.
         history: 8,
     },
