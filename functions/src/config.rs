@@ -1,12 +1,16 @@
 //! Configuration of the functions: environment variables only.
 
-use protocol::{limits, subject::Shards};
+use std::time::Duration;
+
+use protocol::{limits, subject::Shards, token::Lifetimes};
 use secrecy::SecretString;
 use service::{
     env::{Env, List},
     nats::NatsConfig,
 };
 use url::Url;
+
+use crate::paced_body::Pace;
 
 /// Everything the HTTP functions need to know.
 #[derive(Debug, Clone)]
@@ -26,12 +30,36 @@ pub struct Config {
     pub origins: Vec<String>,
     /// `LIMIT_FILE_BYTES`: the largest file.
     pub file_bytes: u64,
+    /// `ACCESS_TOKEN_SECONDS`, `TICKET_SECONDS`
+    pub lifetimes: Lifetimes,
+    pub limits: Limits,
+    /// `LIMIT_EXPORTS`: exports of accounts that run at once; 0 for any number.
+    pub exports_at_once: usize,
+    pub pace: Pace,
     /// `ARGON2_CONCURRENCY`: passwords hashed at once; each takes 19 MiB and a core.
     pub hashes_at_once: usize,
     /// `TRUSTED_PROXY_HOPS`: how many proxies of ours write `X-Forwarded-For`; with 0 it counts for
     /// nothing.
     pub trusted_hops: usize,
 }
+
+/// How often something may be done; 0 for any number of times.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// `LIMIT_SIGN_UPS`: sign-ups of one client network in an hour, in all instances together.
+    pub sign_ups_per_hour: u32,
+    /// `LIMIT_NEW_PASSWORDS`: passwords that one user sets in an hour, of rooms and their own.
+    pub new_passwords_per_hour: u32,
+}
+
+/// A company or a school behind one address signs up in an hour, yet nobody fills the database with accounts.
+const SIGN_UPS_PER_HOUR: u32 = 300;
+const NEW_PASSWORDS_PER_HOUR: u32 = 100;
+/// Each holds some 500 KiB at most.
+const EXPORTS: usize = 32;
+const STALL_SECONDS: u64 = 60;
+const RESPONSE_SECONDS: u64 = 30 * 60;
+const PACE_SECONDS: std::ops::RangeInclusive<u64> = 1..=24 * 3600;
 
 /// `DATABASE_URL`: `postgres://…` or `sqlite://…`. It holds a password, so it is a secret.
 #[derive(Debug, Clone)]
@@ -105,7 +133,28 @@ impl Config {
         let gateway_url: Option<Url> = env.optional("GATEWAY_URL").or_else(|| public_url.clone());
         let own = public_url.as_ref().map(|url| url.origin().ascii_serialization());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let lifetimes = Lifetimes {
+            access: env.within(
+                "ACCESS_TOKEN_SECONDS",
+                limits::TOKEN_SECONDS,
+                limits::ACCESS_TOKEN_SECONDS,
+            ),
+            ticket: env.within("TICKET_SECONDS", limits::TOKEN_SECONDS, limits::TICKET_SECONDS),
+        };
+        let limits = Limits {
+            sign_ups_per_hour: env.or("LIMIT_SIGN_UPS", SIGN_UPS_PER_HOUR),
+            new_passwords_per_hour: env.or("LIMIT_NEW_PASSWORDS", NEW_PASSWORDS_PER_HOUR),
+        };
+        let seconds = |value| Duration::from_secs(value);
+        let pace = Pace {
+            stall: seconds(env.within("RESPONSE_STALL_SECONDS", PACE_SECONDS, STALL_SECONDS)),
+            total: seconds(env.within("RESPONSE_SECONDS", PACE_SECONDS, RESPONSE_SECONDS)),
+        };
         Some(Self {
+            lifetimes,
+            limits,
+            pace,
+            exports_at_once: env.or("LIMIT_EXPORTS", EXPORTS),
             origins: env.or("ALLOWED_ORIGINS", List(own.into_iter().collect())).0,
             file_bytes: env
                 .or("LIMIT_FILE_BYTES", limits::SINGLE_PUT_BYTES)
@@ -130,4 +179,24 @@ pub fn shards(env: &mut Env<'_>) -> Option<Shards> {
         env.fault("CHAT_SHARDS is at least 1");
     }
     shards
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_lifetime_out_of_bounds_is_named() {
+        for (access, ticket) in [("0", "-1"), ("3301", "99999999999"), ("1h", "1.5")] {
+            let lookup = |name: &str| match name {
+                "ACCESS_TOKEN_SECONDS" => Some(access.to_owned()),
+                "TICKET_SECONDS" => Some(ticket.to_owned()),
+                _ => None,
+            };
+            let faults = Env::read(lookup, Config::from_env).unwrap_err().to_string();
+            for name in ["ACCESS_TOKEN_SECONDS", "TICKET_SECONDS"] {
+                assert!(faults.contains(name), "{name}: {faults}");
+            }
+        }
+    }
 }

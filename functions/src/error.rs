@@ -44,8 +44,12 @@ pub enum ApiError {
     RefreshInvalid,
     #[error("the refresh token was used before; all its successors are revoked, log in again")]
     RefreshReused,
-    #[error("too many wrong passwords; try again in {} s", whole_seconds(.0))]
+    #[error("too many attempts; try again in {} s", whole_seconds(.0))]
     TooManyAttempts(Duration),
+    #[error(
+        "a refresh by cookie must come from a page of this server or of ALLOWED_ORIGINS; send refreshToken in the body"
+    )]
+    OriginNotAllowed,
     #[error("the password is wrong")]
     WrongPassword,
     #[error("you have no such session")]
@@ -86,6 +90,10 @@ pub enum ApiError {
     #[error("the upload is not what was declared: {0}; it was removed")]
     FileMismatch(String),
 
+    #[error("an export of yours is running; wait until it has ended")]
+    ExportRunning,
+    #[error("too many exports are running right now; try again")]
+    TooManyExports,
     #[error("{0} does not answer right now; try again")]
     Unavailable(&'static str),
     #[error("the message log is full until it is archived; try again")]
@@ -125,6 +133,7 @@ impl ApiError {
             Self::RefreshInvalid => (S::UNAUTHORIZED, "refresh-invalid"),
             Self::RefreshReused => (S::UNAUTHORIZED, "refresh-reused"),
             Self::TooManyAttempts(_) => (S::TOO_MANY_REQUESTS, "too-many-attempts"),
+            Self::OriginNotAllowed => (S::FORBIDDEN, "origin-not-allowed"),
             Self::WrongPassword => (S::FORBIDDEN, "wrong-password"),
             Self::NoSuchSession => (S::NOT_FOUND, "no-such-session"),
             Self::NameTaken => (S::CONFLICT, "name-taken"),
@@ -144,6 +153,8 @@ impl ApiError {
             Self::FileTooLarge(_) => (S::PAYLOAD_TOO_LARGE, "file-too-large"),
             Self::NotUploaded => (S::CONFLICT, "not-uploaded"),
             Self::FileMismatch(_) => (S::UNPROCESSABLE_ENTITY, "file-mismatch"),
+            Self::ExportRunning => (S::TOO_MANY_REQUESTS, "export-running"),
+            Self::TooManyExports => (S::SERVICE_UNAVAILABLE, "too-many-exports"),
             Self::Unavailable(_) => (S::SERVICE_UNAVAILABLE, Code::Unavailable.as_str()),
             Self::StorageFull => (S::SERVICE_UNAVAILABLE, Code::StorageFull.as_str()),
             Self::Busy => (S::SERVICE_UNAVAILABLE, Code::Busy.as_str()),
@@ -152,11 +163,17 @@ impl ApiError {
         }
     }
 
-    /// Seconds after which to try again, where that may help.
+    /// Seconds after which to try again, where that may help: with every 429 and 503.
     fn retry_after(&self, status: StatusCode) -> Option<u64> {
         match self {
             Self::TooManyAttempts(wait) => Some(whole_seconds(wait)),
-            _ => (status == StatusCode::SERVICE_UNAVAILABLE).then_some(1),
+            Self::ExportRunning | Self::TooManyExports => Some(10),
+            // The archive sweeps this often.
+            Self::StorageFull => Some(10),
+            _ => match status {
+                StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Some(1),
+                _ => None,
+            },
         }
     }
 
@@ -250,5 +267,29 @@ impl From<LogError> for ApiError {
             LogError::Unavailable(_) => Self::Unavailable("the message log"),
             LogError::Full => Self::StorageFull,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_may_try_again_is_told_when() {
+        use ApiError::*;
+        for (error, seconds) in [
+            (TooManyAttempts(Duration::from_millis(1_001)), "2"),
+            (ExportRunning, "10"),
+            (TooManyExports, "10"),
+            (Unavailable("the database"), "1"),
+            (StorageFull, "10"),
+            (Busy, "1"),
+            (Timeout, "1"),
+        ] {
+            let response = error.into_response();
+            assert!(matches!(response.status().as_u16(), 429 | 503));
+            assert_eq!(response.headers()[header::RETRY_AFTER], seconds);
+        }
+        assert!(!NotFound.into_response().headers().contains_key(header::RETRY_AFTER));
     }
 }

@@ -19,7 +19,7 @@ use tower_http::{
 };
 use tracing::Instrument as _;
 
-use crate::error::ApiError;
+use crate::{config::Config, error::ApiError, paced_body};
 
 /// Bytes of a request body; the largest is a message of 4,000 characters.
 const BODY_BYTES: usize = 64 * 1024;
@@ -37,13 +37,14 @@ pub const HISTORY: HeaderName = HeaderName::from_static("x-history");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Wraps a router in all of it.
-pub fn wrap<S: Clone + Send + Sync + 'static>(router: Router<S>, origins: &[String]) -> Router<S> {
+pub fn wrap<S: Clone + Send + Sync + 'static>(router: Router<S>, config: &Config) -> Router<S> {
     router
         .fallback(|| async { ApiError::NotFound })
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(cors(origins))
+        .layer(middleware::from_fn_with_state(config.pace, paced_body::pace_large))
+        .layer(cors(&config.origins))
         .layer(middleware::from_fn(observe))
 }
 
@@ -140,7 +141,34 @@ async fn observe(mut request: Request, next: Next) -> Response {
     headers
         .entry(header::CONTENT_SECURITY_POLICY)
         .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+    // Whoever is to try again is told when, whichever part of us refused it.
+    if matches!(status, 429 | 503) {
+        headers.entry(header::RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
+    }
     // Answers are about one caller; pages and assets say otherwise themselves.
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{body::Body, http::StatusCode, routing};
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_429_and_503_says_when_to_try_again() {
+        let answer = |status: StatusCode| routing::get(move || std::future::ready(status));
+        let router = Router::new()
+            .route("/429", answer(StatusCode::TOO_MANY_REQUESTS))
+            .route("/503", answer(StatusCode::SERVICE_UNAVAILABLE))
+            .route("/500", answer(StatusCode::INTERNAL_SERVER_ERROR))
+            .layer(middleware::from_fn(observe));
+        for (path, expected) in [("/429", true), ("/503", true), ("/500", false)] {
+            let request = Request::get(path).body(Body::empty()).unwrap();
+            let response = router.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), expected, "{path}");
+        }
+    }
 }

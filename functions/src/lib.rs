@@ -13,13 +13,16 @@ pub mod error;
 mod extract;
 pub mod files;
 mod fold;
+mod hash_queue;
 mod health;
 pub mod lambda;
 mod layers;
 pub mod outbox;
+mod paced_body;
 mod pages;
 mod paging;
 mod password;
+mod rate_limit;
 pub mod rooms;
 pub mod sent;
 mod state;
@@ -37,7 +40,7 @@ pub fn router(state: State) -> Router {
     let (functions, api) = functions().split_for_parts();
     let router = functions.merge(docs::router(&api)).merge(pages::router());
     let router = pages::on_navigation(router, state.clone());
-    layers::wrap(router, &state.config.origins).with_state(state)
+    layers::wrap(router, &state.config).with_state(state)
 }
 
 fn functions() -> OpenApiRouter<State> {
@@ -53,5 +56,5 @@ fn functions() -> OpenApiRouter<State> {
 pub fn function(resource: OpenApiRouter<State>, state: State) -> Router {
     let (functions, _) = resource.merge(health::router()).split_for_parts();
     let router = pages::on_navigation(functions.merge(pages::router()), state.clone());
-    layers::wrap(router, &state.config.origins).with_state(state)
+    layers::wrap(router, &state.config).with_state(state)
 }

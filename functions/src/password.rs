@@ -1,9 +1,8 @@
-//! Passwords: argon2id, off the async threads, a bounded number at once.
+//! Passwords: argon2id, off the async threads, a bounded number at once ([`crate::hash_queue`]).
 
 use std::{
     borrow::Cow,
     sync::{Arc, Mutex},
-    time::Duration,
 };
 
 use argon2::{
@@ -14,9 +13,11 @@ use base64::{Engine as _, prelude::BASE64_STANDARD_NO_PAD};
 use protocol::limits;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
-use tokio::sync::Semaphore;
 
-use crate::error::ApiError;
+use crate::{
+    error::ApiError,
+    hash_queue::{HashQueue, Requester},
+};
 
 /// OWASP's parameters for argon2id: 19 MiB, 2 passes, 1 lane
 /// (<https://cheatsheetseries.owasp.org/cheatsheets/Password_Storage_Cheat_Sheet.html>).
@@ -26,10 +27,6 @@ const LANES: u32 = 1;
 /// RFC 9106, section 3.1: 16 bytes of salt for passwords; 32 of the hash.
 const SALT_BYTES: usize = 16;
 const HASH_BYTES: usize = 32;
-/// How long a login waits for its turn; then it is told to come back.
-const TURN_WITHIN: Duration = Duration::from_secs(5);
-/// How many may wait for each one that is served: as many as get their turn in half that time.
-const WAITING_FOR_EACH: usize = 100;
 /// The hash of a password nobody has: an unknown name costs the time of a known one.
 const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5bm9ib2R5bm9ib2R5$\
     Ib6VDL0OXXmkKrYSoF0nBuAYLwfpQhC/GjA9WrWcZ7E";
@@ -96,9 +93,7 @@ pub struct ClaimedPassword(SecretString);
 /// Hashes and verifies.
 #[derive(Clone)]
 pub struct Hasher {
-    turns: Arc<Semaphore>,
-    /// Places of those who are served and those who wait.
-    places: Arc<Semaphore>,
+    queue: HashQueue,
     /// The memory of those who are not being served: taken anew for each password, its 4,864 pages
     /// would cost as much as the hash.
     memory: Arc<Mutex<Vec<Vec<Block>>>>,
@@ -107,18 +102,17 @@ pub struct Hasher {
 impl Hasher {
     /// At most `at_once` at a time, and a bounded number that wait for it.
     pub fn new(at_once: usize) -> Self {
-        let places = at_once.saturating_mul(1 + WAITING_FOR_EACH).min(Semaphore::MAX_PERMITS);
-        Self {
-            turns: Arc::new(Semaphore::new(at_once)),
-            places: Arc::new(Semaphore::new(places)),
-            memory: Arc::default(),
-        }
+        Self { queue: HashQueue::new(at_once), memory: Arc::default() }
     }
 
     /// The hash to store, in PHC string format.
-    pub async fn hash(&self, password: impl Chosen) -> Result<String, ApiError> {
+    pub async fn hash(
+        &self,
+        requester: Requester,
+        password: impl Chosen,
+    ) -> Result<String, ApiError> {
         let password = password.secret();
-        self.run(move |memory| {
+        self.run(requester, move |memory| {
             let salt: [u8; SALT_BYTES] = rand::random();
             let mut hash = [0; HASH_BYTES];
             fill(&usual()?, password.expose_secret(), &salt, &mut hash, memory)?;
@@ -131,10 +125,11 @@ impl Hasher {
     /// Whether the password belongs to the hash; without a hash, no, after the same time.
     pub async fn verify(
         &self,
+        requester: Requester,
         password: ClaimedPassword,
         hash: Option<String>,
     ) -> Result<bool, ApiError> {
-        self.run(move |memory| {
+        self.run(requester, move |memory| {
             let text = hash.as_deref().unwrap_or(NOBODY);
             let password = password.0.expose_secret();
             // A longer one was never chosen; its length must not cost us time.
@@ -147,23 +142,18 @@ impl Hasher {
 
     async fn run<T: Send + 'static>(
         &self,
+        requester: Requester,
         work: impl FnOnce(&mut Vec<Block>) -> anyhow::Result<T> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let busy = || {
-            metrics::counter!("password_hashing_refused_total").increment(1);
-            ApiError::Busy
-        };
-        let place = self.places.clone().try_acquire_owned().map_err(|_| busy())?;
-        let turn = tokio::time::timeout(TURN_WITHIN, self.turns.clone().acquire_owned()).await;
-        let Ok(Ok(turn)) = turn else { return Err(busy()) };
+        let slot = self.queue.slot(requester).await.ok_or(ApiError::Busy)?;
         let memory = self.memory.clone();
         let done = tokio::task::spawn_blocking(move || {
             let free = || memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            // As many as had a turn at once, and no more.
+            // As many as there are slots, and no more.
             let mut own = free().pop().unwrap_or_default();
             let result = work(&mut own);
             free().push(own);
-            drop((turn, place));
+            drop(slot);
             result
         });
         done.await.map_err(|error| ApiError::Internal(error.into()))?.map_err(ApiError::Internal)
@@ -233,14 +223,14 @@ mod tests {
 
     #[tokio::test]
     async fn a_hash_takes_its_password_and_no_other() {
-        let hasher = Hasher::new(1);
+        let (hasher, me) = (Hasher::new(1), Requester::User(protocol::UserId::generate()));
         let new: NewPassword = serde_json::from_str("\"correct horse\"").unwrap();
         let claimed = |text: &str| ClaimedPassword(text.to_owned().into());
-        let hash = hasher.hash(new).await.unwrap();
+        let hash = hasher.hash(me, new).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
-        assert!(hasher.verify(claimed("correct horse"), Some(hash.clone())).await.unwrap());
-        assert!(!hasher.verify(claimed("wrong horse"), Some(hash)).await.unwrap());
-        assert!(!hasher.verify(claimed("anything"), None).await.unwrap());
+        assert!(hasher.verify(me, claimed("correct horse"), Some(hash.clone())).await.unwrap());
+        assert!(!hasher.verify(me, claimed("wrong horse"), Some(hash)).await.unwrap());
+        assert!(!hasher.verify(me, claimed("anything"), None).await.unwrap());
         assert_eq!(hasher.memory.lock().unwrap().len(), 1, "it is kept and not taken anew");
     }
 
@@ -249,36 +239,17 @@ mod tests {
         use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
         let other = Argon2::from(Params::new(64, 1, 1, None).unwrap());
         let theirs = other.hash_password(b"correct horse").unwrap().to_string();
-        let hasher = Hasher::new(1);
+        let (hasher, me) = (Hasher::new(1), Requester::User(protocol::UserId::generate()));
         let claimed = |text: &str| ClaimedPassword(text.to_owned().into());
         // After a bigger one, whose memory is kept.
         let new: NewPassword = serde_json::from_str("\"correct horse\"").unwrap();
-        let ours = hasher.hash(new).await.unwrap();
-        assert!(hasher.verify(claimed("correct horse"), Some(theirs.clone())).await.unwrap());
-        assert!(!hasher.verify(claimed("wrong horse"), Some(theirs)).await.unwrap());
+        let ours = hasher.hash(me, new).await.unwrap();
+        assert!(hasher.verify(me, claimed("correct horse"), Some(theirs.clone())).await.unwrap());
+        assert!(!hasher.verify(me, claimed("wrong horse"), Some(theirs)).await.unwrap());
         let parsed = PasswordHash::new(&ours).unwrap();
         assert!(other.verify_password(b"correct horse", &parsed).is_ok());
         let broken = Some("$argon2id$v=19$m=64,t=1,p=1".to_owned());
-        assert!(hasher.verify(claimed("correct horse"), broken).await.is_err());
-    }
-
-    #[tokio::test]
-    async fn beyond_the_queue_it_is_refused_at_once() {
-        let hasher = Hasher::new(1);
-        let claimed = || ClaimedPassword("anything".to_owned().into());
-        let _turn = hasher.turns.clone().acquire_owned().await.unwrap();
-        let waiting: Vec<_> = (0..=WAITING_FOR_EACH)
-            .map(|_| {
-                let hasher = hasher.clone();
-                tokio::spawn(async move { hasher.verify(claimed(), None).await })
-            })
-            .collect();
-        while hasher.places.available_permits() > 0 {
-            tokio::task::yield_now().await;
-        }
-        let refused = tokio::time::timeout(TURN_WITHIN / 10, hasher.verify(claimed(), None)).await;
-        assert!(matches!(refused, Ok(Err(ApiError::Busy))));
-        waiting.iter().for_each(tokio::task::JoinHandle::abort);
+        assert!(hasher.verify(me, claimed("correct horse"), broken).await.is_err());
     }
 
     #[test]

@@ -7,7 +7,9 @@ use secrecy::ExposeSecret as _;
 use service::{nats, roomlog::RoomLog};
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::Config, db::Database, password::Hasher, sent, storage::Storage};
+use crate::{
+    accounts::Exports, config::Config, db::Database, password::Hasher, sent, storage::Storage,
+};
 
 /// Connections and keys; cheap to clone.
 #[derive(Clone)]
@@ -23,6 +25,7 @@ pub struct Inner {
     pub minter: Minter,
     pub verifier: Verifier,
     pub hasher: Hasher,
+    pub exports: Exports,
 }
 
 impl std::ops::Deref for State {
@@ -44,7 +47,7 @@ impl State {
     /// Connects to database, NATS and storage; fails when one of the first two is not there. For a
     /// process that may be frozen between two requests, as AWS Lambda's are: it listens to nothing.
     pub async fn open(config: Config, shutdown: CancellationToken) -> anyhow::Result<Self> {
-        let minter = Minter::from_pem(&config.signing_key)?;
+        let minter = Minter::from_pem(&config.signing_key)?.with_lifetimes(config.lifetimes);
         let verifier = Verifier::new(minter.jwks());
         let database = Database::connect(config.database.0.expose_secret()).await?;
         let nats = nats::connect(&config.nats, |_| {}).await?;
@@ -60,6 +63,7 @@ impl State {
             minter,
             verifier,
             hasher,
+            exports: Exports::default(),
         }));
         let closing = state.clone();
         tokio::spawn(async move {

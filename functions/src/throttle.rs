@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{
     db::{Database, Tx, on_tx},
     error::ApiError,
+    hash_queue::Requester,
     password::ClaimedPassword,
     state::State,
 };
@@ -49,7 +50,7 @@ struct Counted {
     blocked_until: DateTime<Utc>,
 }
 
-fn key(parts: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn key(parts: &[&[u8]]) -> Vec<u8> {
     let mut hash = Sha256::new();
     for part in parts {
         hash.update((part.len() as u64).to_be_bytes());
@@ -59,7 +60,7 @@ fn key(parts: &[&[u8]]) -> Vec<u8> {
 }
 
 /// The client's network as part of a key.
-fn network(address: IpAddr) -> Vec<u8> {
+pub(crate) fn network(address: IpAddr) -> Vec<u8> {
     match client::network(address) {
         IpAddr::V4(network) => network.octets().to_vec(),
         IpAddr::V6(network) => network.octets()[..8].to_vec(),
@@ -134,10 +135,11 @@ impl Guess {
     pub async fn verify(
         &self,
         state: &State,
+        requester: Requester,
         password: ClaimedPassword,
         hash: Option<String>,
     ) -> Result<bool, ApiError> {
-        let verified = state.hasher.verify(password, hash).await;
+        let verified = state.hasher.verify(requester, password, hash).await;
         self.unless_failed(&state.database, verified).await
     }
 

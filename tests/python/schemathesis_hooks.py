@@ -182,6 +182,7 @@ def refresh(case):
         case.body["refreshToken"] = token
     else:
         case.cookies["refreshToken"] = token
+        case.headers["sec-fetch-site"] = "same-origin"
 
 
 @functools.cache

@@ -28,26 +28,6 @@ stories! {
         assert_eq!(known.body, no_name.body);
     }
 
-    async fn a_refresh_token_is_good_once_and_its_copy_ends_the_session(world: World) {
-        let ada = world.user("ada").await;
-        let refresh = |token: String| world.post("/login/refresh", json!({ "refreshToken": token }));
-        let second = refresh(ada.refresh.clone()).await.ok();
-        let second = second["refreshToken"].as_str().unwrap().to_owned();
-        assert_ne!(second, ada.refresh);
-        refresh(ada.refresh.clone()).await.problem(401, "refresh-reused");
-        // The thief's or the owner's next one: both are out.
-        refresh(second).await.problem(401, "refresh-invalid");
-        ada.get("/user").await.problem(401, "session-revoked");
-        refresh("made-up".into()).await.problem(401, "refresh-invalid");
-    }
-
-    async fn of_many_refreshes_at_once_one_wins(world: World) {
-        let ada = world.user("ada").await;
-        let body = json!({ "refreshToken": ada.refresh });
-        let tries = futures_util::future::join_all((0..8).map(|_| world.post("/login/refresh", body.clone()))).await;
-        assert_eq!(tries.iter().filter(|answer| answer.status == 200).count(), 1);
-    }
-
     async fn of_many_sign_ups_under_one_name_one_wins(world: World) {
         let body = json!({ "name": "ada", "password": "correct horse" });
         let tries = futures_util::future::join_all((0..6).map(|_| world.post("/user", body.clone()))).await;

@@ -146,7 +146,11 @@ async fn accounts(tour: &mut Tour) {
     tour.delete(&cyd, &format!("/user/session/{session}"), None).await;
     tour.get(&cyd, "/user/export").await;
     let refresh = json!({ "refreshToken": cyd.refresh });
+    let next = tour.post(&cyd, "/login/refresh", refresh.clone()).await;
+    // The same answer again, and the one after it.
     tour.post(&cyd, "/login/refresh", refresh.clone()).await;
+    let next = json!({ "refreshToken": next["refreshToken"] });
+    tour.post(&cyd, "/login/refresh", next).await;
     tour.world.post("/login/refresh", refresh).await.problem(401, "refresh-reused");
     let dan = tour.world.login("dan").await;
     tour.post(&dan, "/logout", json!({})).await;

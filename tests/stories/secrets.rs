@@ -132,9 +132,12 @@ async fn accounts(world: &World, secrets: &mut Secrets) -> (User, User) {
     let (_, refresh) = secrets.tokens(&renewed);
     let cookie = |token: &str| {
         let cookie = format!("refreshToken={token}");
-        Answer::of(world.request(Method::POST, "/login/refresh").header(header::COOKIE, cookie))
+        let request = world.request(Method::POST, "/login/refresh").header(header::COOKIE, cookie);
+        Answer::of(request.header(header::ORIGIN, &world.variables()["PUBLIC_URL"]))
     };
+    let (_, next) = secrets.tokens(&cookie(&refresh).await.ok());
     secrets.tokens(&cookie(&refresh).await.ok());
+    secrets.tokens(&cookie(&next).await.ok());
     cookie(&secrets.keep("a refresh token", "a token that never was"))
         .await
         .problem(401, "refresh-invalid");

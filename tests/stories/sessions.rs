@@ -45,7 +45,8 @@ stories! {
             assert!(attributes.iter().any(|found| found == attribute), "{attribute}: {attributes:?}");
         }
         let renew = |cookie: String| {
-            Answer::of(world.request(Method::POST, "/login/refresh").header("cookie", format!("a=b; {cookie}")))
+            let request = world.request(Method::POST, "/login/refresh");
+            Answer::of(request.header("cookie", format!("a=b; {cookie}")).header("origin", &world.base))
         };
         let renewed = renew(first.clone()).await;
         let (second, _) = cookie(&renewed);
@@ -60,6 +61,78 @@ stories! {
         Answer::of(world.request(Method::POST, "/login/refresh")).await.problem(401, "refresh-invalid");
         let text = world.request(Method::POST, "/login/refresh").body("refreshToken=x");
         Answer::of(text).await.problem(415, "unsupported-media-type");
+    }
+
+    async fn a_cookie_counts_from_our_own_pages_only(world: World) {
+        let mut world = world;
+        world.set("ALLOWED_ORIGINS", "https://app.example, *");
+        let base = world.functions().await;
+        world.user("ada").await;
+        let login = world.post("/login", json!({ "name": "ada", "password": stories::PASSWORD })).await;
+        let renew = async |cookie: &str, header: Option<(&str, &str)>| {
+            let request = world.http.post(format!("{base}/login/refresh")).header("cookie", cookie);
+            let request = header.into_iter().fold(request, |request, (name, value)| request.header(name, value));
+            Answer::of(request).await
+        };
+        let (mut token, _) = cookie(&login);
+        // Another port is another origin of the same site: its requests carry the cookie.
+        for (name, value) in [
+            ("origin", "http://127.0.0.1:1"),
+            ("origin", "null"),
+            ("origin", "https://app.example.org"),
+            ("origin", ""),
+            ("sec-fetch-site", "same-site"),
+            ("sec-fetch-site", "cross-site"),
+            ("referer", &*world.base),
+        ] {
+            renew(&token, Some((name, value))).await.problem(403, "origin-not-allowed");
+        }
+        renew(&token, None).await.problem(403, "origin-not-allowed");
+        // None of them has spent it.
+        for (name, value) in [
+            ("origin", &*world.base),
+            ("origin", "https://app.example"),
+            ("sec-fetch-site", "same-origin"),
+        ] {
+            let renewed = renew(&token, Some((name, value))).await;
+            assert_eq!(renewed.status, 200, "{name} {value}: {}", renewed.body);
+            token = cookie(&renewed).0;
+        }
+        // Who can put the token into the body needs no cookie.
+        let token = token.strip_prefix("refreshToken=").unwrap();
+        let request = world.http.post(format!("{base}/login/refresh")).header("origin", "http://127.0.0.1:1");
+        Answer::of(request.json(&json!({ "refreshToken": token }))).await.ok();
+    }
+
+    async fn tokens_live_as_long_as_they_are_configured_to(world: World) {
+        let mut world = world;
+        world.set("ACCESS_TOKEN_SECONDS", "2");
+        world.set("TICKET_SECONDS", "1234");
+        let base = world.functions().await;
+        let gateway = world.gateway().await;
+        world.user("ada").await.create_room("lobby").await;
+        let body = json!({ "name": "ada", "password": stories::PASSWORD });
+        let login = Answer::of(world.http.post(format!("{base}/login")).json(&body)).await.ok();
+        assert_eq!(login["expiresIn"], 2);
+        let token = login["accessToken"].as_str().unwrap();
+        let lives = |token: &str| {
+            let claims = jsonwebtoken::dangerous::insecure_decode::<Value>(token).unwrap().claims;
+            claims["exp"].as_i64().unwrap() - claims["iat"].as_i64().unwrap()
+        };
+        assert_eq!(lives(token), 2);
+        let mut socket = stories::Socket::connect(&gateway.base, token).await;
+        let get = |path: &str| Answer::of(world.http.get(format!("{base}{path}")).bearer_auth(token));
+        let entered = get("/room/lobby").await.ok();
+        assert_eq!((&entered["ticketExpiresIn"], lives(entered["ticket"].as_str().unwrap())), (&json!(1234), 1234));
+        let refresh = json!({ "refreshToken": login["refreshToken"] });
+        let renewed = Answer::of(world.http.post(format!("{base}/login/refresh")).json(&refresh)).await.ok();
+        assert_eq!(renewed["expiresIn"], 2);
+        assert_eq!(socket.expect("session-expired").await["code"], "token-expired");
+        stories::eventually("the token to expire", || async {
+            let answer = get("/user").await;
+            (answer.status == 401).then(|| answer.problem(401, "token-expired"))
+        })
+        .await;
     }
 
     async fn a_new_password_ends_all_other_sessions(world: World) {

@@ -14,8 +14,10 @@ use crate::{
     docs::refusals::refusals,
     error::ApiError,
     extract::{AuthUser, Body, Caller, Trace},
+    hash_queue::Requester,
     outbox,
     password::{ClaimedPassword, NewPassword},
+    rate_limit::RateLimit,
     state::State,
     throttle::FIRST_WAIT,
 };
@@ -50,8 +52,9 @@ pub async fn change(
             field: Some("currentPassword".to_owned()),
             detail: "a new password needs the current one".to_owned(),
         })?;
+        RateLimit::new_passwords(&state, user.id()).check(&state).await?;
         let proof = confirm(&state, user.id(), current, &caller).await?;
-        let new = state.hasher.hash(password).await;
+        let new = state.hasher.hash(Requester::User(user.id()), password).await;
         let new = proof.guess.unless_failed(&state.database, new).await?;
         proven = Some((proof, new));
     }

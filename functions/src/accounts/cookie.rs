@@ -1,19 +1,36 @@
 //! The refresh token as a cookie (RFC 6265), for pages that would rather not hold it: no script can
-//! read it, no other site can send it, and it goes to the one address that takes it.
+//! read it, no other site can send it, and it goes to the one address that takes it, from our own pages only.
 
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use super::refresh::REFRESH_WITHIN;
-use crate::state::State;
+use crate::{config::Config, error::ApiError, state::State};
 
 const NAME: &str = "refreshToken";
 const PATH: &str = "/login/refresh";
+/// What browsers say of the page that sends a request (Fetch Metadata).
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// What the browser sent back.
 pub fn find(headers: &HeaderMap) -> Option<&str> {
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
     let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.split_once('='));
     pairs.find(|(name, _)| name.trim() == NAME).map(|(_, value)| value.trim())
+}
+
+/// Refuses a request that does not come from a page of ours or of an allowed origin. `SameSite=Strict` does not: other
+/// ports and subdomains are the same site, and an empty POST of theirs would spend the token.
+pub fn check_origin(headers: &HeaderMap, config: &Config) -> Result<(), ApiError> {
+    let is_same_origin = headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "same-origin");
+    let own = config.public_url.origin().ascii_serialization();
+    let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
+    let is_allowed = origin.is_some_and(|origin| is_among(origin, &own, &config.origins));
+    if is_same_origin || is_allowed { Ok(()) } else { Err(ApiError::OriginNotAllowed) }
+}
+
+/// `*` among the allowed origins is for requests that carry a token, not for those that carry a cookie.
+fn is_among(origin: &str, own: &str, allowed: &[String]) -> bool {
+    allowed.iter().map(String::as_str).chain([own]).any(|one| one.eq_ignore_ascii_case(origin))
 }
 
 /// The header that keeps a token, or without one forgets it.
@@ -49,6 +66,20 @@ mod tests {
         assert_eq!(found(&["a=b", "refreshToken=x"]).as_deref(), Some("x"));
         for none in [&["refreshTokens=x"][..], &["refreshToken"], &["xrefreshToken=1"], &[]] {
             assert_eq!(found(none), None);
+        }
+    }
+
+    #[test]
+    fn an_origin_is_ours_or_allowed_to_the_letter() {
+        let allowed = ["https://app.example".to_owned(), "*".to_owned()];
+        let is_among = |origin| is_among(origin, "https://chat.example:8443", &allowed);
+        for good in ["https://chat.example:8443", "https://App.example"] {
+            assert!(is_among(good), "{good}");
+        }
+        for bad in
+            ["https://chat.example", "http://app.example", "https://app.example.org", "null", ""]
+        {
+            assert!(!is_among(bad), "{bad}");
         }
     }
 

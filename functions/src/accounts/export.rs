@@ -1,30 +1,35 @@
 //! `GET /user/export`: all that is stored about the caller, as one JSON document, written as it is
-//! read: however much it is, no more than a page of it is in memory.
+//! read: however much it is, no more than a page of it is in memory, and not for long if the reader stops.
 
 use axum::{
-    body::{Body, Bytes},
+    body::Bytes,
     extract::State as Shared,
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
 use protocol::{RoomId, Timestamp, stored::FileRef};
 use serde::Serialize;
-use tokio::sync::mpsc;
 
 use super::{
     session::{self, Session},
     user::{self, User},
 };
-use crate::{error::ApiError, extract::AuthUser, state::State};
+use crate::{
+    docs::refusals::refusals,
+    error::ApiError,
+    extract::AuthUser,
+    paced_body::{self, Cut, PIECE_BYTES, Writer},
+    state::State,
+};
 
 mod rows;
+mod running;
 
 use self::rows::{FileRow, MembershipRow, MessageRow, ReactionRow};
+pub use self::running::Exports;
 
-/// Rows read at once.
-const PAGE: i64 = 500;
-/// Pieces that wait for a slow reader.
-const PIECES: usize = 4;
+/// Rows read at once, and held while the reader takes them: of the longest messages some 500 KiB.
+const PAGE: i64 = 32;
 
 /// All that is stored about a user. Messages of the last moment follow once they are archived.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -91,23 +96,21 @@ pub struct ExportedFile {
     created_at: Timestamp,
 }
 
+refusals!(NotExported: ExportRunning, TooManyExports);
+
 /// Take out all that is stored about me
 #[utoipa::path(get, path = "/user/export", operation_id = "export_account", tag = "accounts",
     security(("access" = [])),
     responses((status = 200, body = Export,
-        headers(("content-disposition" = String, description = "The name to save it under")))))]
+        headers(("content-disposition" = String, description = "The name to save it under"))), NotExported))]
 pub async fn export(Shared(state): Shared<State>, user: AuthUser) -> Result<Response, ApiError> {
     let account = User::from(user::find(&state, user.id()).await?);
-    let (pieces, mut written) = mpsc::channel(PIECES);
-    tokio::spawn(async move {
-        let mut document = Document { state, user, pieces };
-        if let Err(error) = document.write(&account).await {
-            tracing::warn!(%error, "an export broke off");
-            // The answer has begun: to break it off is the only way to say that it is not whole.
-            let _ = document.pieces.send(Err(std::io::Error::other("broken off"))).await;
-        }
+    let running = state.exports.begin(user.id(), state.config.exports_at_once)?;
+    let body = paced_body::body(state.config.pace, async move |writer| {
+        let _running = running;
+        let document = Document { state, user, writer };
+        document.write(&account).await
     });
-    let pieces = futures_util::stream::poll_fn(move |context| written.poll_recv(context));
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static("application/json")),
         (
@@ -115,17 +118,17 @@ pub async fn export(Shared(state): Shared<State>, user: AuthUser) -> Result<Resp
             HeaderValue::from_static("attachment; filename=\"export.json\""),
         ),
     ];
-    Ok((headers, Body::from_stream(pieces)).into_response())
+    Ok((headers, body).into_response())
 }
 
 struct Document {
     state: State,
     user: AuthUser,
-    pieces: mpsc::Sender<Result<Bytes, std::io::Error>>,
+    writer: Writer,
 }
 
 impl Document {
-    async fn write(&mut self, account: &User) -> Result<(), ApiError> {
+    async fn write(self, account: &User) -> Result<Writer, Cut> {
         let me = self.user.id();
         self.put(b"{\"account\":").await?;
         self.put(&json(account)?).await?;
@@ -161,15 +164,16 @@ impl Document {
             Ok(cut(rows, |row| row.id, ExportedFile::from))
         })
         .await?;
-        self.put(b"}").await
+        self.put(b"}").await?;
+        Ok(self.writer)
     }
 
     /// A list, page by page.
     async fn list<T: Serialize, P, F>(
-        &mut self,
+        &self,
         name: &str,
         read: impl Fn(State, Option<P>) -> F,
-    ) -> Result<(), ApiError>
+    ) -> Result<(), Cut>
     where
         F: Future<Output = Result<(Vec<T>, Option<P>), ApiError>>,
     {
@@ -183,8 +187,11 @@ impl Document {
                     text.push(b',');
                 }
                 text.extend(json(item)?);
+                if text.len() >= PIECE_BYTES {
+                    self.writer.write(std::mem::take(&mut text).into()).await?;
+                }
             }
-            self.put(&text).await?;
+            self.writer.write(text.into()).await?;
             match next {
                 Some(next) => after = Some(next),
                 None => return self.put(b"]").await,
@@ -192,14 +199,22 @@ impl Document {
         }
     }
 
-    async fn put(&mut self, text: &[u8]) -> Result<(), ApiError> {
-        let sent = self.pieces.send(Ok(Bytes::copy_from_slice(text))).await;
-        sent.map_err(|_| ApiError::BodyBroken)
+    async fn put(&self, text: &[u8]) -> Result<(), Cut> {
+        self.writer.write(Bytes::copy_from_slice(text)).await
     }
 }
 
-fn json(value: &impl Serialize) -> Result<Vec<u8>, ApiError> {
-    serde_json::to_vec(value).map_err(|error| ApiError::Internal(error.into()))
+impl From<ApiError> for Cut {
+    fn from(error: ApiError) -> Self {
+        Self::Failed(match error {
+            ApiError::Internal(error) => format!("{error:#}"),
+            error => error.to_string(),
+        })
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>, Cut> {
+    serde_json::to_vec(value).map_err(|error| Cut::Failed(error.to_string()))
 }
 
 /// A page and where the next one begins; none after a page that is not full.

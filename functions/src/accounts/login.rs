@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use chrono::{DateTime, Utc};
-use protocol::{SessionId, UserName, limits};
+use protocol::{SessionId, UserName};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -19,6 +19,7 @@ use crate::{
     docs::refusals::refusals,
     error::ApiError,
     extract::{AuthUser, Body, Caller, Trace},
+    hash_queue::Requester,
     outbox,
     password::ClaimedPassword,
     state::State,
@@ -45,6 +46,18 @@ pub struct Tokens {
 }
 
 impl Tokens {
+    /// A new access token beside this refresh token.
+    pub fn new(
+        state: &State,
+        session: SessionId,
+        user: UserRow,
+        refresh_token: String,
+    ) -> Result<Self, ApiError> {
+        let access_token = state.minter.access(user.id.into(), session)?;
+        let expires_in = state.minter.lifetimes().access;
+        Ok(Self { access_token, expires_in, refresh_token, user: user.into() })
+    }
+
     /// The answer, with the refresh token as a cookie too.
     pub fn answer(self, state: &State) -> (HeaderMap, Json<Self>) {
         (cookie::set(state, Some(&self.refresh_token)), Json(self))
@@ -84,7 +97,7 @@ pub async fn login(
     };
     tx.commit().await?;
     let hash = found.as_ref().map(|found| found.password_hash.clone());
-    let is_right = guess.verify(&state, password, hash).await?;
+    let is_right = guess.verify(&state, Requester::login(caller.address), password, hash).await?;
     let Some(found) = found.filter(|_| is_right) else { return Err(ApiError::BadCredentials) };
     let Credentials { id, name, display_name, created_at, password_hash } = found;
     let mut tx = state.database.begin().await?;
@@ -92,7 +105,8 @@ pub async fn login(
     let agent = caller.user_agent;
     let (session, owed) = session::start(&mut tx, id.into(), &password_hash, agent, trace).await?;
     let user = UserRow { id, name, display_name, created_at };
-    let tokens = issue(&state, &mut tx, session, user).await?;
+    let tokens = Tokens::new(&state, session, user, refresh::random())?;
+    refresh::store(&mut tx, session, &tokens.refresh_token).await?;
     tx.commit().await?;
     outbox::publish(&state.database, &state.log, &owed).await;
     Ok(tokens.answer(&state))
@@ -102,19 +116,6 @@ async fn find(tx: &mut Tx, name: &UserName) -> Result<Option<Credentials>, ApiEr
     Ok(on_tx!(tx, e => sqlx::query_as(
         "SELECT id, name, display_name, created_at, password_hash FROM account WHERE name = $1"
     ).bind(name.as_str()).fetch_optional(e))?)
-}
-
-/// A new pair of tokens for a session.
-pub async fn issue(
-    state: &State,
-    tx: &mut Tx,
-    session: SessionId,
-    user: UserRow,
-) -> Result<Tokens, ApiError> {
-    let access_token = state.minter.access(user.id.into(), session)?;
-    let refresh_token = refresh::store_new(tx, session).await?;
-    let expires_in = limits::ACCESS_TOKEN_SECONDS;
-    Ok(Tokens { access_token, expires_in, refresh_token, user: user.into() })
 }
 
 /// Log out

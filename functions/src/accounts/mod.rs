@@ -16,6 +16,7 @@ use crate::state::State;
 
 pub use self::{
     delete::{DELETED, leave_rooms},
+    export::Exports,
     refresh::REFRESH_WITHIN,
     user::find as find_user,
 };

@@ -5,8 +5,8 @@ use uuid::Uuid;
 
 use super::user;
 use crate::{
-    db::on_tx, error::ApiError, extract::Caller, password::ClaimedPassword, state::State,
-    throttle::Guess,
+    db::on_tx, error::ApiError, extract::Caller, hash_queue::Requester, password::ClaimedPassword,
+    state::State, throttle::Guess,
 };
 
 #[derive(sqlx::FromRow)]
@@ -45,7 +45,8 @@ pub async fn confirm(
     let guess = Guess::account(&name, caller.address);
     guess.admit(&mut tx).await?;
     tx.commit().await?;
-    if !guess.verify(state, password, Some(password_hash.clone())).await? {
+    let hash = Some(password_hash.clone());
+    if !guess.verify(state, Requester::User(user), password, hash).await? {
         return Err(ApiError::WrongPassword);
     }
     Ok(Proof { guess, password_hash })

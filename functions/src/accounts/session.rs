@@ -175,16 +175,16 @@ async fn end_oldest(tx: &mut Tx, user: UserId, trace: TraceParent) -> Result<Vec
     owe(tx, too_many, trace).await
 }
 
-/// Ends a session: no refresh, no request, and, once what is owed is published, no socket.
+/// Ends a session that has not ended: no refresh, no request, and, once what is owed is published, no socket.
 pub async fn revoke(
     tx: &mut Tx,
     session: SessionId,
     trace: TraceParent,
 ) -> Result<Vec<Owed>, ApiError> {
-    on_tx!(tx, e => sqlx::query(
-        "UPDATE session SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL"
-    ).bind(session.as_uuid()).bind(Utc::now()).execute(e))?;
-    owe(tx, vec![session.as_uuid()], trace).await
+    let ended: Vec<Uuid> = on_tx!(tx, e => sqlx::query_scalar(
+        "UPDATE session SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL RETURNING id"
+    ).bind(session.as_uuid()).bind(Utc::now()).fetch_all(e))?;
+    owe(tx, ended, trace).await
 }
 
 /// Ends all sessions of a user but one.

@@ -10,9 +10,12 @@ use crate::{
     db::{self, on_db, on_tx},
     docs::refusals::refusals,
     error::ApiError,
-    extract::{AuthUser, Body},
+    extract::{AuthUser, Body, Caller},
+    hash_queue::Requester,
     password::NewPassword,
+    rate_limit::RateLimit,
     state::State,
+    throttle::FIRST_WAIT,
 };
 
 /// Who wants an account.
@@ -51,13 +54,14 @@ impl From<UserRow> for User {
     }
 }
 
-refusals!(NotSignedUp: NameTaken);
+refusals!(NotSignedUp: NameTaken, TooManyAttempts(FIRST_WAIT));
 
 /// Sign up
 #[utoipa::path(post, path = "/user", tag = "accounts", request_body = SignUp,
     responses((status = 201, body = User), NotSignedUp))]
 pub async fn sign_up(
     Shared(state): Shared<State>,
+    caller: Caller,
     Body(SignUp { name, password, display_name }): Body<SignUp>,
 ) -> Result<(StatusCode, Json<User>), ApiError> {
     let display_name =
@@ -68,7 +72,17 @@ pub async fn sign_up(
         display_name,
         created_at: Timestamp::now(),
     };
-    let hash = state.hasher.hash(password).await?;
+    let mut tx = state.database.begin().await?;
+    RateLimit::sign_ups(&state, caller.address).admit(&mut tx).await?;
+    // The unique constraint decides; this saves the hash for a name that is taken.
+    let taken: Option<i32> = on_tx!(&mut tx, e => sqlx::query_scalar(
+        "SELECT 1 FROM account WHERE name = $1"
+    ).bind(&user.name).fetch_optional(e))?;
+    tx.commit().await?;
+    if taken.is_some() {
+        return Err(ApiError::NameTaken);
+    }
+    let hash = state.hasher.hash(Requester::sign_up(caller.address), password).await?;
     let mut tx = state.database.begin().await?;
     let inserted = on_tx!(&mut tx, e => sqlx::query(
         "INSERT INTO account (id, name, display_name, password_hash, created_at)

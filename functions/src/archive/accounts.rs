@@ -1,5 +1,5 @@
 //! What a deleted account leaves behind: its rooms are left, and then its name stands with no message
-//! any more. Also: sessions, refresh tokens and failed guesses whose time is over.
+//! any more. Also: sessions, refresh tokens, failed guesses and rate limits whose time is over.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use protocol::{UserId, subject::Shards};
@@ -98,6 +98,17 @@ pub async fn tidy(database: &Database) -> anyhow::Result<()> {
             if removed < ROWS as u64 {
                 break;
             }
+        }
+    }
+    for _ in 0..STEPS {
+        let mut tx = database.begin().await?;
+        let removed = on_tx!(&mut tx, e => sqlx::query(
+            "DELETE FROM rate_limit WHERE key IN (
+               SELECT key FROM rate_limit WHERE allowed_at < $1 LIMIT $2)"
+        ).bind(now.timestamp_millis()).bind(ROWS).execute(e))?;
+        tx.commit().await?;
+        if removed < ROWS as u64 {
+            break;
         }
     }
     Ok(())

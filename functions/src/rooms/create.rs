@@ -9,13 +9,17 @@ use super::{
     room::Room,
 };
 use crate::{
-    db::{self, on_tx},
+    db::{self, on_db, on_tx},
     docs::refusals::refusals,
     error::ApiError,
     extract::{AuthUser, Body, Trace},
-    fold, outbox,
+    fold,
+    hash_queue::Requester,
+    outbox,
     password::RoomPassword,
+    rate_limit::RateLimit,
     state::State,
+    throttle::FIRST_WAIT,
 };
 
 /// A room to be made.
@@ -35,7 +39,7 @@ pub fn parts(name: &str, title: Option<&str>) -> String {
     fold::parts(&format!("{name} {}", title.unwrap_or_default()))
 }
 
-refusals!(NotCreated: RoomExists);
+refusals!(NotCreated: RoomExists, TooManyAttempts(FIRST_WAIT));
 
 /// Make a room
 #[utoipa::path(post, path = "/room", operation_id = "create_room", tag = "rooms",
@@ -49,7 +53,11 @@ pub async fn create(
 ) -> Result<(StatusCode, Json<Room>), ApiError> {
     let creator = membership::person(&state, user.id()).await?;
     let hash = match password {
-        Some(password) => Some(state.hasher.hash(password).await?),
+        Some(password) => {
+            RateLimit::new_passwords(&state, user.id()).check(&state).await?;
+            refuse_taken(&state, &name).await?;
+            Some(state.hasher.hash(Requester::User(user.id()), password).await?)
+        }
         None => None,
     };
     let room = Room {
@@ -85,4 +93,12 @@ pub async fn create(
     tx.commit().await?;
     outbox::publish(&state.database, &state.log, owed.as_slice()).await;
     Ok((StatusCode::CREATED, Json(room)))
+}
+
+/// The unique constraint decides; this saves the hash for a name that is taken.
+async fn refuse_taken(state: &State, name: &RoomName) -> Result<(), ApiError> {
+    let taken: Option<i32> = on_db!(&state.database, e => sqlx::query_scalar(
+        "SELECT 1 FROM room WHERE name = $1"
+    ).bind(name.as_str()).fetch_optional(e))?;
+    taken.map_or(Ok(()), |_| Err(ApiError::RoomExists))
 }

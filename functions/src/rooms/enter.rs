@@ -1,7 +1,7 @@
 //! `GET /room/{name}`: enter a room, with a ticket for the gateway.
 
 use axum::{Json, extract::State as Shared};
-use protocol::{RoomName, UserId, limits, stored::Person, token::Role};
+use protocol::{RoomName, UserId, stored::Person, token::Role};
 use serde::Serialize;
 
 use super::{
@@ -88,7 +88,7 @@ pub async fn enter(
     Ok(Json(Entered {
         you: You { role },
         ticket,
-        ticket_expires_in: limits::TICKET_SECONDS,
+        ticket_expires_in: state.minter.lifetimes().ticket,
         gateway: state.config.gateway_url.as_str().trim_end_matches('/').to_owned(),
         head: head(&state, &room).await,
         members: MemberCount { count: members },

@@ -16,6 +16,7 @@ use crate::{
     docs::refusals::refusals,
     error::ApiError,
     extract::{AuthUser, Body, InRoom, Trace},
+    hash_queue::Requester,
     outbox,
     password::ClaimedPassword,
     state::State,
@@ -117,7 +118,8 @@ async fn come_in(
     tx.commit().await?;
     // A public room without a password takes anybody in, whatever they think it is.
     let is_open = standing.as_ref().is_some_and(|it| !it.room.private && !it.room.has_password);
-    let is_right = is_open || guess.verify(state, password, hash.clone()).await?;
+    let requester = Requester::User(user);
+    let is_right = is_open || guess.verify(state, requester, password, hash.clone()).await?;
     let standing = match standing {
         Some(standing) if is_right && !standing.banned => standing,
         Some(standing) if !standing.room.private => return Err(ApiError::WrongPassword),

@@ -10,9 +10,12 @@ use crate::{
     docs::refusals::refusals,
     error::ApiError,
     extract::{AuthUser, Body, InRoom, Trace},
+    hash_queue::Requester,
     outbox::{self, Owed},
     password::RoomPassword,
+    rate_limit::RateLimit,
     state::State,
+    throttle::FIRST_WAIT,
 };
 
 /// What is to be another; what is left out stays, and `null` takes it away.
@@ -35,7 +38,7 @@ fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     Option::deserialize(deserializer).map(Some)
 }
 
-refusals!(NotChanged: NotAMember, Banned, NotAnOwner);
+refusals!(NotChanged: NotAMember, Banned, NotAnOwner, TooManyAttempts(FIRST_WAIT));
 
 /// Change a room
 #[utoipa::path(patch, path = "/room/{name}", operation_id = "update_room", tag = "rooms",
@@ -54,7 +57,10 @@ pub async fn update(
         return Err(ApiError::NotAnOwner);
     }
     let hash = match password {
-        Some(Some(password)) => Some(Some(state.hasher.hash(password).await?)),
+        Some(Some(password)) => {
+            RateLimit::new_passwords(&state, user.id()).check(&state).await?;
+            Some(Some(state.hasher.hash(Requester::User(user.id()), password).await?))
+        }
         Some(None) => Some(None),
         None => None,
     };

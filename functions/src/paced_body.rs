@@ -1,0 +1,188 @@
+//! Response bodies that are written no faster than their reader takes them, and not for ever.
+//!
+//! A body is made in a task of its own and handed over in small pieces. If the reader takes none for a while, or the
+//! whole takes too long, the task ends and drops what it holds: the rows still to be written, a place among the
+//! running exports. The connection itself may stay open; it holds no more than two pieces then, and is closed as
+//! soon as its reader goes on, because a body that was cut must not look whole.
+
+use std::{io, time::Duration};
+
+use axum::{
+    body::{Body, Bytes, HttpBody as _},
+    extract::{Request, State},
+    http::header,
+    middleware::Next,
+    response::Response,
+};
+use tokio::{sync::mpsc, time::timeout};
+
+/// Small against what a socket buffers, large against the cost of a hand-over.
+pub const PIECE_BYTES: usize = 16 * 1024;
+/// Bodies from this size on are paced: pages of history and lists; the rest fits into the socket's buffer.
+const PACED_FROM_BYTES: u64 = 64 * 1024;
+
+/// How long readers may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// `RESPONSE_STALL_SECONDS`: for the next piece. A slow reader's kernel takes some hundred KiB at once, then
+    /// nothing until the reader has read those.
+    pub stall: Duration,
+    /// `RESPONSE_SECONDS`: for the whole.
+    pub total: Duration,
+}
+
+/// Why a body was not written to its end.
+#[derive(Debug, thiserror::Error)]
+pub enum Cut {
+    #[error("the reader closed the connection")]
+    Closed,
+    #[error("the reader took nothing for too long")]
+    Stalled,
+    #[error("the reader took too long")]
+    TooSlow,
+    #[error("{0}")]
+    Failed(String),
+}
+
+enum Part {
+    Piece(Bytes),
+    /// Without it the body was cut.
+    End,
+}
+
+/// Writes a body.
+pub struct Writer {
+    parts: mpsc::Sender<Part>,
+    stall: Duration,
+}
+
+impl Writer {
+    /// Waits until the reader has taken all but the last piece.
+    pub async fn write(&self, mut bytes: Bytes) -> Result<(), Cut> {
+        while !bytes.is_empty() {
+            let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
+            self.send(Part::Piece(piece)).await?;
+        }
+        Ok(())
+    }
+
+    async fn send(&self, part: Part) -> Result<(), Cut> {
+        let sent = timeout(self.stall, self.parts.send(part)).await;
+        sent.map_err(|_| Cut::Stalled)?.map_err(|_| Cut::Closed)
+    }
+}
+
+/// A body that `write` writes. What `write` holds is dropped when the body ends, whole or cut.
+pub fn body<F>(pace: Pace, write: impl FnOnce(Writer) -> F + Send + 'static) -> Body
+where
+    F: Future<Output = Result<Writer, Cut>> + Send + 'static,
+{
+    let (parts, mut written) = mpsc::channel(1);
+    tokio::spawn(async move {
+        let whole = async {
+            let writer = write(Writer { parts, stall: pace.stall }).await?;
+            writer.send(Part::End).await
+        };
+        let ended = timeout(pace.total, whole).await.unwrap_or(Err(Cut::TooSlow));
+        let reason = match ended {
+            Ok(()) | Err(Cut::Closed) => return,
+            Err(Cut::Stalled) => "stalled",
+            Err(Cut::TooSlow) => "too slow",
+            Err(Cut::Failed(error)) => {
+                tracing::warn!(error, "a response broke off");
+                "failed"
+            }
+        };
+        metrics::counter!("responses_cut_total", "reason" => reason).increment(1);
+    });
+    Body::from_stream(futures_util::stream::poll_fn(move |context| {
+        written.poll_recv(context).map(|part| match part {
+            Some(Part::Piece(piece)) => Some(Ok(piece)),
+            Some(Part::End) => None,
+            None => Some(Err(io::Error::other("the response was cut"))),
+        })
+    }))
+}
+
+/// Paces the large bodies that handlers return as a whole.
+pub async fn pace_large(State(pace): State<Pace>, request: Request, next: Next) -> Response {
+    let response = next.run(request).await;
+    let size = response.body().size_hint().exact();
+    let Some(size) = size.filter(|size| *size > PACED_FROM_BYTES) else { return response };
+    let (mut head, whole) = response.into_parts();
+    // A stream has no size of its own.
+    head.headers.entry(header::CONTENT_LENGTH).or_insert_with(|| size.into());
+    let paced = body(pace, async move |writer: Writer| {
+        let whole = axum::body::to_bytes(whole, usize::MAX).await;
+        let whole = whole.map_err(|error| Cut::Failed(error.to_string()))?;
+        writer.write(whole).await?;
+        Ok(writer)
+    });
+    Response::from_parts(head, paced)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Router, middleware, routing};
+    use futures_util::StreamExt as _;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    const QUICK: Pace = Pace { stall: Duration::from_secs(60), total: Duration::from_secs(600) };
+
+    fn endless(pace: Pace, held: mpsc::Sender<()>) -> Body {
+        body(pace, async move |writer: Writer| {
+            loop {
+                writer.write(Bytes::from_static(&[b'x'; PIECE_BYTES])).await?;
+                if held.is_closed() {
+                    return Ok(writer);
+                }
+            }
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_takes_nothing_is_cut_and_what_it_held_is_freed() {
+        let (held, mut freed) = mpsc::channel(1);
+        let mut stream = endless(QUICK, held).into_data_stream();
+        stream.next().await.unwrap().unwrap();
+        // The writer waits for the reader, who does nothing.
+        assert_eq!(freed.recv().await, None);
+        let mut last = stream.next().await;
+        while let Some(Ok(_)) = last {
+            last = stream.next().await;
+        }
+        assert!(matches!(last, Some(Err(_))), "a cut body must not look whole");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_reader_has_until_the_whole_takes_too_long() {
+        let (held, _freed) = mpsc::channel(1);
+        let mut stream = endless(QUICK, held).into_data_stream();
+        let mut pieces = 0;
+        while let Some(Ok(_)) = stream.next().await {
+            pieces += 1;
+            tokio::time::sleep(QUICK.stall / 2).await;
+        }
+        assert!((20..=23).contains(&pieces), "{pieces}");
+    }
+
+    #[tokio::test]
+    async fn a_large_body_is_the_same_paced() {
+        let large: String = (0..40_000).map(|n| format!("{n},")).collect();
+        let (small, copy) = ("small", large.clone());
+        let router = Router::new()
+            .route("/large", routing::get(move || std::future::ready(copy.clone())))
+            .route("/small", routing::get(move || std::future::ready(small)))
+            .layer(middleware::from_fn_with_state(QUICK, pace_large));
+        for (path, expected) in [("/large", large.as_str()), ("/small", small)] {
+            let request = Request::get(path).body(Body::empty()).unwrap();
+            let response = router.clone().oneshot(request).await.unwrap();
+            let length = response.headers().get(header::CONTENT_LENGTH).cloned();
+            let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+            assert_eq!(body, expected);
+            assert_eq!(length.unwrap(), expected.len().to_string().as_str());
+        }
+    }
+}

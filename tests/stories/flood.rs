@@ -1,0 +1,132 @@
+//! Floods of requests that cost a password hash: they are limited, and delay only themselves.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::future::join_all;
+use serde_json::{Value, json};
+use stories::{Answer, PASSWORD, User, World, stories};
+
+const STRANGER: &str = "203.0.113.66";
+const OWNER: &str = "192.0.2.1";
+
+/// A request through a proxy of ours, which tells where it comes from.
+async fn post(world: &World, url: &str, from: &str, body: Value) -> Answer {
+    Answer::of(world.http.post(url).json(&body).header("x-forwarded-for", from)).await
+}
+
+async fn create(user: &User, name: &str) -> Answer {
+    user.post("/room", json!({ "name": name, "password": "sesame" })).await
+}
+
+stories! {
+    async fn floods_of_passwords_keep_nobody_from_logging_in(world: World) {
+        let mut world = world;
+        for (name, value) in [
+            ("TRUSTED_PROXY_HOPS", "1"),
+            ("ARGON2_CONCURRENCY", "1"),
+            // The shares alone have to do.
+            ("LIMIT_SIGN_UPS", "0"),
+            ("LIMIT_NEW_PASSWORDS", "0"),
+        ] {
+            world.set(name, value);
+        }
+        let base = world.functions().await;
+        world.user("ada").await;
+        let mallory = world.user("mallory").await.at(&base);
+        let free = async |n: usize| {
+            let body = json!({ "name": format!("free-{n}"), "password": PASSWORD });
+            post(&world, &format!("{base}/user"), STRANGER, body).await
+        };
+        let taken = async |_| {
+            let body = json!({ "name": "ada", "password": PASSWORD });
+            post(&world, &format!("{base}/user"), STRANGER, body).await
+        };
+        let login = async |from: &str, name: &str, password: &str| {
+            let body = json!({ "name": name, "password": password });
+            post(&world, &format!("{base}/login"), from, body).await
+        };
+        let is_over = AtomicBool::new(false);
+        let flood = async {
+            let (free, taken, rooms, _) = tokio::join!(
+                join_all((0..230).map(free)),
+                join_all((0..60).map(taken)),
+                join_all((0..150).map(async |n: usize| create(&mallory, &format!("room-{n}")).await)),
+                join_all((0..90).map(async |n: usize| login(STRANGER, &format!("nobody-{n}"), "x").await)),
+            );
+            is_over.store(true, Ordering::Relaxed);
+            (free, taken, rooms)
+        };
+        let logins = async {
+            let mut answers = Vec::new();
+            while !is_over.load(Ordering::Relaxed) {
+                answers.push(login(OWNER, "ada", PASSWORD).await);
+            }
+            answers
+        };
+        let ((free, taken, rooms), logins) = tokio::join!(flood, logins);
+        assert!(logins.len() > 5, "{}", logins.len());
+        for answer in logins {
+            assert_eq!(answer.status, 200, "{}", answer.body);
+        }
+        // A name that is taken costs no hash, so it is told however many wait for one.
+        taken.iter().for_each(|answer| answer.problem(409, "name-taken"));
+        for (what, answers) in [("sign-ups", free), ("rooms", rooms)] {
+            let made = answers.iter().filter(|answer| answer.status == 201).count();
+            assert!(made > 0, "{what} have a share of their own");
+            let refused = answers.iter().filter(|answer| answer.status == 503).count();
+            assert!(refused > 0, "{what}: it was a flood");
+            assert_eq!(made + refused, answers.len(), "{what}");
+        }
+    }
+
+    async fn sign_ups_of_one_network_are_limited_by_all_instances_together(world: World) {
+        let mut world = world;
+        world.set("TRUSTED_PROXY_HOPS", "1");
+        world.set("LIMIT_SIGN_UPS", "3");
+        let (one, other) = (world.functions().await, world.functions().await);
+        world.set("LIMIT_SIGN_UPS", "0");
+        let unlimited = world.functions().await;
+        let sign_up = async |base: &str, from: &str, name: &str| {
+            let body = json!({ "name": name, "password": PASSWORD });
+            post(&world, &format!("{base}/user"), from, body).await
+        };
+        sign_up(&one, STRANGER, "eve-1").await.ok();
+        sign_up(&other, STRANGER, "eve-2").await.ok();
+        sign_up(&one, STRANGER, "eve-2").await.problem(409, "name-taken");
+        for (base, name) in [(&one, "eve-3"), (&other, "eve-2")] {
+            let refused = sign_up(base, STRANGER, name).await;
+            refused.problem(429, "too-many-attempts");
+            let wait: u64 = refused.headers["retry-after"].to_str().unwrap().parse().unwrap();
+            assert!((1_000..=1_200).contains(&wait), "{wait}");
+        }
+        sign_up(&one, OWNER, "ada").await.ok();
+        sign_up(&unlimited, STRANGER, "eve-4").await.ok();
+        // A third of an hour gives one back, and no more.
+        assert_eq!(world.sql("UPDATE rate_limit SET allowed_at = allowed_at - 1210000").await, 2);
+        sign_up(&other, STRANGER, "eve-5").await.ok();
+        sign_up(&other, STRANGER, "eve-6").await.problem(429, "too-many-attempts");
+        // Who has its whole allowance again needs no row.
+        world.sql("UPDATE rate_limit SET allowed_at = 1").await;
+        world.archive_once().await;
+        assert_eq!(world.count("SELECT COUNT(*) FROM rate_limit").await, 0);
+    }
+
+    async fn new_passwords_of_one_user_are_limited(world: World) {
+        let mut world = world;
+        world.set("LIMIT_NEW_PASSWORDS", "3");
+        let base = world.functions().await;
+        let (ada, bob) = (world.user("ada").await.at(&base), world.user("bob").await.at(&base));
+        create(&ada, "one").await.ok();
+        create(&ada, "one").await.problem(409, "room-exists");
+        let change = json!({ "password": "open sesame" });
+        ada.patch("/room/one", change.clone()).await.ok();
+        let new = json!({ "password": "a new password", "currentPassword": PASSWORD });
+        for refused in [create(&ada, "two").await, ada.patch("/room/one", change).await, ada.patch("/user", new).await] {
+            refused.problem(429, "too-many-attempts");
+            assert!(refused.headers.contains_key("retry-after"));
+        }
+        ada.post("/room", json!({ "name": "two" })).await.ok();
+        ada.patch("/room/one", json!({ "title": "One", "password": null })).await.ok();
+        create(&bob, "three").await.ok();
+    }
+}

@@ -1,0 +1,111 @@
+//! Clients that ask for much and read slowly, or not at all.
+
+use std::{net::SocketAddr, time::Duration};
+
+use serde_json::Value;
+use stories::{Answer, Database, SOON, User, World, eventually};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpSocket, TcpStream},
+};
+
+/// Of the longest messages: more than two sockets' buffers hold.
+const MESSAGES: usize = 1_200;
+const MESSAGE_BYTES: usize = 16_000;
+const STALLED: usize = 6;
+const MEMORY: u64 = 40 * 1024 * 1024;
+
+/// Bytes of a process that are in memory.
+fn resident(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+}
+
+/// An export that nobody reads.
+async fn stall(address: SocketAddr, user: &User) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    let request = format!(
+        "GET /user/export HTTP/1.1\r\nhost: chat\r\nauthorization: Bearer {}\r\n\r\n",
+        user.access
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut status = [0; 12];
+    tokio::time::timeout(SOON, stream.read_exact(&mut status)).await.unwrap().unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    stream
+}
+
+/// An answer read in small steps; its bytes.
+async fn read_slowly(mut response: reqwest::Response) -> Vec<u8> {
+    let (mut whole, mut pause_at) = (Vec::new(), 0);
+    while let Some(piece) = response.chunk().await.unwrap() {
+        whole.extend(piece);
+        if whole.len() > pause_at {
+            pause_at = whole.len() + 64 * 1024;
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    whole
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn exports_that_nobody_reads_cost_little_and_end() {
+    let mut world = World::new(Database::Sqlite).await;
+    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    world.set("RESPONSE_STALL_SECONDS", "5");
+    world.set("LIMIT_EXPORTS", &(STALLED + 1).to_string());
+    let process = world.process("functions", &["--listen", &address.to_string()]);
+    let id = process.id().unwrap();
+    world.ready(&address.to_string()).await;
+    let base = format!("http://{address}");
+    let mut users = Vec::new();
+    for n in 0..STALLED + 2 {
+        users.push(world.user(&format!("user-{n}")).await.at(&base));
+    }
+    users[0].create_room("lobby").await;
+    let fill = format!(
+        "WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < {MESSAGES})
+         INSERT INTO message (room_id, seq, id, author_id, author_name, msg, at)
+         SELECT r.id, 100000 * (SELECT COUNT(*) FROM account b WHERE b.id < a.id) + n, randomblob(16), a.id, a.name,
+           printf('%.*c', {MESSAGE_BYTES}, 'x'), a.created_at FROM room r, account a, s"
+    );
+    assert_eq!(world.sql(&fill).await, (MESSAGES * users.len()) as u64);
+    let (steady, other) = (users.pop().unwrap(), users.pop().unwrap());
+    // What it takes to do it once is not counted.
+    other.get("/user/export").await.ok();
+    let before = resident(id);
+
+    let mut stalled = Vec::new();
+    for user in &users {
+        stalled.push(stall(address, user).await);
+    }
+    let again = users[0].get("/user/export").await;
+    again.problem(429, "export-running");
+    assert_eq!(again.headers["retry-after"], "10");
+    let begun = steady.request(reqwest::Method::GET, "/user/export").send().await.unwrap();
+    assert_eq!(begun.status(), 200);
+    let refused = other.get("/user/export").await;
+    refused.problem(503, "too-many-exports");
+    assert_eq!(refused.headers["retry-after"], "10");
+    let reading = tokio::spawn(read_slowly(begun));
+    other.get("/user").await.ok();
+    world.login("user-0").await;
+    let export: Value = serde_json::from_slice(&reading.await.unwrap()).unwrap();
+    assert_eq!(export["messages"].as_array().unwrap().len(), MESSAGES);
+    let grown = resident(id).saturating_sub(before);
+    assert!(grown < MEMORY, "{STALLED} stalled readers cost {} KiB", grown / 1024);
+
+    // They are cut: their users may export again, and what they got does not look whole.
+    eventually("a stalled export to be cut", || async {
+        let again: Answer = users[0].get("/user/export").await;
+        again.status.is_success().then_some(())
+    })
+    .await;
+    let mut rest = Vec::new();
+    let ended = tokio::time::timeout(SOON, stalled[0].read_to_end(&mut rest)).await.unwrap();
+    assert!(ended.is_err() || !rest.ends_with(b"0\r\n\r\n"), "a cut export ends like a whole one");
+}
