@@ -27,6 +27,7 @@ stories! {
             // The shares alone have to do.
             ("LIMIT_SIGN_UPS", "0"),
             ("LIMIT_NEW_PASSWORDS", "0"),
+            ("LIMIT_CONNECTIONS_PER_ADDRESS", "0"),
         ] {
             world.set(name, value);
         }

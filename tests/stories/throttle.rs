@@ -140,6 +140,7 @@ stories! {
         let mut world = world;
         world.set("ARGON2_CONCURRENCY", "1");
         world.set("TRUSTED_PROXY_HOPS", "1");
+        world.set("LIMIT_CONNECTIONS_PER_ADDRESS", "0");
         let base = world.functions().await;
         let sign_up = |n: usize| {
             let body = json!({ "name": format!("user-{n}"), "password": PASSWORD });
