@@ -1,17 +1,14 @@
 import { ApiError } from './errors.ts';
-import { Session, type SessionStore } from './session.ts';
-import type { Entered, FileRef, Message, Page, RoomInfo, Tokens, Upload, User } from './types.ts';
+import { request, type Answer } from './http.ts';
+import type { SessionStore } from './session-store.ts';
+import { Session } from './session.ts';
+import type { Entered, FileRef, History, Message, Page, RoomInfo, Tokens, Upload, User } from './types.ts';
 
 export interface ApiOptions {
   /** Where the functions are; the page's own origin by default. */
   base?: string;
   store: SessionStore;
   onSessionEnd?: () => void;
-}
-
-interface Call {
-  body?: unknown;
-  token?: string;
 }
 
 /** The HTTP functions. */
@@ -24,12 +21,12 @@ export class Api {
     this.session = new Session(base, store, onSessionEnd);
   }
 
-  signUp(body: { name: string; password: string; displayName?: string }): Promise<User> {
-    return this.#call('POST', '/user', { body });
+  async signUp(body: { name: string; password: string; displayName?: string }): Promise<User> {
+    return (await request<User>('POST', `${this.base}/user`, { body })).body;
   }
 
   async logIn(name: string, password: string): Promise<User> {
-    const tokens = await this.#call<Tokens>('POST', '/login', { body: { name, password } });
+    const { body: tokens } = await request<Tokens>('POST', `${this.base}/login`, { body: { name, password } });
     this.session.start(tokens);
     return tokens.user;
   }
@@ -43,7 +40,7 @@ export class Api {
   }
 
   createRoom(body: { name: string; title?: string; private?: boolean }): Promise<RoomInfo> {
-    return this.#authorized('POST', '/room', { body });
+    return this.#authorized('POST', '/room', body);
   }
 
   rooms(query: { query?: string; mine?: boolean; cursor?: string } = {}): Promise<Page<RoomInfo>> {
@@ -59,18 +56,20 @@ export class Api {
   }
 
   /** A page of messages, oldest first: the newest, those before a seq, or those after one. */
-  messages(
+  async messages(
     room: string,
     window: { before?: number; after?: number; cursor?: string; limit?: number } = {},
-  ): Promise<Page<Message>> {
-    return this.#authorized('GET', `/room/${encodeURIComponent(room)}/message${search(window)}`);
+  ): Promise<History> {
+    const path = `/room/${encodeURIComponent(room)}/message${search(window)}`;
+    const { body, headers } = await this.#ask<Page<Message>>('GET', path);
+    return { ...body, complete: headers.get('x-history') !== 'archived' };
   }
 
   declareFile(
     room: string,
     body: { name: string; size: number; type: string; sha256?: string },
   ): Promise<{ file: FileRef; upload: Upload }> {
-    return this.#authorized('POST', `/room/${encodeURIComponent(room)}/file`, { body });
+    return this.#authorized('POST', `/room/${encodeURIComponent(room)}/file`, body);
   }
 
   completeFile(id: string): Promise<{ file: FileRef }> {
@@ -82,37 +81,26 @@ export class Api {
     return this.#authorized('GET', `/file/${id}`);
   }
 
-  async #authorized<T>(method: string, path: string, call: Call = {}): Promise<T> {
+  async #authorized<T>(method: string, path: string, body?: unknown): Promise<T> {
+    return (await this.#ask<T>(method, path, body)).body;
+  }
+
+  /** Asks with the present token, and once more with a new one if the server refuses it. */
+  async #ask<T>(method: string, path: string, body?: unknown): Promise<Answer<T>> {
+    const { login } = this.session;
     const token = await this.session.token();
+    const ask = (token: string) => request<T>(method, this.base + path, { body, token });
     try {
-      return await this.#call<T>(method, path, { ...call, token });
+      return await ask(token);
     } catch (error) {
-      if (!(error instanceof ApiError && error.code === 'token-expired')) throw error;
-      // This machine's clock may be off: one more try with a token that is surely new.
-      return this.#call<T>(method, path, { ...call, token: await this.session.token(true) });
+      const code = error instanceof ApiError && error.status === 401 ? error.code : '';
+      // This machine's clock may be off, or the server's key may have changed.
+      if (code === 'token-expired' || code === 'token-invalid') this.session.refuse(token);
+      else if (code !== 'session-revoked' || this.session.revoked(login)) throw error;
+      const renewed = await this.session.token();
+      if (renewed === token) throw error;
+      return ask(renewed);
     }
-  }
-
-  async #call<T>(method: string, path: string, { body, token }: Call): Promise<T> {
-    const headers: Record<string, string> = { accept: 'application/json' };
-    if (token) headers['authorization'] = `Bearer ${token}`;
-    if (body !== undefined) headers['content-type'] = 'application/json';
-    const sent = body === undefined ? {} : { body: JSON.stringify(body) };
-    const response = await fetch(this.base + path, { method, headers, ...sent }).catch(() => {
-      throw new ApiError(0, 'network', 'the server cannot be reached');
-    });
-    const text = await response.text();
-    if (response.ok) return (text ? JSON.parse(text) : undefined) as T;
-    throw problem(response.status, text);
-  }
-}
-
-function problem(status: number, text: string): ApiError {
-  try {
-    const { code, detail, errors } = JSON.parse(text);
-    return new ApiError(status, code, detail, errors);
-  } catch {
-    return new ApiError(status, 'unavailable', `the server answered ${status}`);
   }
 }
 

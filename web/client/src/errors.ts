@@ -1,26 +1,36 @@
+export interface FieldError {
+  field: string;
+  detail: string;
+}
+
 /** A refusal of the HTTP functions: `application/problem+json`. */
 export class ApiError extends Error {
   override readonly name = 'ApiError';
+  /** 0 when there was no answer. */
+  readonly status: number;
+  /** Stable, kebab-case; `network` or `timeout` when there was no answer. */
+  readonly code: string;
+  readonly errors: FieldError[];
+  /** How long the server asks to wait before the next try. */
+  readonly retryAfterMs: number | undefined;
 
-  constructor(
-    readonly status: number,
-    /** Stable, kebab-case; `network` when there was no answer. */
-    readonly code: string,
-    detail: string,
-    readonly errors: { field: string; detail: string }[] = [],
-  ) {
+  constructor(status: number, code: string, detail: string, errors: FieldError[] = [], retryAfterMs?: number) {
     super(detail);
+    this.status = status;
+    this.code = code;
+    this.errors = errors;
+    this.retryAfterMs = retryAfterMs;
   }
 }
 
 /** A refusal of the gateway. */
 export class GatewayError extends Error {
   override readonly name = 'GatewayError';
+  /** Stable, kebab-case; `timeout` when there was no answer. */
+  readonly code: string;
 
-  constructor(
-    readonly code: string,
-    detail: string,
-  ) {
+  constructor(code: string, detail: string) {
     super(detail);
+    this.code = code;
   }
 }

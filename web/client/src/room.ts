@@ -1,183 +1,223 @@
-import { Connection, type Status } from './connection.ts';
-import { ApiError, GatewayError } from './errors.ts';
-import { Order } from './order.ts';
-import { STORED_EVENTS, type Entered, type Joined, type Message, type Person, type Presence, type Sent, type StoredEvents } from './types.ts';
+import { backoff } from './backoff.ts';
+import { GatewayError } from './errors.ts';
+import { failure } from './failure.ts';
+import { Link, type StoredEvent } from './link.ts';
+import { guarded, type RoomListener } from './listener.ts';
+import { initial, next, status, type Effect, type Input, type State } from './machine.ts';
+import { Outbox } from './outbox.ts';
+import { Replay } from './replay.ts';
+import type { Entered, Joined, Sent } from './types.ts';
 import { uuidv7 } from './uuid.ts';
 import type { Api } from './api.ts';
 
-type StoredEvent = { [K in keyof StoredEvents]: { name: K; data: StoredEvents[K] } }[keyof StoredEvents];
+/** Joined for this long, a room counts as stable, and the next failure as the first. */
+const STABLE_MS = 10_000;
 
-/** What a room tells its owner. Stored events come in order, without a gap and without a double. */
-export interface RoomListener {
-  entered(entered: Entered): void;
-  event(event: StoredEvent): void;
-  /** Messages that were missed for longer than the gateway replays. */
-  missed(messages: Message[]): void;
-  online(count: number, joined: Person[], left: Person[], all: boolean): void;
-  status(status: Status): void;
-  /** The room or the session is gone; `code` says why. */
-  ended(code: string): void;
-}
+type Timer = ReturnType<typeof setTimeout>;
 
-/** Codes after which the same event may succeed: nothing was decided about it. */
-const TRY_AGAIN = new Set(['timeout', 'unavailable', 'busy', 'rate-limited', 'not-joined', 'storage-full']);
-const TRY_AGAIN_AFTER_MS = 800;
-const TRIES = 30;
-
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** One room, joined and kept joined: over reconnects, slow phases and gateways that stop. */
+/**
+ * One room, joined and kept joined: over reconnects, slow phases and gateways that stop. What it does
+ * when is decided by `machine.ts`; this performs it.
+ */
 export class Room {
-  readonly #order = new Order();
+  readonly name: string;
+  readonly #api: Api;
+  readonly #listener: Required<RoomListener>;
+  readonly #replay: Replay;
+  readonly #outbox = new Outbox(() => this.#feed({ type: 'lag', link: this.#state.live ?? 0 }));
+  readonly #links = new Map<number, Link>();
+  readonly #inputs: Input[] = [];
+  readonly #timers: { retry?: Timer; stable?: Timer } = {};
+  #isFeeding = false;
+  #state: State = initial;
   #entered: Entered | null = null;
-  #connection: Connection | null = null;
-  #joining: Promise<void> | null = null;
-  #ended = false;
+  #joined: Joined | null = null;
+  #error: unknown;
+  #reason = '';
+  #opening: { resolve(entered: Entered): void; reject(error: unknown): void } | null = null;
+  #unwatch = () => {};
 
-  constructor(
-    private readonly api: Api,
-    readonly name: string,
-    private readonly listener: RoomListener,
-  ) {}
+  constructor(api: Api, name: string, listener: RoomListener) {
+    this.name = name;
+    this.#api = api;
+    this.#listener = guarded(listener);
+    this.#replay = new Replay(api, name, (messages) => this.#listener.missed(messages));
+  }
 
-  /** Enters, joins, and goes on by itself. Throws what HTTP refuses. */
+  /**
+   * Enters, joins, and goes on by itself until `close` or `ended`. Resolves once the room was entered,
+   * however long the server is away; rejects if the room ends before that.
+   */
   async open(): Promise<Entered> {
-    const entered = await this.api.enter(this.name);
-    this.#take(entered);
-    if (!this.#ended) this.#connect(entered.gateway);
-    return entered;
+    if (this.#opening) throw new GatewayError('already-open', 'a room is opened once');
+    return new Promise((resolve, reject) => {
+      this.#opening = { resolve, reject };
+      this.#unwatch = this.#api.session.watch({
+        renewed: (token) => this.#links.forEach((link) => link.refresh(token)),
+        ended: () => this.#feed({ type: 'final', code: 'session-over' }),
+      });
+      this.#listener.status(status(this.#state));
+      this.#feed({ type: 'open' });
+    });
   }
 
   close(): void {
-    this.#ended = true;
-    this.#connection?.close();
+    this.#feed({ type: 'close' });
   }
 
-  /** Stores a message, once, however often it must be sent. */
+  /** Stores a message, once, however often it must be sent. Messages keep their order. */
   async send(msg: string, options: { id?: string; fileId?: string; replyTo?: number } = {}): Promise<Sent> {
-    const message = { roomId: this.#roomId(), msg, id: uuidv7(), ...options };
-    return this.#persist('send-msg', message);
+    return this.#persist('send-msg', { msg, id: uuidv7(), ...options });
   }
 
   async rename(name: string): Promise<void> {
-    await this.#persist('new', { roomId: this.#roomId(), msg: name });
+    await this.#persist('new', { msg: name });
   }
 
-  #roomId(): string {
-    if (!this.#entered) throw new GatewayError('not-joined', 'open the room first');
-    return this.#entered.room.id;
+  #persist<T>(event: string, data: object): Promise<T> {
+    if (this.#state.step.name === 'ended') throw new GatewayError('ended', 'the room is closed');
+    return this.#outbox.push(event, () => ({ roomId: this.#entered?.room.id, ...data }));
   }
 
-  #take(entered: Entered): void {
-    this.#entered = entered;
-    this.listener.entered(entered);
-  }
-
-  #connect(gateway: string): Connection {
-    const connection = new Connection(this.api, gateway);
-    this.#connection ??= connection;
-    const { socket } = connection;
-    this.listener.status('connecting');
-    socket.on('connect', () => void this.#join(connection));
-    socket.on('disconnect', (reason) => {
-      if (connection !== this.#connection || this.#ended) return;
-      if (reason !== 'io server disconnect') this.listener.status('reconnecting');
-    });
-    for (const name of STORED_EVENTS) {
-      socket.on(name, (data: unknown) => this.#stored({ name, data } as StoredEvent));
+  /** One input after the other, whatever the effects of one bring about. */
+  #feed(input: Input): void {
+    this.#inputs.push(input);
+    if (this.#isFeeding) return;
+    this.#isFeeding = true;
+    for (let input = this.#inputs.shift(); input; input = this.#inputs.shift()) {
+      const before = status(this.#state);
+      const [state, effects] = next(this.#state, input);
+      this.#state = state;
+      effects.forEach((effect) => this.#perform(effect));
+      this.#outbox.use(this.#links.get(state.live ?? 0) ?? null);
+      const now = status(state);
+      if (now !== before && input.type !== 'close') this.#listener.status(now);
+      const end = effects.find((effect) => effect.type === 'end');
+      if (end?.code) this.#listener.ended(end.code);
     }
-    socket.on('presence', ({ count, joined, left }: Presence) => {
-      if (connection === this.#connection) this.listener.online(count, joined, left, false);
-    });
-    socket.on('lag', () => void this.#join(connection));
-    socket.on('migrate', () => void this.#migrate(connection));
-    socket.on('session-expired', ({ code }: { code: string }) => this.#end(code));
-    return connection;
+    this.#isFeeding = false;
   }
 
-  /** Joins, with what was seen last, so that what was missed comes first. */
-  async #join(connection: Connection): Promise<void> {
-    this.#joining ??= this.#tryJoin(connection).finally(() => (this.#joining = null));
-    return this.#joining;
-  }
-
-  async #tryJoin(connection: Connection): Promise<void> {
-    for (let tries = 0; tries < TRIES && !this.#ended && connection.socket.connected; tries++) {
-      try {
-        const entered = await this.api.enter(this.name);
-        this.#take(entered);
-        const after = this.#order.last ?? entered.head;
-        this.#order.reset(after);
-        const joined = await connection.call<Joined>('join-room', {
-          roomId: entered.room.id,
-          userId: this.api.session.user?.id,
-          ticket: entered.ticket,
-          after,
-        });
-        if (!joined.recovered) await this.#readMissed(after, joined.head);
-        this.listener.online(joined.online.count, joined.online.users, [], true);
-        this.listener.status('online');
+  #perform(effect: Effect): void {
+    switch (effect.type) {
+      case 'enter':
+        return this.#try(effect.attempt, () => this.#enter(effect.attempt));
+      case 'connect':
+        return this.#try(effect.attempt, () => this.#connect(effect.attempt, effect.link));
+      case 'join':
+        return this.#try(effect.attempt, () => this.#join(effect.attempt));
+      case 'read':
+        return this.#try(effect.attempt, () => this.#read(effect.attempt));
+      case 'wait': {
+        const { attempt, failures, retryAfterMs } = effect;
+        clearTimeout(this.#timers.retry);
+        const ms = backoff(failures, retryAfterMs);
+        this.#timers.retry = setTimeout(() => this.#feed({ type: 'timer', attempt }), ms);
+        return this.#listener.retrying(this.#reason, ms);
+      }
+      case 'closeLink':
+        this.#links.get(effect.link)?.close();
+        this.#links.delete(effect.link);
         return;
-      } catch (error) {
-        if (error instanceof ApiError && error.status >= 400 && error.status < 500) return this.#end(error.code);
-        if (error instanceof GatewayError && !TRY_AGAIN.has(error.code) && !error.code.startsWith('ticket')) {
-          return this.#end(error.code);
-        }
-        await pause(TRY_AGAIN_AFTER_MS);
+      case 'joined': {
+        clearTimeout(this.#timers.stable);
+        this.#timers.stable = setTimeout(() => this.#feed({ type: 'stable', link: effect.link }), STABLE_MS);
+        const online = this.#joined?.online;
+        if (online) this.#listener.online(online.count, online.users, [], true);
+        return;
       }
+      case 'end':
+        return this.#end(effect.code);
     }
   }
 
-  /** Pages what the gateway no longer replays. */
-  async #readMissed(after: number, head: number): Promise<void> {
-    let page = await this.api.messages(this.name, { after, limit: 200 });
-    for (;;) {
-      this.listener.missed(page.items);
-      if (!page.next) break;
-      page = await this.api.messages(this.name, { cursor: page.next, limit: 200 });
+  /** A part of an attempt, which may fail. */
+  #try(attempt: number, work: () => Promise<void>): void {
+    work().catch((error: unknown) => {
+      if (attempt !== this.#state.attempt) return;
+      this.#error = error;
+      this.#reason = failure(error).code;
+      this.#feed({ type: 'failed', attempt, failure: failure(error) });
+    });
+  }
+
+  async #enter(attempt: number): Promise<void> {
+    const entered = await this.#api.enter(this.name);
+    if (attempt !== this.#state.attempt || this.#state.step.name === 'ended') return;
+    this.#entered = entered;
+    this.#listener.entered(entered);
+    this.#opening?.resolve(entered);
+    this.#feed({ type: 'entered', attempt });
+  }
+
+  async #connect(attempt: number, id: number): Promise<void> {
+    const { session } = this.#api;
+    const { login } = session;
+    const token = await session.token();
+    if (attempt !== this.#state.attempt || this.#state.step.name === 'ended') return;
+    const isHere = (roomId: string) => roomId === this.#entered?.room.id;
+    const link: Link = new Link(this.#entered?.gateway ?? '', token, {
+      connected: () => this.#feed({ type: 'connected', link: id }),
+      closed: (code) => this.#lost(id, token, login, code),
+      stored: (event) => isHere(event.data.roomId) && this.#stored(id, event),
+      presence: ({ roomId, count, joined, left }) =>
+        isHere(roomId) && id === this.#state.live && this.#listener.online(count, joined, left, false),
+      lag: (roomId) => isHere(roomId) && this.#feed({ type: 'lag', link: id }),
+      migrate: () => this.#feed({ type: 'migrate', link: id }),
+      expired: (code) => {
+        link.close();
+        this.#lost(id, token, login, code);
+      },
+    });
+    this.#links.set(id, link);
+  }
+
+  /** A link is gone. If its token or its session is the reason, another one is needed. */
+  #lost(id: number, token: string, login: string | null, code: string): void {
+    this.#links.delete(id);
+    this.#reason = code;
+    const { session } = this.#api;
+    if (code.startsWith('token-')) session.refuse(token);
+    if (code === 'session-revoked' && (session.login === login || session.login === null)) {
+      this.#feed({ type: 'final', code });
+      session.revoked(login);
     }
-    this.#order.reset(Math.max(this.#order.last ?? 0, head));
+    this.#feed({ type: 'lost', link: id });
   }
 
-  /** Opens a second connection and closes the first only when the second has joined. */
-  async #migrate(old: Connection): Promise<void> {
-    if (old !== this.#connection || !this.#entered) return;
-    const next = this.#connect(this.#entered.gateway);
-    await new Promise((resolve) => next.socket.once('connect', resolve as () => void));
-    await this.#join(next);
-    this.#connection = next;
-    old.close();
+  async #join(attempt: number): Promise<void> {
+    const [entered, link] = [this.#entered, this.#links.get(this.#state.link ?? 0)];
+    if (!entered || !link) throw new GatewayError('network', 'the link is gone');
+    const { joined, outcome } = await this.#replay.join(link, entered);
+    if (attempt !== this.#state.attempt) return;
+    this.#joined = joined;
+    this.#feed({ type: 'joined', attempt, outcome });
   }
 
-  #stored(event: StoredEvent): void {
-    if (event.data.roomId !== this.#entered?.room.id) return;
-    const verdict = this.#order.see(event.data.seq, event.data.prev);
-    if (verdict === 'gap') {
-      if (this.#connection) void this.#join(this.#connection);
-      return;
-    }
-    if (verdict === 'known') return;
-    this.listener.event(event);
-    if (event.name === 'room-deleted') this.#end('room-deleted');
+  async #read(attempt: number): Promise<void> {
+    await this.#replay.read(this.#joined?.head ?? 0, () => attempt === this.#state.attempt);
+    this.#feed({ type: 'read', attempt });
   }
 
-  async #persist<T>(event: string, data: unknown): Promise<T> {
-    for (let tries = 0; ; tries++) {
-      try {
-        if (!this.#connection || this.#ended) throw new GatewayError('ended', 'the room is closed');
-        return await this.#connection.call<T>(event, data);
-      } catch (error) {
-        const isLast = tries + 1 >= TRIES || this.#ended;
-        if (isLast || !(error instanceof GatewayError && TRY_AGAIN.has(error.code))) throw error;
-        await pause(TRY_AGAIN_AFTER_MS);
-      }
-    }
+  #stored(link: number, event: StoredEvent): void {
+    const verdict = this.#replay.order.see(event.data.seq, event.data.prev);
+    if (verdict === 'gap') this.#feed({ type: 'gap', link });
+    if (verdict !== 'next') return;
+    this.#listener.event(event);
+    if (event.name === 'room-deleted') this.#feed({ type: 'final', code: 'room-deleted' });
+    if (event.name !== 'member-removed' || event.data.user.id !== this.#api.session.user?.id) return;
+    // One from before the room was entered is history: whoever was removed was let in again.
+    if (event.data.seq <= (this.#entered?.head ?? 0)) return;
+    this.#feed({ type: 'final', code: event.data.banned ? 'banned' : 'removed' });
   }
 
-  #end(code: string): void {
-    if (this.#ended) return;
-    this.close();
-    this.listener.status('ended');
-    this.listener.ended(code);
+  #end(code: string | null): void {
+    this.#unwatch();
+    Object.values(this.#timers).forEach(clearTimeout);
+    this.#links.forEach((link) => link.close());
+    this.#links.clear();
+    this.#outbox.end(code ?? 'ended');
+    const isReason = code !== null && failure(this.#error).code === code;
+    this.#opening?.reject(isReason ? this.#error : new GatewayError(code ?? 'closed', 'the room is closed'));
   }
 }

@@ -1,27 +1,42 @@
+import { backoff } from './backoff.ts';
 import { ApiError } from './errors.ts';
+import { request } from './http.ts';
+import { exclusively, read, write, type Access, type Saved, type SessionStore } from './session-store.ts';
 import type { Tokens, User } from './types.ts';
 
-/** Where a session outlives the page. `localStorage` fits. */
-export interface SessionStore {
-  get(): string | null;
-  set(value: string | null): void;
-}
-
-interface Saved {
-  refreshToken: string;
-  user: User;
-}
-
-/** Renewed this long before it expires. */
+/** Renewed this long before it expires, or after three quarters of a shorter life. */
 const EARLY_MS = 60_000;
+/** Twice this is within the 10 s in which the server repeats its answer to a spent refresh token. */
+const RENEW_WITHIN_MS = 4_500;
+/** A token that was issued within this is brand-new. */
+const NEW_MS = 10_000;
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
-/** The tokens of one login, renewed in time, by one tab at a time: a refresh token is good once. */
+/** Hears of the session as long as it watches. */
+export interface SessionWatcher {
+  renewed(token: string): void;
+  /** Logged out, revoked, or not renewed for too long. */
+  ended(): void;
+}
+
+/** When a token is due for renewal. */
+function due({ from, until }: Access): number {
+  return until - Math.min(EARLY_MS, (until - from) / 4);
+}
+
+/** The tokens of one login, renewed in time, by one instance at a time. */
 export class Session {
   readonly #base: string;
   readonly #store: SessionStore;
   readonly #onEnd: () => void;
-  #access: { token: string; until: number; of: string } | null = null;
+  readonly #watchers = new Set<SessionWatcher>();
   #renewing: Promise<string> | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #failures = 0;
+  /** The token that the server refused last. */
+  #refused: string | null = null;
+  /** The token that watchers know. */
+  #announced: string | null = null;
 
   /** `onEnd` is called when the session is over and cannot be renewed. */
   constructor(base: string, store: SessionStore, onEnd: () => void) {
@@ -31,60 +46,144 @@ export class Session {
   }
 
   get user(): User | null {
-    return this.#saved()?.user ?? null;
+    return read(this.#store)?.user ?? null;
+  }
+
+  /** Names the present login; another one after logging in again. */
+  get login(): string | null {
+    const saved = read(this.#store);
+    return saved && (saved.login ?? '');
   }
 
   start(tokens: Tokens): void {
-    const { accessToken, expiresIn, refreshToken, user } = tokens;
-    this.#access = { token: accessToken, until: Date.now() + expiresIn * 1000, of: user.id };
-    this.#store.set(JSON.stringify({ refreshToken, user } satisfies Saved));
+    this.#save(tokens, globalThis.crypto?.randomUUID?.() ?? String(Math.random()));
   }
 
   end(): void {
-    this.#access = null;
-    this.#store.set(null);
+    write(this.#store, null);
+    clearTimeout(this.#timer);
+    for (const watcher of [...this.#watchers]) watcher.ended();
   }
 
-  /** An access token that is good for a while; `renew` asks for one that is surely new. */
-  async token(renew = false): Promise<string> {
-    const access = this.#access;
-    const isFresh = access && access.of === this.user?.id && access.until - EARLY_MS > Date.now();
-    if (isFresh && !renew) return access.token;
-    this.#renewing ??= this.#renew().finally(() => {
-      this.#renewing = null;
-    });
+  /** The server says that this login's session is over. False if another one is in its place. */
+  revoked(login: string | null): boolean {
+    const { login: present } = this;
+    if (present !== null && present !== login) return false;
+    if (present !== null) this.#over();
+    return true;
+  }
+
+  /**
+   * The server refused this token: it is renewed before its time. Not if it is brand-new: another one
+   * would fare no better, and each renewal spends a refresh token.
+   */
+  refuse(token: string): void {
+    const access = read(this.#store)?.access;
+    if (access?.token !== token) return;
+    const isNew = Date.now() - access.from < Math.min(NEW_MS, (access.until - access.from) / 4);
+    if (!isNew) this.#refused = token;
+  }
+
+  /** An access token that is good for a while. */
+  async token(): Promise<string> {
+    const fresh = this.#fresh();
+    if (fresh) return fresh;
+    this.#renewing ??= exclusively(this.#store, () => this.#renew()).finally(() => (this.#renewing = null));
     return this.#renewing;
   }
 
-  async #renew(): Promise<string> {
-    const refresh = async () => {
-      // Read inside the lock: another tab may have renewed meanwhile.
-      const saved = this.#saved();
-      if (!saved) throw new ApiError(401, 'token-missing', 'not logged in');
-      const response = await fetch(`${this.#base}/login/refresh`, {
-        method: 'POST',
-        headers: { 'content-type': 'application/json' },
-        body: JSON.stringify({ refreshToken: saved.refreshToken }),
-      });
-      if (response.status === 401) {
-        this.end();
-        this.#onEnd();
-        throw new ApiError(401, 'session-over', 'log in again');
-      }
-      if (!response.ok) throw new ApiError(response.status, 'unavailable', 'try again');
-      const tokens = (await response.json()) as Tokens;
-      this.start(tokens);
-      return tokens.accessToken;
+  /** Keeps the token fresh and tells of every new one, until the returned function is called. */
+  watch(watcher: SessionWatcher): () => void {
+    this.#watchers.add(watcher);
+    this.#schedule();
+    return () => {
+      this.#watchers.delete(watcher);
+      if (!this.#watchers.size) clearTimeout(this.#timer);
     };
-    const locks = globalThis.navigator?.locks;
-    return locks ? locks.request('chatting-room-refresh', refresh) : refresh();
   }
 
-  #saved(): Saved | null {
+  #fresh(): string | null {
+    const access = read(this.#store)?.access;
+    if (!access || access.token === this.#refused || due(access) <= Date.now()) return null;
+    this.#announce(access.token);
+    return access.token;
+  }
+
+  async #renew(): Promise<string> {
+    // Looked at again inside the lock: another instance may have renewed it.
+    const fresh = this.#fresh();
+    if (fresh) return fresh;
+    const saved = read(this.#store);
+    if (!saved) throw new ApiError(401, 'logged-out', 'not logged in');
+    let tokens: Tokens;
     try {
-      return JSON.parse(this.#store.get() ?? 'null') as Saved | null;
-    } catch {
-      return null;
+      tokens = await this.#exchange(saved);
+    } catch (error) {
+      if (!(error instanceof ApiError && error.status === 401)) throw error;
+      if (read(this.#store)?.refreshToken !== saved.refreshToken) return this.#replaced();
+      this.#over();
+      throw new ApiError(401, 'session-over', 'log in again');
+    }
+    // Logged out or in again meanwhile: these tokens are of the session before.
+    if (this.login !== (saved.login ?? '')) return this.#replaced();
+    this.#save(tokens, saved.login ?? '');
+    return tokens.accessToken;
+  }
+
+  /** Asks once more if the answer was lost: the server then repeats it. */
+  async #exchange({ refreshToken }: Saved): Promise<Tokens> {
+    const ask = () =>
+      request<Tokens>('POST', `${this.#base}/login/refresh`, { body: { refreshToken }, withinMs: RENEW_WITHIN_MS });
+    const answer = await ask().catch((error: ApiError) => {
+      if (error.status === 0) return ask();
+      throw error;
+    });
+    return answer.body;
+  }
+
+  #replaced(): string {
+    const fresh = this.#fresh();
+    if (fresh) return fresh;
+    if (!read(this.#store)) throw new ApiError(401, 'logged-out', 'not logged in');
+    throw new ApiError(0, 'unavailable', 'the session changed meanwhile; try again');
+  }
+
+  #save({ accessToken: token, expiresIn, refreshToken, user }: Tokens, login: string): void {
+    const from = Date.now();
+    const access = { token, from, until: from + expiresIn * 1_000 };
+    write(this.#store, { refreshToken, user, login, access });
+    this.#announce(token);
+  }
+
+  #over(): void {
+    this.end();
+    this.#onEnd();
+  }
+
+  #announce(token: string): void {
+    if (token === this.#announced) return;
+    this.#announced = token;
+    this.#failures = 0;
+    for (const watcher of [...this.#watchers]) watcher.renewed(token);
+    this.#schedule();
+  }
+
+  /** Renews when the token is due. Without one, whoever asks for it first makes it known. */
+  #schedule(waitMs?: number): void {
+    clearTimeout(this.#timer);
+    const access = read(this.#store)?.access;
+    if (!access || !this.#watchers.size) return;
+    const wait = waitMs ?? Math.max(0, due(access) - Date.now());
+    this.#timer = setTimeout(() => void this.#keepFresh(), Math.min(wait, LONGEST_TIMER_MS));
+  }
+
+  async #keepFresh(): Promise<void> {
+    try {
+      await this.token();
+      this.#schedule();
+    } catch (error) {
+      const { status, retryAfterMs } = error as ApiError;
+      if (status !== 401) this.#schedule(backoff(++this.#failures, retryAfterMs));
     }
   }
 }

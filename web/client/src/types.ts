@@ -116,6 +116,11 @@ export interface Page<T> {
   next: string | null;
 }
 
+/** A page of messages. Not complete: the newest are missing for now, because the server cannot read them. */
+export interface History extends Page<Message> {
+  complete: boolean;
+}
+
 export type Ack<T> = ({ ok: true } & T) | { ok: false; error: { code: string; detail: string } };
 
 export interface Joined {

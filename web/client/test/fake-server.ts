@@ -1,0 +1,242 @@
+import { FakeSocket } from './fake-socket.ts';
+import { Random } from './random.ts';
+
+const ME = { id: 'me', name: 'ada', displayName: 'Ada', createdAt: '2026-01-01T00:00:00.000Z' };
+/** More than these the gateway does not replay. */
+const REPLAY = 12;
+const PAGE = 5;
+/** The real server repeats the answer to a spent refresh token for 10 s. An outage longer than that, right after an
+ * answer was lost, ends the session; here it is longer, so that no storm does. */
+const GRACE_MS = 600_000;
+
+export interface StoredFake {
+  name: string;
+  data: { roomId: string; seq: number; prev: number; id: string } & Record<string, unknown>;
+}
+
+/**
+ * The functions and a gateway, as the contract describes them, failing with a probability at every
+ * step while `trouble` is above 0.
+ */
+export class FakeServer {
+  readonly events: StoredFake[] = [];
+  readonly sockets = new Set<FakeSocket>();
+  readonly counts = { enter: 0, refresh: 0, connect: 0, refreshed: 0 };
+  readonly stored = new Map<string, number>();
+  readonly random: Random;
+  readonly lifetimeMs: number;
+  trouble = 0;
+  /** Answers every request with this, if set and if it has an answer. */
+  always: ((path: string) => Response | null) | null = null;
+  refuse: string | null = null;
+  #seq = 0;
+  #tokens = 0;
+  #revoked = false;
+  #refresh = { current: 'r0', spent: '', spentAt: 0, used: true };
+  readonly #expires = new Map<string, number>();
+
+  constructor(seed: number, lifetimeMs = 900_000) {
+    this.random = new Random(seed);
+    this.lifetimeMs = lifetimeMs;
+  }
+
+  get head(): number {
+    return this.events.at(-1)?.data.seq ?? 0;
+  }
+
+  tokens() {
+    const accessToken = `t${++this.#tokens}`;
+    this.#expires.set(accessToken, Date.now() + this.lifetimeMs);
+    return { accessToken, expiresIn: this.lifetimeMs / 1_000, refreshToken: this.#refresh.current, user: ME };
+  }
+
+  /** Stores an event and delivers it to every socket that joined; some are lost, some come twice. */
+  store(name = 'receive-msg', more: Record<string, unknown> = {}): number {
+    const prev = this.#seq;
+    this.#seq += 1 + this.random.below(3);
+    const data = { roomId: 'room', seq: this.#seq, prev, id: `m${this.#seq}`, from: ME, msg: 'x', at: '', ...more };
+    const event = { name, data };
+    this.events.push(event);
+    for (const socket of this.sockets) if (socket.isJoined) this.#deliver(socket, event);
+    return this.#seq;
+  }
+
+  /** Something happens to a socket by itself. */
+  disturb(): void {
+    const socket = this.random.pick([...this.sockets]);
+    if (!socket) return;
+    const what = this.random.pick(['drop', 'lag', 'migrate', 'session-expired', 'again'] as const);
+    if (what === 'drop') socket.lose();
+    if (what === 'lag') {
+      socket.isJoined = false;
+      socket.deliver('lag', { roomId: 'room', last: 0 });
+    }
+    if (what === 'migrate') socket.deliver('migrate', { deadline: '' });
+    if (what === 'session-expired') {
+      socket.deliver('session-expired', { code: this.random.pick(['token-expired', 'token-invalid', 'unknown-later']) });
+      socket.lose();
+    }
+    const last = this.events.at(-1);
+    if (what === 'again' && last && socket.isJoined) socket.deliver(last.name, last.data);
+  }
+
+  revoke(): void {
+    this.#revoked = true;
+    for (const socket of [...this.sockets]) {
+      socket.deliver('session-expired', { code: 'session-revoked' });
+      socket.lose();
+    }
+  }
+
+  readonly fetch = async (input: string, init: RequestInit = {}): Promise<Response> => {
+    const { pathname, searchParams } = new URL(input, 'http://fake');
+    if (pathname === '/login/refresh') this.counts.refresh++;
+    if (pathname === '/room/lobby') this.counts.enter++;
+    if (this.random.is(this.trouble)) return this.#fail(() => this.#answer(pathname, searchParams, init), init);
+    await delay(this.random.below(50));
+    return this.always?.(pathname) ?? this.#answer(pathname, searchParams, init);
+  };
+
+  readonly connect = (options: { auth: { token: string } }): FakeSocket => {
+    this.counts.connect++;
+    const socket = new FakeSocket(this, options.auth.token);
+    void this.#open(socket);
+    return socket;
+  };
+
+  async #open(socket: FakeSocket): Promise<void> {
+    await delay(this.random.below(50));
+    if (this.random.is(this.trouble)) {
+      if (this.random.is(0.3)) return;
+      return socket.refuse(this.random.pick([undefined, 'unavailable', 'too-many-sockets', 'token-invalid']));
+    }
+    const expires = this.#expires.get(socket.token) ?? 0;
+    const code = this.refuse ?? (this.#revoked ? 'session-revoked' : expires <= Date.now() ? 'token-expired' : null);
+    if (code) return socket.refuse(code);
+    if (socket.isOver) return;
+    this.sockets.add(socket);
+    socket.open();
+    this.#expire(socket);
+  }
+
+  #expire(socket: FakeSocket): void {
+    setTimeout(() => {
+      if (!this.sockets.has(socket)) return;
+      if ((this.#expires.get(socket.token) ?? 0) > Date.now()) return this.#expire(socket);
+      socket.deliver('session-expired', { code: 'token-expired' });
+      socket.lose();
+    }, Math.max(1, (this.#expires.get(socket.token) ?? 0) - Date.now()));
+  }
+
+  /** What a socket's event is acknowledged with; nothing if the answer is lost. */
+  async acknowledge(socket: FakeSocket, event: string, data: Record<string, unknown>): Promise<unknown> {
+    await delay(this.random.below(50));
+    const fails = this.random.is(this.trouble);
+    if (fails && this.random.is(0.5)) {
+      const ofJoins = event === 'join-room' ? ['ticket-expired', 'ticket-invalid', 'forbidden', 'too-many-rooms'] : ['not-joined'];
+      return refusal(this.random.pick(['unavailable', 'busy', 'rate-limited', 'storage-full', ...ofJoins]));
+    }
+    const answer = this.#act(socket, event, data);
+    return fails ? undefined : answer;
+  }
+
+  #act(socket: FakeSocket, event: string, data: Record<string, unknown>): unknown {
+    if (!this.sockets.has(socket)) return undefined;
+    if (event === 'refresh') {
+      this.counts.refreshed++;
+      socket.token = String(data['token']);
+      return { ok: true };
+    }
+    if (event === 'send-msg') {
+      if (!socket.isJoined) return refusal('not-joined');
+      const id = String(data['id']);
+      const known = this.stored.get(id);
+      const seq = known ?? this.store('receive-msg', { id });
+      this.stored.set(id, seq);
+      return { ok: true, seq, at: '', duplicate: known !== undefined };
+    }
+    if (event !== 'join-room') return { ok: true };
+    const after = Number(data['after']);
+    const missed = this.events.filter(({ data }) => data.seq > after);
+    const recovered = missed.length <= REPLAY;
+    socket.isJoined = true;
+    if (recovered) for (const event of missed) this.#deliver(socket, event);
+    return { ok: true, head: this.head, online: { count: 1, users: [ME] }, recovered };
+  }
+
+  #deliver(socket: FakeSocket, { name, data }: StoredFake): void {
+    if (this.random.is(this.trouble * 0.3)) return;
+    socket.deliver(name, data);
+    if (this.random.is(this.trouble * 0.3)) socket.deliver(name, data);
+  }
+
+  #answer(path: string, query: URLSearchParams, init: RequestInit): Response {
+    if (path === '/login/refresh') return this.#renew(JSON.parse(String(init.body)).refreshToken);
+    const token = new Headers(init.headers).get('authorization')?.slice('Bearer '.length) ?? '';
+    if (this.#revoked) return problem(401, 'session-revoked');
+    if ((this.#expires.get(token) ?? 0) <= Date.now()) return problem(401, 'token-expired');
+    if (path === '/room/lobby') {
+      const room = { id: 'room', name: 'lobby', title: null };
+      return json({ room, you: { role: 'member' }, ticket: 'ticket', gateway: 'http://fake', head: this.head, members: { count: 1 } });
+    }
+    if (path !== '/room/lobby/message') return problem(404, 'not-found');
+    const after = Number(query.get('after'));
+    const items = this.events.filter(({ name, data }) => name === 'receive-msg' && data.seq > after).map(({ data }) => data);
+    return json({ items: items.slice(0, PAGE), next: items.length > PAGE ? 'more' : null });
+  }
+
+  #renew(given: string): Response {
+    const known = this.#refresh;
+    const isRepeat = given === known.spent && !known.used && Date.now() - known.spentAt < GRACE_MS;
+    if (this.#revoked || (given !== known.current && !isRepeat)) {
+      this.#revoked = true;
+      return problem(401, 'refresh-reused');
+    }
+    if (!isRepeat) {
+      known.spent = given;
+      known.spentAt = Date.now();
+      known.current = `r${this.#tokens + 1}`;
+    }
+    known.used = false;
+    return json(this.tokens());
+  }
+
+  async #fail(answer: () => Response, { signal }: RequestInit): Promise<Response> {
+    await delay(this.random.below(2_000));
+    switch (this.random.below(9)) {
+      case 0:
+        throw new TypeError('fetch failed');
+      case 1:
+        answer();
+        throw new TypeError('the answer was lost');
+      case 2:
+        return new Promise((_, reject) => signal?.addEventListener('abort', () => reject(new Error('aborted'))));
+      case 3:
+        return problem(429, 'too-many-attempts', { 'retry-after': '3' });
+      case 4:
+        return problem(408, 'body-too-slow');
+      case 5:
+        return new Response('<h1>Bad gateway</h1>', { status: 502 });
+      case 6:
+        return new Response('<h1>no such host</h1>', { status: 404 });
+      case 7:
+        return problem(500, 'internal');
+      default:
+        return problem(503, 'unavailable', { 'retry-after': '1' });
+    }
+  }
+}
+
+export const delay = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+export function problem(status: number, code: string, headers: Record<string, string> = {}): Response {
+  return new Response(JSON.stringify({ code, detail: code, status }), { status, headers });
+}
+
+function json(body: unknown): Response {
+  return new Response(JSON.stringify(body));
+}
+
+function refusal(code: string) {
+  return { ok: false, error: { code, detail: code } };
+}

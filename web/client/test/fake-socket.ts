@@ -1,0 +1,65 @@
+import type { FakeServer } from './fake-server.ts';
+
+type Listener = (data: unknown) => void;
+
+/** The part of the official client's socket that the SDK uses. */
+export class FakeSocket {
+  readonly #server: FakeServer;
+  readonly #listeners = new Map<string, Listener[]>();
+  readonly #any: ((name: string, data: unknown) => void)[] = [];
+  token: string;
+  isJoined = false;
+  isOver = false;
+
+  constructor(server: FakeServer, token: string) {
+    this.#server = server;
+    this.token = token;
+  }
+
+  on(name: string, listener: Listener): void {
+    this.#listeners.set(name, [...(this.#listeners.get(name) ?? []), listener]);
+  }
+
+  onAny(listener: (name: string, data: unknown) => void): void {
+    this.#any.push(listener);
+  }
+
+  timeout(ms: number) {
+    return {
+      emitWithAck: (event: string, data: Record<string, unknown>) =>
+        new Promise((resolve, reject) => {
+          setTimeout(() => reject(new Error('operation has timed out')), ms);
+          void this.#server.acknowledge(this, event, data).then((ack) => ack !== undefined && resolve(ack));
+        }),
+    };
+  }
+
+  disconnect(): void {
+    this.isOver = true;
+    this.#server.sockets.delete(this);
+  }
+
+  open(): void {
+    this.#emit('connect', undefined);
+  }
+
+  refuse(code: string | undefined): void {
+    if (!this.isOver) this.#emit('connect_error', Object.assign(new Error(code), code ? { data: { code } } : {}));
+  }
+
+  lose(): void {
+    if (this.isOver) return;
+    this.disconnect();
+    this.#emit('disconnect', 'transport close');
+  }
+
+  deliver(name: string, data: unknown): void {
+    if (this.isOver) return;
+    for (const listener of this.#any) listener(name, data);
+    this.#emit(name, data);
+  }
+
+  #emit(name: string, data: unknown): void {
+    for (const listener of this.#listeners.get(name) ?? []) listener(data);
+  }
+}

@@ -1,0 +1,122 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+
+import { Api } from '../src/index.ts';
+import { delay, FakeServer, problem } from './fake-server.ts';
+import { memoryStore, wait } from './world.ts';
+
+beforeEach(() => vi.useFakeTimers());
+afterEach(() => {
+  vi.useRealTimers();
+  vi.restoreAllMocks();
+  vi.unstubAllGlobals();
+});
+
+function serve(lifetimeMs = 900_000, seed = 1) {
+  const server = new FakeServer(seed, lifetimeMs);
+  vi.stubGlobal('fetch', server.fetch);
+  vi.spyOn(Math, 'random').mockImplementation(() => server.random.unit());
+  const store = memoryStore();
+  const ends: number[] = [];
+  const instance = (id: number) => new Api({ base: 'http://fake', store, onSessionEnd: () => ends.push(id) });
+  const first = instance(0);
+  first.session.start(server.tokens());
+  return { server, store, ends, instance, first };
+}
+
+test('many instances on one store renew once, without locks of the browser', async () => {
+  const { server, ends, instance } = serve();
+  const all = Array.from({ length: 8 }, (_, id) => instance(id + 1));
+  await wait(890_000);
+  const tokens = Promise.all(all.map(({ session }) => session.token()));
+  await wait(30_000);
+  expect(new Set(await tokens).size).toBe(1);
+  expect(server.counts.refresh).toBe(1);
+  expect(ends).toEqual([]);
+});
+
+test('a lost answer to a renewal is asked for again', async () => {
+  const { server, ends, first } = serve();
+  await wait(890_000);
+  let asked = 0;
+  vi.stubGlobal('fetch', async (...call: Parameters<typeof server.fetch>) => {
+    const answer = await server.fetch(...call);
+    if (++asked === 1) throw new TypeError('lost');
+    return answer;
+  });
+  const token = first.session.token();
+  await wait(5_000);
+  expect(await token).toBe('t3');
+  expect(ends).toEqual([]);
+});
+
+test('a token is not renewed before it is due', async () => {
+  const { server, first } = serve();
+  for (let n = 0; n < 80; n++) {
+    await wait(10_000);
+    await first.session.token();
+  }
+  expect(server.counts.refresh).toBe(0);
+});
+
+test('a renewal that the server refuses ends the session for all instances', async () => {
+  const { server, store, ends, first, instance } = serve();
+  const second = instance(1);
+  await wait(890_000);
+  server.always = () => problem(401, 'refresh-reused');
+  const tokens = Promise.allSettled([first.session.token(), second.session.token()]);
+  await wait(30_000);
+  expect((await tokens).map(({ status }) => status)).toEqual(['rejected', 'rejected']);
+  expect(store.get()).toBeNull();
+  expect(ends).toHaveLength(1);
+});
+
+test('who logs out during a renewal stays logged out', async () => {
+  const { server, store, first } = serve();
+  vi.stubGlobal('fetch', async (...call: Parameters<typeof server.fetch>) => {
+    await delay(1_000);
+    return server.fetch(...call);
+  });
+  await wait(890_000);
+  const token = first.session.token();
+  token.catch(() => {});
+  await wait(500);
+  first.session.end();
+  await wait(30_000);
+  await expect(token).rejects.toMatchObject({ status: 401 });
+  expect(store.get()).toBeNull();
+});
+
+test('an API call after a key change renews the token once and goes on', async () => {
+  const { server, first } = serve();
+  const real = server.fetch;
+  vi.stubGlobal('fetch', async (url: string, init: RequestInit) => {
+    const isOld = new Headers(init.headers).get('authorization') === 'Bearer t1';
+    return isOld ? problem(401, 'token-invalid') : real(url, init);
+  });
+  await wait(20_000);
+  const entered = first.enter('lobby');
+  await wait(5_000);
+  expect((await entered).room.id).toBe('room');
+  expect(server.counts.refresh).toBe(1);
+});
+
+test('whatever is lost between many instances and the server, the session goes on', async () => {
+  for (let seed = 1; seed <= 30; seed++) {
+    vi.clearAllTimers();
+    const { server, store, ends, instance } = serve(20_000, seed);
+    const all = Array.from({ length: 4 }, (_, id) => instance(id));
+    const unwatch = all.map(({ session }) => session.watch({ renewed() {}, ended() {} }));
+    server.trouble = 0.4;
+    const tokens: Promise<unknown>[] = [];
+    for (let n = 0; n < 300; n++) {
+      if (server.random.is(0.3)) tokens.push(server.random.pick(all).session.token().catch(({ status }) => expect(status).not.toBe(401)));
+      await wait(1_000);
+    }
+    server.trouble = 0;
+    await wait(30_000);
+    await Promise.all(tokens);
+    expect([ends, store.get() !== null], `seed ${seed}`).toEqual([[], true]);
+    await Promise.all(all.map(async ({ session }) => expect(await session.token()).toMatch(/^t\d+$/)));
+    unwatch.forEach((stop) => stop());
+  }
+}, 60_000);
