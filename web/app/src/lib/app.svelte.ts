@@ -1,5 +1,7 @@
 import { Api, type User } from '@chatting-room/client';
 
+import { destination, loginFor, roomOf } from './address.ts';
+
 const KEY = 'session';
 
 class AppState {
@@ -17,23 +19,26 @@ class AppState {
   constructor() {
     this.user = this.api.session.user;
     addEventListener('popstate', () => (this.path = location.pathname));
+    // Another tab logged out.
+    addEventListener('storage', ({ key }) => {
+      if (key === KEY && this.user && !this.api.session.user) this.#ended();
+    });
   }
 
-  go(path: string): void {
-    history.pushState(null, '', path);
+  go(path: string, { replace = false } = {}): void {
+    history[replace ? 'replaceState' : 'pushState'](null, '', path);
     this.path = location.pathname;
     scrollTo(0, 0);
   }
 
   /** The room that the address names. */
   get room(): string | null {
-    const name = /^\/room\/([^/]+)$/.exec(this.path)?.[1];
-    return name ? decodeURIComponent(name) : null;
+    return roomOf(this.path);
   }
 
   async logIn(name: string, password: string): Promise<void> {
     this.user = await this.api.logIn(name, password);
-    this.go(new URLSearchParams(location.search).get('to') ?? '/');
+    this.go(destination(new URLSearchParams(location.search).get('to')), { replace: true });
   }
 
   async logOut(): Promise<void> {
@@ -44,7 +49,7 @@ class AppState {
 
   #ended(): void {
     this.user = null;
-    this.go(`/login?to=${encodeURIComponent(location.pathname)}`);
+    this.go(loginFor(location.pathname), { replace: true });
   }
 }
 
@@ -54,5 +59,6 @@ export const app = new AppState();
 export function within(event: MouseEvent): void {
   if (event.metaKey || event.ctrlKey || event.shiftKey || event.button) return;
   event.preventDefault();
-  app.go((event.currentTarget as HTMLAnchorElement).pathname);
+  const { pathname, search } = event.currentTarget as HTMLAnchorElement;
+  app.go(pathname + search);
 }

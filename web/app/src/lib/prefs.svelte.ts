@@ -1,5 +1,5 @@
-import { en, enErrors, type Texts } from './en.ts';
-import { ko, koErrors } from './ko.ts';
+import { en, enEnds, enErrors, type Texts } from './en.ts';
+import { ko, koEnds, koErrors } from './ko.ts';
 
 type Language = 'en' | 'ko';
 const saved = localStorage.getItem('language');
@@ -31,6 +31,11 @@ class Preferences {
       : matchMedia('(prefers-color-scheme: dark)').matches;
     root.dataset['theme'] = isDark ? 'light' : 'dark';
     localStorage.setItem('theme', root.dataset['theme']);
+  }
+
+  /** Why a room is over. */
+  ended(code: string): string {
+    return (this.language === 'ko' ? koEnds : enEnds)[code] ?? this.texts.ended;
   }
 
   /** What an error is to a person. */

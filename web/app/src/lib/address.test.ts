@@ -1,0 +1,56 @@
+import { expect, test } from 'vitest';
+
+import { destination, loginFor, roomOf } from './address.ts';
+
+test.each([
+  ['/room/lobby', 'lobby'],
+  ['/room/lobby/', 'lobby'],
+  ['/room:lobby', 'lobby'],
+  ['/room/%EB%AA%A8%EC%9E%84', '모임'],
+  ['/room/%', null],
+  ['/room/%E0%A4%A', null],
+  ['/room/%E0%A4', null],
+  ['/room/%FF', null],
+  ['/room/a%', null],
+  ['/room:%', null],
+  ['/room/', null],
+  ['/room/a/b', null],
+  ['/', null],
+])('the path %s names the room %s', (path, room) => {
+  expect(roomOf(path)).toBe(room);
+});
+
+test.each([
+  ['/room/lobby', '/room/lobby'],
+  ['/room/%EB%AA%A8', '/room/%EB%AA%A8'],
+  ['/?q=1#x', '/?q=1#x'],
+  [null, '/'],
+  ['', '/'],
+  ['//x', '/'],
+  ['///x', '/'],
+  ['/\\evil.example', '/'],
+  ['\\\\evil.example', '/'],
+  ['/\t/evil.example', '/'],
+  ['\n//evil.example', '/'],
+  ['/.//evil.example', '/'],
+  ['/x/..//evil.example', '/'],
+  ['https://evil.example', '/'],
+  ['https:evil.example', '/'],
+  ['javascript:alert(1)', '/'],
+  ['data:text/html,x', '/'],
+  ['room/lobby', '/'],
+  ['//[', '/'],
+  ['/login', '/'],
+  ['/login?to=/login', '/'],
+  ['/signup', '/'],
+  ['/room/%', '/room/%'],
+])('after logging in, to=%s leads to %s', (to, path) => {
+  expect(destination(to)).toBe(path);
+  // What `history.pushState` does with it.
+  expect(new URL(destination(to), 'https://chat.example/login').origin).toBe('https://chat.example');
+});
+
+test('the login page leads back to where one was', () => {
+  expect(loginFor('/room/a b')).toBe('/login?to=%2Froom%2Fa%20b');
+  expect(['/', '/login', '/signup'].map(loginFor)).toEqual(['/login', '/login', '/login']);
+});
