@@ -23,6 +23,7 @@ mod pages;
 mod paging;
 mod password;
 mod rate_limit;
+mod representation;
 pub mod rooms;
 pub mod sent;
 mod state;

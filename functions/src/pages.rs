@@ -3,14 +3,14 @@
 use axum::{
     Router,
     extract::{Path, Request, State as Shared},
-    http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
+    http::{HeaderMap, HeaderValue, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Redirect, Response},
     routing::{any, get},
 };
 use rust_embed::RustEmbed;
 
-use crate::{error::ApiError, state::State};
+use crate::{error::ApiError, representation::Representation, state::State};
 
 /// Built by `make web`. Without it the servers build and run, and answer pages with 404.
 #[derive(RustEmbed)]
@@ -20,7 +20,7 @@ struct App;
 
 /// Vite puts a hash of its content into the name of everything below `/assets/`.
 const FOREVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
-const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
+pub const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// The pages that have no address among the functions.
 pub fn router() -> Router<State> {
@@ -31,9 +31,14 @@ pub fn router() -> Router<State> {
         .route("/new-room", get(index))
         .route(
             "/assets/{*path}",
-            get(|Path(path): Path<String>| async move { file(&format!("assets/{path}"), FOREVER) }),
+            get(|Path(path): Path<String>, headers: HeaderMap| async move {
+                file(&format!("assets/{path}"), &headers, FOREVER)
+            }),
         )
-        .route("/favicon.svg", get(|| async { file("favicon.svg", ASK_AGAIN) }))
+        .route(
+            "/favicon.svg",
+            get(|headers: HeaderMap| async move { file("favicon.svg", &headers, ASK_AGAIN) }),
+        )
         // Any method: an address that is nothing is not found, whatever is wanted of it.
         .route("/{old}", any(old_room))
 }
@@ -55,7 +60,7 @@ async fn navigate(Shared(state): Shared<State>, request: Request, next: Next) ->
     let path = request.uri().path();
     let is_room = path.strip_prefix("/room/").is_some_and(|name| !name.contains('/'));
     if is_room && request.method() == axum::http::Method::GET && wants_page(request.headers()) {
-        return index(Shared(state)).await;
+        return index(Shared(state), request.headers().clone()).await;
     }
     let mut response = next.run(request).await;
     // The same address has two answers.
@@ -70,8 +75,8 @@ fn wants_page(headers: &HeaderMap) -> bool {
     accept.is_some_and(|accept| accept.split(',').any(|kind| kind.trim().starts_with("text/html")))
 }
 
-async fn index(Shared(state): Shared<State>) -> Response {
-    let mut response = file("index.html", ASK_AGAIN);
+async fn index(Shared(state): Shared<State>, headers: HeaderMap) -> Response {
+    let mut response = file("index.html", &headers, ASK_AGAIN);
     if let Ok(policy) = HeaderValue::from_str(&policy(&state)) {
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     }
@@ -91,10 +96,11 @@ fn policy(state: &State) -> String {
     )
 }
 
-fn file(path: &str, caching: HeaderValue) -> Response {
+/// A file of the build, which has stored the larger ones compressed beside it.
+fn file(path: &str, headers: &HeaderMap, caching: HeaderValue) -> Response {
     let Some(file) = App::get(path) else { return ApiError::NotFound.into_response() };
-    let content_type = HeaderValue::from_str(file.metadata.mimetype())
-        .unwrap_or(HeaderValue::from_static("application/octet-stream"));
-    let headers = [(header::CONTENT_TYPE, content_type), (header::CACHE_CONTROL, caching)];
-    (StatusCode::OK, headers, file.data.into_owned()).into_response()
+    let beside = |suffix: &str| App::get(&format!("{path}.{suffix}")).map(|file| file.data);
+    let (content_type, hash) = (file.metadata.mimetype(), file.metadata.sha256_hash());
+    Representation::prepared(content_type, &hash, file.data, beside("br"), beside("gz"))
+        .answer(headers, caching)
 }

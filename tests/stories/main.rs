@@ -11,6 +11,7 @@ mod changes;
 mod chat;
 mod clients;
 mod compose;
+mod compressed;
 mod connections;
 mod cut_off;
 mod docs;

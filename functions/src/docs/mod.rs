@@ -4,13 +4,16 @@ mod events;
 pub mod refusals;
 mod rules;
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use axum::{
-    Json, Router,
+    Router,
     extract::Path,
-    http::{HeaderValue, header},
-    response::{Html, IntoResponse, Redirect, Response},
+    http::{HeaderMap, HeaderValue, header},
+    response::{IntoResponse, Redirect, Response},
     routing::get,
 };
 use protocol::{FileId, RoomName, SessionId, UserId, json::Whole};
@@ -23,7 +26,9 @@ use utoipa_swagger_ui::{Config, serve};
 
 use crate::{
     error::{ApiError, FieldError, Problem},
+    pages::ASK_AGAIN,
     paging::{Cursor, Limit},
+    representation::Representation,
 };
 
 /// Swagger UI brings styles with its scripts; nothing from elsewhere is loaded.
@@ -89,43 +94,78 @@ fn document(api: &utoipa::openapi::OpenApi) -> Value {
 
 /// `/openapi.json`, `/asyncapi.json` and `/docs/`.
 pub fn router<S: Clone + Send + Sync + 'static>(api: &utoipa::openapi::OpenApi) -> Router<S> {
-    let api = Arc::new(document(api));
-    let config = Arc::new(Config::from("/openapi.json"));
-    let page = move |path: String| {
-        let config = config.clone();
-        async move { asset(&path, config) }
-    };
-    let index = page.clone();
-    let live = Arc::new(protocol::asyncapi::document());
-    let live_page = events::page(&live);
+    let live = protocol::asyncapi::document();
+    let page = text("text/html; charset=utf-8", events::page(&live));
+    let ui = Arc::new(Ui::default());
+    let index = ui.clone();
     Router::new()
-        .route("/asyncapi.json", get(move || std::future::ready(Json(live.clone()))))
-        .route("/docs/events", get(move || std::future::ready(html(live_page.clone()))))
-        .route("/openapi.json", get(move || std::future::ready(Json(api.clone()))))
+        .route("/asyncapi.json", get(fixed(json_text(&live))))
+        .route("/openapi.json", get(fixed(json_text(&document(api)))))
+        .route(
+            "/docs/events",
+            get(move |headers: HeaderMap| std::future::ready(shown(&page, &headers))),
+        )
         .route("/docs", get(|| async { Redirect::permanent("/docs/") }))
-        .route("/docs/", get(move || index("index.html".to_owned())))
-        .route("/docs/{*path}", get(move |Path(path): Path<String>| page(path)))
+        .route("/docs/", get(move |headers| async move { index.file("index.html", &headers) }))
+        .route(
+            "/docs/{*path}",
+            get(move |Path(path): Path<String>, headers| async move { ui.file(&path, &headers) }),
+        )
 }
 
-fn html(page: String) -> Response {
+fn text(content_type: &str, text: String) -> Representation {
+    Representation::compressed(content_type, text.into_bytes().into())
+}
+
+fn json_text(document: &Value) -> Representation {
+    text("application/json", document.to_string())
+}
+
+/// A handler that always answers the same.
+fn fixed(content: Representation) -> impl Fn(HeaderMap) -> std::future::Ready<Response> + Clone {
+    move |headers| std::future::ready(content.answer(&headers, ASK_AGAIN))
+}
+
+/// An answer that a browser shows as a page.
+fn shown(content: &Representation, headers: &HeaderMap) -> Response {
+    let mut response = content.answer(headers, ASK_AGAIN);
     let policy = HeaderValue::from_static(DOCS_POLICY);
-    ([(header::CONTENT_SECURITY_POLICY, policy)], Html(page)).into_response()
+    response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
+    response
 }
 
-fn asset(path: &str, config: Arc<Config<'static>>) -> Response {
-    match serve(path, config) {
-        Ok(Some(file)) => {
-            let content_type = HeaderValue::from_str(&file.content_type)
-                .unwrap_or(HeaderValue::from_static("application/octet-stream"));
-            let headers = [
-                (header::CONTENT_TYPE, content_type),
-                (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(DOCS_POLICY)),
-            ];
-            (headers, file.bytes.into_owned()).into_response()
+/// The files of Swagger UI, each compressed when it is first asked for.
+struct Ui {
+    config: Arc<Config<'static>>,
+    /// Holds files that exist, so no more than there are.
+    files: Mutex<HashMap<String, Representation>>,
+}
+
+impl Default for Ui {
+    fn default() -> Self {
+        Self { config: Arc::new(Config::from("/openapi.json")), files: Mutex::default() }
+    }
+}
+
+impl Ui {
+    fn file(&self, path: &str, headers: &HeaderMap) -> Response {
+        let known = self.files.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
+        if let Some(file) = known {
+            return shown(&file, headers);
         }
-        Ok(None) => ApiError::NotFound.into_response(),
-        Err(error) => {
-            ApiError::Internal(anyhow::anyhow!("the API's page: {error}")).into_response()
+        match serve(path, self.config.clone()) {
+            Ok(Some(file)) => {
+                let content = file.bytes.into_owned().into();
+                let file = Representation::compressed(&file.content_type, content);
+                let response = shown(&file, headers);
+                let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+                files.insert(path.to_owned(), file);
+                response
+            }
+            Ok(None) => ApiError::NotFound.into_response(),
+            Err(error) => {
+                ApiError::Internal(anyhow::anyhow!("the API's page: {error}")).into_response()
+            }
         }
     }
 }
