@@ -1,39 +1,8 @@
 // Two people in two browser profiles: sign up, make a room, chat, send a file, delete the room.
 import assert from 'node:assert/strict';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { chromium } from 'playwright-core';
+import { readFile } from 'node:fs/promises';
 
-const { BASE, SHOTS, CHROMIUM } = process.env;
-await mkdir(SHOTS, { recursive: true });
-
-const browser = await chromium.launch({
-  executablePath: CHROMIUM,
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-});
-
-async function person(name, options) {
-  const context = await browser.newContext({ acceptDownloads: true, ...options });
-  const page = await context.newPage();
-  page.setDefaultTimeout(20_000);
-  const faults = [];
-  page.on('pageerror', (error) => faults.push(String(error)));
-  page.on('console', (message) => message.type() === 'error' && faults.push(message.text()));
-  const $ = (id) => page.getByTestId(id);
-  await page.goto(`${BASE}/signup`);
-  await page.screenshot({ path: join(SHOTS, `signup-${name}.png`) });
-  await $('signup-name').fill(name);
-  await $('signup-password').fill('correct horse');
-  await $('signup-submit').click();
-  await page.waitForURL(`${BASE}/`);
-  return { name, page, $, faults, shot: (what) => page.screenshot({ path: join(SHOTS, `${what}-${name}.png`) }) };
-}
-
-const say = async (who, text) => {
-  await who.$('message-input').fill(text);
-  await who.$('message-input').press('Enter');
-};
-const sees = (who, text) => who.page.getByTestId('message-text').filter({ hasText: text }).waitFor();
+import { BASE, finish, person, say, sees } from './people.mjs';
 
 const ada = await person('ada', { viewport: { width: 1280, height: 800 }, locale: 'en-GB', colorScheme: 'light' });
 const bob = await person('bob', { viewport: { width: 375, height: 812 }, locale: 'ko-KR', colorScheme: 'dark', deviceScaleFactor: 2 });
@@ -95,7 +64,5 @@ await ada.$('logout').click();
 await ada.page.waitForURL(`${BASE}/login`);
 await ada.shot('login');
 
-for (const who of [ada, bob]) assert.deepEqual(who.faults, [], `${who.name}'s console`);
-await browser.close();
-await writeFile(join(SHOTS, 'done'), '');
-console.log('1 passed, 0 failed');
+for (const who of [ada, bob]) assert.deepEqual([...who.faults, ...who.crashes], [], `${who.name}'s console`);
+await finish();

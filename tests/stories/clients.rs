@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use stories::{Database, World, binary, running_local};
+use stories::{Database, World, binary, ready_local};
 use tokio::process::Command;
 
 /// A browser takes its time on two busy cores.
@@ -56,10 +56,12 @@ async fn the_python_client_works_unmodified() {
     passes(script.env("BASE", &world.base).env("GATEWAY", &gateway.base)).await;
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_people_meet_in_two_browsers() {
+/// Runs a script with Chromium against a `local` of its own, which has these variables too.
+async fn in_browsers(script: &str, variables: &[(&str, &str)]) {
     let data = tempfile::tempdir().unwrap();
-    let (local, base) = running_local(data.path()).await;
+    let mut local = Command::new(binary("local"));
+    local.envs(variables.iter().copied());
+    let (local, base) = ready_local(&mut local, data.path()).await;
     let shots = binary("local").with_file_name("screenshots");
     let chromium = ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(|name| {
         let found =
@@ -68,8 +70,23 @@ async fn two_people_meet_in_two_browsers() {
         (!path.is_empty()).then_some(path)
     });
     let chromium = chromium.expect("a Chromium is needed: `infra/setup.sh test` gets it");
-    let mut script = Command::new("node");
-    script.arg(scripts().join("browser.mjs"));
-    passes(script.env("BASE", base).env("SHOTS", shots).env("CHROMIUM", chromium)).await;
+    let mut command = Command::new("node");
+    command.arg(scripts().join(script)).envs(variables.iter().copied());
+    passes(command.env("BASE", base).env("SHOTS", shots).env("CHROMIUM", chromium)).await;
     drop(local);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_people_meet_in_two_browsers() {
+    in_browsers("browser.mjs", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_page_keeps_its_place_and_its_width_and_tells_how_a_room_ended() {
+    in_browsers("page.mjs", &[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_comes_back_by_itself_after_the_server_was_away() {
+    in_browsers("away.mjs", &[]).await;
 }
