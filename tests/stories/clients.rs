@@ -90,3 +90,8 @@ async fn the_page_keeps_its_place_and_its_width_and_tells_how_a_room_ended() {
 async fn a_room_comes_back_by_itself_after_the_server_was_away() {
     in_browsers("away.mjs", &[]).await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_outlives_its_tokens() {
+    in_browsers("lifetimes.mjs", &[("ACCESS_TOKEN_SECONDS", "4"), ("TICKET_SECONDS", "4")]).await;
+}
