@@ -5,8 +5,13 @@ import { GatewayError } from './errors.ts';
 const SEND_WITHIN_MS = 5 * 60_000;
 /** Events that wait; the next one is refused. */
 const LONGEST_QUEUE = 1_000;
-/** Codes after which the same event may succeed: nothing was decided about it. */
-const TRY_AGAIN = new Set(['timeout', 'unavailable', 'busy', 'rate-limited', 'storage-full', 'not-joined']);
+const TRY_AGAIN = ['timeout', 'unavailable', 'busy', 'storage-full', 'not-joined'];
+
+/** Whether the same event may succeed later: nothing was decided about it. */
+function mayPass(code: string): boolean {
+  // Of the socket, of the user, of the room.
+  return TRY_AGAIN.includes(code) || code.endsWith('rate-limited');
+}
 
 export interface Caller {
   call<T>(event: string, data: unknown): Promise<T>;
@@ -72,7 +77,7 @@ export class Outbox {
         failures = 0;
       } catch (error) {
         const refusal = error as GatewayError;
-        if (!TRY_AGAIN.has(refusal.code)) this.#drop(entry, refusal);
+        if (!mayPass(refusal.code)) this.#drop(entry, refusal);
         else if (refusal.code === 'not-joined' && caller === this.#caller) this.#onNotJoined();
         else if (caller === this.#caller) await pause(backoff(++failures));
       }

@@ -80,12 +80,15 @@ export class Session {
   refuse(token: string): void {
     const access = read(this.#store)?.access;
     if (access?.token !== token) return;
-    const isNew = Date.now() - access.from < Math.min(NEW_MS, (access.until - access.from) / 4);
+    // Negative if this machine's clock was set back.
+    const age = Date.now() - access.from;
+    const isNew = age >= 0 && age < Math.min(NEW_MS, (access.until - access.from) / 4);
     if (!isNew) this.#refused = token;
   }
 
-  /** An access token that is good for a while. */
-  async token(): Promise<string> {
+  /** An access token that is good for a while; `renew` asks for another one than the present. */
+  async token(renew = false): Promise<string> {
+    if (renew) this.#refused = read(this.#store)?.access?.token ?? null;
     const fresh = this.#fresh();
     if (fresh) return fresh;
     this.#renewing ??= exclusively(this.#store, () => this.#renew()).finally(() => (this.#renewing = null));

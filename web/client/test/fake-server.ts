@@ -134,7 +134,7 @@ export class FakeServer {
     const fails = this.random.is(this.trouble);
     if (fails && this.random.is(0.5)) {
       const ofJoins = event === 'join-room' ? ['ticket-expired', 'ticket-invalid', 'forbidden', 'too-many-rooms'] : ['not-joined'];
-      return refusal(this.random.pick(['unavailable', 'busy', 'rate-limited', 'storage-full', ...ofJoins]));
+      return refusal(this.random.pick(['unavailable', 'busy', 'rate-limited', 'room-rate-limited', 'storage-full', ...ofJoins]));
     }
     const answer = this.#act(socket, event, data);
     return fails ? undefined : answer;

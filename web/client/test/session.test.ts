@@ -34,6 +34,15 @@ test('many instances on one store renew once, without locks of the browser', asy
   expect(ends).toEqual([]);
 });
 
+test('two instances that want another token at once get one', async () => {
+  const { server, ends, first, instance } = serve();
+  const tokens = Promise.all([first.session.token(true), instance(1).session.token(true)]);
+  await wait(5_000);
+  expect(await tokens).toEqual(['t2', 't2']);
+  expect(server.counts.refresh).toBe(1);
+  expect(ends).toEqual([]);
+});
+
 test('a lost answer to a renewal is asked for again', async () => {
   const { server, ends, first } = serve();
   await wait(890_000);
@@ -98,6 +107,19 @@ test('an API call after a key change renews the token once and goes on', async (
   await wait(5_000);
   expect((await entered).room.id).toBe('room');
   expect(server.counts.refresh).toBe(1);
+});
+
+test('a token that expired while the clock was set back is renewed', async () => {
+  const { server, first } = serve();
+  const real = server.fetch;
+  vi.stubGlobal('fetch', async (url: string, init: RequestInit) => {
+    const isOld = new Headers(init.headers).get('authorization') === 'Bearer t1';
+    return isOld ? problem(401, 'token-expired') : real(url, init);
+  });
+  vi.setSystemTime(Date.now() - 3_600_000);
+  const entered = first.enter('lobby');
+  await wait(5_000);
+  expect((await entered).room.id).toBe('room');
 });
 
 test('whatever is lost between many instances and the server, the session goes on', async () => {
