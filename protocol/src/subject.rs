@@ -13,6 +13,10 @@ pub const FILES_BUCKET: &str = "files";
 /// key is the room's id, the value the event's seq in decimal. Written before what is older is purged,
 /// so a room without a key has all its events. It never expires: nor does a purge.
 pub const PURGED_BUCKET: &str = "purged";
+/// Where the stream of [`REVOKED_BUCKET`] republishes its entries: `chat.revoked.<key>`.
+pub const REVOKED_NEWS: &str = "chat.revoked.>";
+/// The prefix of JetStream's API for `archive`, which reaches it through imports of its NATS account.
+pub const ARCHIVE_API: &str = "JS.CHAT.API";
 /// Gateways announce themselves here.
 pub const GATEWAY_ALIVE: &str = "chat.gateway.alive";
 /// The durable consumer with which `archive` reads a stream.
@@ -217,6 +221,11 @@ impl MemberState {
 /// publish like any other and can wait in the outbox.
 pub fn bucket_put(bucket: &str, key: &str) -> String {
     format!("$KV.{bucket}.{key}")
+}
+
+/// The stream of a key-value bucket (ADR-8 of NATS).
+pub fn bucket_stream(bucket: &str) -> String {
+    format!("KV_{bucket}")
 }
 
 #[cfg(test)]

@@ -2,7 +2,9 @@
 //! a signal, and the room log on NATS. No HTTP route and no rule of the chat lives here.
 
 pub mod admission;
+pub mod bucket;
 pub mod client;
+pub mod direct;
 pub mod env;
 pub mod nats;
 pub mod presence;

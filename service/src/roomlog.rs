@@ -1,9 +1,9 @@
 //! The log of stored events, by room: appended to and read in JetStream, in one place for all.
 
-use std::{borrow::Cow, time::Duration};
+use std::borrow::Cow;
 
 use async_nats::{
-    Client, HeaderMap, Message, StatusCode,
+    Client, HeaderMap, Message,
     header::NATS_MESSAGE_ID,
     jetstream::{
         self,
@@ -11,17 +11,19 @@ use async_nats::{
     },
 };
 use bytes::Bytes;
-use futures_util::StreamExt as _;
 use protocol::{
     RoomId, Timestamp,
     subject::{self, PURGED_BUCKET, Shard, Shards},
 };
 use serde_json::json;
 
-use crate::{nats::ANSWER_WITHIN, trace::TraceParent};
+use crate::{
+    bucket::Bucket,
+    direct::{self, DirectGet},
+    nats::ANSWER_WITHIN,
+    trace::TraceParent,
+};
 
-/// How long one answer of a batch may take.
-const NEXT_ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// Events looked at by one request when one of them is looked for.
 const SEARCHED_AT_ONCE: usize = 256;
 /// JetStream's error for a stream at its size limit with `discard: new`.
@@ -61,7 +63,8 @@ pub(crate) fn unavailable(error: impl std::fmt::Display) -> LogError {
 /// The rooms' logs.
 #[derive(Clone)]
 pub struct RoomLog {
-    client: Client,
+    stored: DirectGet,
+    purged: Bucket,
     context: jetstream::Context,
     shards: Shards,
 }
@@ -99,7 +102,9 @@ impl RoomLog {
             .timeout(ANSWER_WITHIN)
             .ack_timeout(ANSWER_WITHIN)
             .build(client.clone());
-        Self { client, context, shards }
+        let stored = DirectGet::new(client);
+        let purged = Bucket::new(stored.clone(), PURGED_BUCKET);
+        Self { stored, purged, context, shards }
     }
 
     /// How rooms are spread over streams.
@@ -184,10 +189,8 @@ impl RoomLog {
     /// From this seq on the stream holds all events of the room; older ones may have been purged. 0
     /// when nothing ever was. Events that were read before this was are all there are past it.
     pub async fn oldest_kept(&self, room: RoomId) -> Result<u64, LogError> {
-        let key = subject::bucket_put(PURGED_BUCKET, &room.to_string());
-        let request = json!({ "last_by_subj": key });
-        let marks = self.get(&format!("KV_{PURGED_BUCKET}"), &request).await?;
-        marks.first().map_or(Ok(0), |mark| seq_of(&mark.payload))
+        let mark = self.purged.value(&room.to_string()).await?;
+        mark.map_or(Ok(0), |mark| seq_of(&mark))
     }
 
     /// Says that events of the room before `seq` are about to be purged; see [`Self::oldest_kept`].
@@ -204,7 +207,8 @@ impl RoomLog {
         room: RoomId,
         request: &serde_json::Value,
     ) -> Result<Vec<Entry>, LogError> {
-        self.get(&self.shards.of(room).stream(), request).await
+        let messages = self.stored.messages(&self.shards.of(room).stream(), request).await?;
+        messages.into_iter().map(entry).collect()
     }
 
     /// Whether an event of the room was appended under this id since a moment. For when it may have
@@ -216,7 +220,7 @@ impl RoomLog {
         let mut request =
             json!({ "start_time": since, "next_by_subj": subject, "batch": SEARCHED_AT_ONCE });
         loop {
-            let answers = self.answers(&stream, &request).await?;
+            let answers = self.stored.messages(&stream, &request).await?;
             let is = |answer: &Message| {
                 let found = answer.headers.as_ref();
                 let found = found.and_then(|headers| headers.get(NATS_MESSAGE_ID));
@@ -242,53 +246,14 @@ impl RoomLog {
     ) -> Result<Option<u64>, LogError> {
         let (since, subject) = (since.to_string(), shard.stored_by_all_rooms());
         let request = json!({ "start_time": since, "next_by_subj": subject, "batch": 1 });
-        let first = self.answers(&shard.stream(), &request).await?.into_iter().next();
+        let first = self.stored.messages(&shard.stream(), &request).await?.into_iter().next();
         first.map(|answer| Ok(entry(answer)?.seq)).transpose()
-    }
-
-    async fn get(&self, stream: &str, request: &serde_json::Value) -> Result<Vec<Entry>, LogError> {
-        self.answers(stream, request).await?.into_iter().map(entry).collect()
-    }
-
-    /// Direct get (ADR-31 of NATS), batched: one request, an answer per event, then an end mark.
-    async fn answers(
-        &self,
-        stream: &str,
-        request: &serde_json::Value,
-    ) -> Result<Vec<Message>, LogError> {
-        let api = format!("$JS.API.DIRECT.GET.{stream}");
-        let inbox = self.client.new_inbox();
-        let mut answers = self.client.subscribe(inbox.clone()).await.map_err(unavailable)?;
-        let body = request.to_string().into();
-        self.client.publish_with_reply(api, inbox, body).await.map_err(unavailable)?;
-        let is_batch = request.get("batch").is_some() || request.get("multi_last").is_some();
-        let mut found = Vec::new();
-        loop {
-            let answer = tokio::time::timeout(NEXT_ANSWER_WITHIN, answers.next())
-                .await
-                .map_err(|_| LogError::Unavailable("a stored event was not read in time".into()))?
-                .ok_or(LogError::Unavailable("the connection was closed".into()))?;
-            match answer.status {
-                None | Some(StatusCode::OK) => found.push(answer),
-                Some(StatusCode::NOT_FOUND) => return Ok(found),
-                Some(status) if status.as_u16() == 204 => return Ok(found),
-                Some(status) => return Err(unavailable(format!("status {status}"))),
-            }
-            if !is_batch {
-                return Ok(found);
-            }
-        }
     }
 }
 
-fn entry(answer: Message) -> Result<Entry, LogError> {
-    let seq = answer
-        .headers
-        .as_ref()
-        .and_then(|headers| headers.get(async_nats::header::NATS_SEQUENCE))
-        .and_then(|seq| seq.as_str().parse().ok())
-        .ok_or(LogError::Unavailable("an answer without a sequence".into()))?;
-    Ok(Entry { seq, payload: answer.payload })
+fn entry(message: Message) -> Result<Entry, LogError> {
+    let seq = direct::origin(&message)?.seq;
+    Ok(Entry { seq, payload: message.payload })
 }
 
 /// The value of a room's key in [`PURGED_BUCKET`].

@@ -33,7 +33,8 @@ pub struct Held {
 impl ShardStream {
     pub fn new(client: Client, log: RoomLog, shard: Shard) -> Self {
         let shards = log.shards();
-        Self { context: jetstream::new(client), log, shards, shard }
+        let context = jetstream::with_prefix(client, subject::ARCHIVE_API);
+        Self { context, log, shards, shard }
     }
 
     pub fn shard(&self) -> Shard {

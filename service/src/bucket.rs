@@ -1,0 +1,70 @@
+//! Reading a key-value bucket (ADR-8 of NATS) as the stream that it is. Writing one is a publish, see
+//! [`crate::roomlog::RoomLog::publish`].
+
+use async_nats::Message;
+use bytes::Bytes;
+use protocol::subject;
+use serde_json::json;
+
+use crate::{
+    direct::{DirectGet, Origin, origin},
+    roomlog::LogError,
+};
+
+/// Says of a bucket's message that its key was deleted.
+const KV_OPERATION: &str = "KV-Operation";
+
+/// See the module.
+#[derive(Clone)]
+pub struct Bucket {
+    stored: DirectGet,
+    stream: String,
+    /// In front of a key, the subject of its values.
+    prefix: String,
+}
+
+/// One value of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BucketEntry {
+    pub key: String,
+    pub seq: u64,
+    /// None if the key was deleted.
+    pub value: Option<Bytes>,
+}
+
+impl Bucket {
+    pub fn new(stored: DirectGet, name: &str) -> Self {
+        let (stream, prefix) = (subject::bucket_stream(name), subject::bucket_put(name, ""));
+        Self { stored, stream, prefix }
+    }
+
+    /// The newest value of a key.
+    pub async fn value(&self, key: &str) -> Result<Option<Bytes>, LogError> {
+        let request = json!({ "last_by_subj": format!("{}{key}", self.prefix) });
+        let newest = self.stored.messages(&self.stream, &request).await?.into_iter().next();
+        Ok(newest.and_then(value_of))
+    }
+
+    /// The values of all keys after a sequence, oldest first, at most `limit` of them.
+    pub async fn after(&self, seq: u64, limit: usize) -> Result<Vec<BucketEntry>, LogError> {
+        let all = format!("{}>", self.prefix);
+        let request = json!({ "seq": seq + 1, "next_by_subj": all, "batch": limit });
+        let messages = self.stored.messages(&self.stream, &request).await?;
+        let entry = |message| self.entry(message).ok_or("an answer of another stream".into());
+        messages.into_iter().map(entry).collect::<Result<_, _>>().map_err(LogError::Unavailable)
+    }
+
+    /// An entry that was read, or that the bucket's stream republished. None for a message that is not of this bucket:
+    /// a process may send one to a subject where it may not publish, by naming that subject as the reply to a request.
+    pub fn entry(&self, message: Message) -> Option<BucketEntry> {
+        let Origin { stream, subject, seq } = origin(&message).ok()?;
+        let key = subject.strip_prefix(&self.prefix).filter(|_| stream == self.stream)?.to_owned();
+        Some(BucketEntry { key, seq, value: value_of(message) })
+    }
+}
+
+fn value_of(message: Message) -> Option<Bytes> {
+    let headers = message.headers.as_ref();
+    let is_deleted = headers.is_some_and(|headers| headers.get(KV_OPERATION).is_some());
+    (!is_deleted).then_some(message.payload)
+}

@@ -1,0 +1,120 @@
+//! Reading stored messages by direct get (ADR-31 of NATS): no consumer is needed, and any replica may answer.
+//!
+//! A stored message keeps the headers of whoever published it, and the server appends its own after them. A publisher can
+//! therefore send a header of any name with it: what the server says is always the *last* value of a name.
+
+use std::{str::FromStr, time::Duration};
+
+use async_nats::{
+    Client, HeaderMap, Message, StatusCode,
+    header::{HeaderName, NATS_SEQUENCE, NATS_STREAM, NATS_SUBJECT},
+};
+use futures_util::StreamExt as _;
+
+use crate::roomlog::{LogError, unavailable};
+
+/// How long one answer of a batch may take.
+const NEXT_ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// ADR-31: the end of a batch.
+const END_OF_BATCH: u16 = 204;
+
+/// See the module.
+#[derive(Clone)]
+pub struct DirectGet(Client);
+
+impl DirectGet {
+    pub fn new(client: Client) -> Self {
+        Self(client)
+    }
+
+    /// The stored messages that `request` asks for. A batch is one request with an answer per message, and an end mark.
+    pub async fn messages(
+        &self,
+        stream: &str,
+        request: &serde_json::Value,
+    ) -> Result<Vec<Message>, LogError> {
+        let client = &self.0;
+        let inbox = client.new_inbox();
+        let mut answers = client.subscribe(inbox.clone()).await.map_err(unavailable)?;
+        let api = format!("$JS.API.DIRECT.GET.{stream}");
+        let body = request.to_string().into();
+        client.publish_with_reply(api, inbox, body).await.map_err(unavailable)?;
+        let is_batch = request.get("batch").is_some() || request.get("multi_last").is_some();
+        let mut found = Vec::new();
+        loop {
+            let answer = tokio::time::timeout(NEXT_ANSWER_WITHIN, answers.next())
+                .await
+                .map_err(|_| LogError::Unavailable("a stored event was not read in time".into()))?
+                .ok_or(LogError::Unavailable("the connection was closed".into()))?;
+            match answer.status {
+                None | Some(StatusCode::OK) => found.push(answer),
+                Some(StatusCode::NOT_FOUND) => return Ok(found),
+                Some(status) if status.as_u16() == END_OF_BATCH => return Ok(found),
+                Some(status) => return Err(unavailable(format!("status {status}"))),
+            }
+            if !is_batch {
+                return Ok(found);
+            }
+        }
+    }
+}
+
+/// A stored message that was read.
+pub(crate) fn origin(message: &Message) -> Result<Origin<'_>, LogError> {
+    Origin::of(message).ok_or(LogError::Unavailable("an answer of no stream".into()))
+}
+
+/// Where a message is stored, as the server says of one that it republishes or that was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin<'a> {
+    pub stream: &'a str,
+    pub subject: &'a str,
+    pub seq: u64,
+}
+
+impl<'a> Origin<'a> {
+    /// None for a message that no stream holds.
+    pub fn of(message: &'a Message) -> Option<Self> {
+        let headers = message.headers.as_ref()?;
+        let text = |name| headers.get_last(name).map(|value| value.as_str());
+        Some(Self {
+            stream: text(NATS_STREAM)?,
+            subject: text(NATS_SUBJECT)?,
+            seq: number(headers, NATS_SEQUENCE)?,
+        })
+    }
+}
+
+/// A number that the server said of a stored message.
+pub fn number<N: FromStr>(headers: &HeaderMap, name: HeaderName) -> Option<N> {
+    headers.get_last(name)?.as_str().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_server_says_is_not_what_the_publisher_said() {
+        let mut headers = HeaderMap::new();
+        for (stream, subject, seq) in
+            [("KV_revoked", "$KV.revoked.x", "99"), ("CHAT_0", "chat.0.in.x", "7")]
+        {
+            headers.append(NATS_STREAM, stream);
+            headers.append(NATS_SUBJECT, subject);
+            headers.append(NATS_SEQUENCE, seq);
+        }
+        let message = |headers| Message {
+            subject: "_INBOX".into(),
+            reply: None,
+            payload: bytes::Bytes::new(),
+            headers,
+            status: None,
+            description: None,
+            length: 0,
+        };
+        let message = message(Some(headers));
+        let origin = Origin { stream: "CHAT_0", subject: "chat.0.in.x", seq: 7 };
+        assert_eq!(Origin::of(&message), Some(origin));
+    }
+}
