@@ -9,13 +9,14 @@ use async_nats::{
         self, Context, ErrorCode,
         consumer::{AckPolicy, PullConsumer, pull},
         context::GetStreamErrorKind,
-        kv,
         stream::{Config as StreamConfig, DiscardPolicy, Republish, RetentionPolicy, StorageType},
     },
 };
 use protocol::{
     limits,
-    subject::{ARCHIVE_CONSUMER, FILES_BUCKET, PURGED_BUCKET, REVOKED_BUCKET, Shard},
+    subject::{
+        self, ARCHIVE_CONSUMER, FILES_BUCKET, PURGED_BUCKET, REVOKED_BUCKET, REVOKED_NEWS, Shard,
+    },
 };
 
 use crate::{Outcome, StreamsConfig, report};
@@ -27,6 +28,8 @@ struct Bucket {
     max_age: Duration,
     /// Values kept of each key.
     history: i64,
+    /// Where new values are published for those who listen.
+    republish: Option<&'static str>,
 }
 
 const BUCKETS: [Bucket; 3] = [
@@ -36,16 +39,20 @@ const BUCKETS: [Bucket; 3] = [
         max_age: Duration::from_secs(limits::REVOKED_SECONDS),
         // What the outbox still owed may come after what followed it, and must not hide it.
         history: 8,
+        republish: Some(REVOKED_NEWS),
     },
     Bucket {
         name: FILES_BUCKET,
         // A message names its file soon after the file is complete.
         max_age: Duration::from_secs(24 * 3600),
         history: 1,
+        republish: None,
     },
     // Some 150 bytes for each room of which anything was ever purged.
-    Bucket { name: PURGED_BUCKET, max_age: Duration::ZERO, history: 1 },
+    Bucket { name: PURGED_BUCKET, max_age: Duration::ZERO, history: 1, republish: None },
 ];
+/// A put that is repeated within this time under the same message id is stored once.
+const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// Bytes of each bucket; NATS reserves them.
 const BUCKET_BYTES: i64 = 256 * 1024 * 1024;
 /// Events that archive has fetched and not acknowledged: some batches.
@@ -132,21 +139,41 @@ fn archive_consumer() -> pull::Config {
     }
 }
 
-async fn bucket(context: &Context, bucket: &Bucket, replicas: usize) -> anyhow::Result<()> {
-    let &Bucket { name, max_age, history } = bucket;
-    let wanted = kv::Config {
-        bucket: name.into(),
-        history,
+/// A key-value bucket is a stream of a certain form (ADR-8 of NATS). It is made as such, because a client makes one whose
+/// keys every writer may purge with a header (`Nats-Rollup`), and that can be purged as a whole.
+fn bucket_stream(bucket: &Bucket, replicas: usize) -> StreamConfig {
+    let &Bucket { name, max_age, history, republish } = bucket;
+    let subjects = subject::bucket_put(name, ">");
+    StreamConfig {
+        name: subject::bucket_stream(name),
+        description: Some(format!("Key-value bucket {name}")),
+        republish: republish.map(|destination| Republish {
+            source: subjects.clone(),
+            destination: destination.into(),
+            headers_only: false,
+        }),
+        subjects: vec![subjects],
+        retention: RetentionPolicy::Limits,
+        storage: StorageType::File,
+        discard: DiscardPolicy::New,
+        max_messages_per_subject: history,
         max_age,
         max_bytes: BUCKET_BYTES,
-        storage: StorageType::File,
+        duplicate_window: DUPLICATE_WINDOW,
+        allow_direct: true,
+        allow_rollup: false,
+        deny_delete: true,
+        deny_purge: true,
         num_replicas: replicas,
-        ..kv::Config::default()
-    };
-    let (thing, stream) = (format!("key-value bucket {name}"), format!("KV_{name}"));
-    let before = config_of(context, &stream).await?;
-    context.create_or_update_key_value(wanted).await.with_context(|| thing.clone())?;
-    let now = config_of(context, &stream).await?.with_context(|| thing.clone())?;
-    report(&thing, Outcome::of(before.as_ref(), &now));
+        ..StreamConfig::default()
+    }
+}
+
+async fn bucket(context: &Context, bucket: &Bucket, replicas: usize) -> anyhow::Result<()> {
+    let thing = format!("key-value bucket {}", bucket.name);
+    let wanted = bucket_stream(bucket, replicas);
+    let before = config_of(context, &wanted.name).await?;
+    let now = context.create_or_update_stream(wanted).await.with_context(|| thing.clone())?;
+    report(&thing, Outcome::of(before.as_ref(), &now.config));
     Ok(())
 }
