@@ -9,7 +9,7 @@ use protocol::{event::ServerEvent, limits};
 use tokio::time::Instant;
 
 use super::{
-    Room, count_out,
+    LOOK_AGAIN_AFTER, Room, count_out,
     live::{Heard, Live},
     presence::{Change, Gossip},
 };
@@ -85,7 +85,9 @@ impl Room {
 
     /// Messages may have been missed: look for stored ones, and ask again who is there.
     pub(super) async fn on_disturbed(&mut self) {
+        self.settled_at = Instant::now() + LOOK_AGAIN_AFTER;
         self.look().await;
+        self.look_until_settled();
         self.gossip(Gossip::Ask { gateway: self.context.gateway }).await;
         for answer in self.presence.all() {
             self.gossip(answer).await;

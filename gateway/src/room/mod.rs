@@ -47,6 +47,9 @@ const BATCH: usize = 64;
 /// that moment is found by one look at the stream after it.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
+/// How long after a room was deleted its last event may come. The event may be late, and gone after an hour.
+const LAST_EVENT_WITHIN: Duration = Duration::from_secs(10);
+
 /// What a room is asked.
 #[derive(Debug)]
 pub enum Command {
@@ -68,6 +71,8 @@ pub enum Command {
         user: UserId,
         state: MemberState,
     },
+    /// The room was deleted. Usually its last event says so a moment before or after.
+    Deleted,
     /// A gateway is gone, and its users with it.
     Lost {
         gateway: GatewayId,
@@ -96,6 +101,10 @@ struct Room {
     tell_presence_at: Option<Instant>,
     presence_told: Option<Instant>,
     look_at: Option<Instant>,
+    /// Until then something may be missing that no event tells of: it is looked for once more.
+    settled_at: Instant,
+    /// When the room, which was deleted, ends without its last event.
+    gone_at: Option<Instant>,
     /// When the room ends if nobody joins.
     end_at: Option<Instant>,
     /// Its last event was delivered.
@@ -172,6 +181,7 @@ impl Room {
         let stored = context.bus.stored_events(id).await?;
         let mut live = context.bus.live_events(id).await?;
         let head = context.bus.log().last(id).await?.map_or(0, |entry| entry.seq);
+        let settled_at = Instant::now() + LOOK_AGAIN_AFTER;
         let mut room = Self {
             id,
             ring: Ring::new(head),
@@ -181,7 +191,9 @@ impl Room {
             sockets: vec![0; context.shards.count()],
             tell_presence_at: None,
             presence_told: None,
-            look_at: Some(Instant::now() + LOOK_AGAIN_AFTER),
+            look_at: Some(settled_at),
+            settled_at,
+            gone_at: None,
             end_at: Some(Instant::now() + LINGER),
             is_deleted: false,
             context,
@@ -209,6 +221,10 @@ impl Room {
                 // The event that says so was stored before: it is delivered first.
                 self.look().await;
                 self.send_to_shards(|room| ShardCommand::Member { room, user, state }).await;
+            }
+            Command::Deleted => {
+                self.look().await;
+                self.gone_at = Some(Instant::now() + LAST_EVENT_WITHIN);
             }
             Command::Lost { gateway } => self.presence.lose(gateway),
         }

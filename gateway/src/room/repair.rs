@@ -30,6 +30,23 @@ impl Room {
         }
     }
 
+    /// Sets the last look, unless a failure has set one.
+    pub(super) fn look_until_settled(&mut self) {
+        if Instant::now() < self.settled_at {
+            self.look_at.get_or_insert(self.settled_at);
+        }
+    }
+
+    /// The room was deleted, and the stream has no event that says so any more. The room's sockets leave it and are told
+    /// when they want to join again.
+    pub(super) async fn end_without_last_event(&mut self) {
+        self.look().await;
+        if !self.is_deleted {
+            self.send_to_shards(|room| ShardCommand::Lag { room }).await;
+            self.is_deleted = true;
+        }
+    }
+
     pub(super) fn look_soon(&mut self) {
         self.look_at = Some(Instant::now() + FETCH_AGAIN_AFTER);
     }

@@ -22,6 +22,7 @@ impl Room {
     pub(super) fn next_moment(&self) -> Option<Instant> {
         let moments = [
             self.look_at,
+            self.gone_at,
             self.tell_presence_at,
             self.waiting.try_at,
             self.wide_until,
@@ -35,6 +36,10 @@ impl Room {
         let now = Instant::now();
         if take_due(&mut self.look_at, now) {
             self.look().await;
+            self.look_until_settled();
+        }
+        if take_due(&mut self.gone_at, now) {
+            self.end_without_last_event().await;
         }
         if take_due(&mut self.tell_presence_at, now) {
             self.tell_presence().await;
