@@ -3,11 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use async_nats::{
-    Client, Event, Request, RequestErrorKind, Subject, Subscriber,
-    jetstream::{
-        self,
-        kv::{Entry, Operation, Watch},
-    },
+    Client, Event, Message, Request, RequestErrorKind, Subject, Subscriber, header::NATS_LAST_SEQUENCE,
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -17,27 +13,18 @@ use protocol::{
     presence::{Answer, Question},
     sent,
     stored::{FileRef, Position, ReadMark, StoredEvent},
-    subject::{self, Revoked},
+    subject::{self, FILES_BUCKET, REVOKED_BUCKET},
 };
 use service::{
+    bucket::{Bucket, BucketEntry},
+    direct::{self, DirectGet, Origin},
     nats,
     roomlog::{Appended, LogError, Pending, RoomLog},
     trace::TraceParent,
 };
-use tokio::{
-    sync::{mpsc, watch},
-    time::timeout,
-};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::watch;
 
-use crate::{
-    config::Config,
-    revoked::{Revocation, RevokedSet},
-    room::live::Live,
-};
-
-/// The watch of the revocations is tried again after this.
-const WATCH_AGAIN_AFTER: Duration = Duration::from_millis(500);
+use crate::{config::Config, room::live::Live};
 
 /// How long a look into the database may take. Who answers gives up a second sooner, and says so.
 const SENT_WITHIN: Duration = Duration::from_secs(3);
@@ -47,6 +34,8 @@ const SENT_WITHIN: Duration = Duration::from_secs(3);
 pub struct Bus {
     client: Client,
     log: RoomLog,
+    revoked: Bucket,
+    files: Bucket,
     /// Counts the moments at which messages may have been missed.
     disturbed: watch::Receiver<u64>,
 }
@@ -76,7 +65,10 @@ impl Bus {
         };
         let client = nats::connect(&config.nats, on_event).await?;
         let log = RoomLog::new(client.clone(), config.shards);
-        Ok(Self { client, log, disturbed })
+        let stored = DirectGet::new(client.clone());
+        let revoked = Bucket::new(stored.clone(), REVOKED_BUCKET);
+        let files = Bucket::new(stored, FILES_BUCKET);
+        Ok(Self { client, log, revoked, files, disturbed })
     }
 
     /// The rooms' log.
@@ -100,9 +92,11 @@ impl Bus {
         &self,
         room: RoomId,
     ) -> Result<impl Stream<Item = Republished> + Send + Unpin + use<>, LogError> {
-        let subject = subject::republished(self.log.shards(), room);
-        let messages = self.subscribe(subject).await?;
-        Ok(messages.filter_map(|message| std::future::ready(republished(message))))
+        let shards = self.log.shards();
+        let (stream, stored) = (shards.of(room).stream(), subject::stored(shards, room));
+        let messages = self.subscribe(subject::republished(shards, room)).await?;
+        Ok(messages
+            .filter_map(move |message| std::future::ready(republished(message, &stream, &stored))))
     }
 
     /// A room's events that are not stored.
@@ -169,19 +163,12 @@ impl Bus {
 
     /// A complete file of a room.
     pub async fn file(&self, room: RoomId, file: FileId) -> Result<Option<FileRef>, LogError> {
-        let unavailable = |error: &dyn std::fmt::Display| {
-            LogError::Unavailable(format!("the file cannot be looked up: {error}").into())
+        let Some(json) = self.files.value(&subject::file_key(room, file)).await? else {
+            return Ok(None);
         };
-        let context = jetstream::new(self.client.clone());
-        let bucket = context.get_key_value(subject::FILES_BUCKET).await;
-        let bucket = bucket.map_err(|error| unavailable(&error))?;
-        let entry = bucket.get(subject::file_key(room, file)).await;
-        match entry.map_err(|error| unavailable(&error))? {
-            Some(json) => {
-                serde_json::from_slice(&json).map(Some).map_err(|error| unavailable(&error))
-            }
-            None => Ok(None),
-        }
+        serde_json::from_slice(&json).map(Some).map_err(|error| {
+            LogError::Unavailable(format!("the file's entry cannot be read: {error}").into())
+        })
     }
 
     /// Where a message was stored first, if it was: asked of a process with a database.
@@ -222,71 +209,23 @@ impl Bus {
         Ok(first.and_then(|entry| StoredEvent::decode(&entry.payload).ok()))
     }
 
-    /// Keeps `set` as the bucket is and sends all news to `tell`. The whole bucket is read again
-    /// after a failure, so no revocation is missed.
-    pub async fn watch_revoked(
-        self,
-        set: RevokedSet,
-        tell: mpsc::Sender<Revocation>,
-        shutdown: CancellationToken,
-    ) {
-        let watching = async {
-            loop {
-                if let Err(error) = self.watch_revoked_once(&set, &tell).await {
-                    tracing::warn!(%error, "the revocations cannot be watched");
-                }
-                tokio::time::sleep(WATCH_AGAIN_AFTER).await;
-            }
-        };
-        shutdown.run_until_cancelled(watching).await;
-    }
-
-    async fn watch_revoked_once(
+    /// New entries of the bucket of revocations.
+    pub async fn revocation_news(
         &self,
-        set: &RevokedSet,
-        tell: &mpsc::Sender<Revocation>,
-    ) -> anyhow::Result<()> {
-        let context = jetstream::new(self.client.clone());
-        let bucket = context.get_key_value(subject::REVOKED_BUCKET).await?;
-        if bucket.stream.cached_info().state.messages == 0 {
-            set.set_whole();
-        }
-        // From the bucket's beginning, not the last value of each key: a late one may have been put
-        // after a newer one.
-        let mut watch = bucket.watch_all_from_revision(1).await?;
-        while let Some(entry) = next_entry(&mut watch, set).await? {
-            if let Some(news) = noted(set, &entry) {
-                tell.send(news).await?;
-            }
-            if entry.seen_current {
-                set.set_whole();
-            }
-        }
-        Ok(())
+    ) -> Result<impl Stream<Item = BucketEntry> + Send + Unpin + use<>, LogError> {
+        let bucket = self.revoked.clone();
+        let messages = self.subscribe(subject::REVOKED_NEWS.to_owned()).await?;
+        Ok(messages.filter_map(move |message| std::future::ready(bucket.entry(message))))
     }
-}
 
-/// The bucket's next entry. What is there already comes at once, and what expires while it is read
-/// does not come at all: then the bucket is to be read again.
-async fn next_entry(watch: &mut Watch, set: &RevokedSet) -> anyhow::Result<Option<Entry>> {
-    let next = watch.next();
-    let entry =
-        if set.is_whole() { next.await } else { timeout(nats::ANSWER_WITHIN, next).await? };
-    Ok(entry.transpose()?)
-}
-
-/// Changes `set` by an entry of the bucket; what it says if that is news.
-fn noted(set: &RevokedSet, entry: &Entry) -> Option<Revocation> {
-    // A key that a newer version wrote is not for this one.
-    let revoked = Revoked::parse(&entry.key)?;
-    if entry.operation != Operation::Put {
-        set.remove(revoked);
-        return None;
+    /// Entries of the bucket of revocations after a sequence, oldest first.
+    pub async fn revocations_after(
+        &self,
+        seq: u64,
+        limit: usize,
+    ) -> Result<Vec<BucketEntry>, LogError> {
+        self.revoked.after(seq, limit).await
     }
-    let revocation = Revocation::parse(revoked, &entry.value)
-        .inspect_err(|error| tracing::error!(entry.key, %error, "a revocation cannot be read"))
-        .ok()?;
-    set.insert(revocation).then_some(revocation)
 }
 
 /// What an append came to, with the moment that its sender is told.
@@ -302,18 +241,22 @@ pub async fn settle(
     Ok(Done::Stored(Stored { seq, at, duplicate }))
 }
 
-fn asked(room: RoomId, message: async_nats::Message) -> Option<Asked> {
+fn asked(room: RoomId, message: Message) -> Option<Asked> {
     let question = Question::decode(&message.payload)
         .inspect_err(|error| tracing::warn!(%room, %error, "a question is not answered"))
         .ok()?;
     Some(Asked { question, reply: message.reply? })
 }
 
-fn republished(message: async_nats::Message) -> Option<Republished> {
+/// An event that `stream` stored on the subject `stored`. Whatever else comes was sent by another gateway, which may not
+/// publish there, but can name the subject as the reply to a request: see infra/nats/nats.conf.
+fn republished(message: Message, stream: &str, stored: &str) -> Option<Republished> {
+    let origin =
+        Origin::of(&message).filter(|origin| (origin.stream, origin.subject) == (stream, stored));
     let headers = message.headers.as_ref()?;
-    let number = |name: &str| headers.get(name)?.as_str().parse().ok();
-    let Some((seq, prev)) = number("Nats-Sequence").zip(number("Nats-Last-Sequence")) else {
-        tracing::error!(subject = %message.subject, "a republished event has no sequence");
+    let prev = direct::number(headers, NATS_LAST_SEQUENCE);
+    let Some((Origin { seq, .. }, prev)) = origin.zip(prev) else {
+        tracing::error!(subject = %message.subject, "a message that the stream did not republish");
         return None;
     };
     let trace = headers.get(subject::TRACEPARENT).and_then(|trace| trace.as_str().parse().ok());

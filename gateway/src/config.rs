@@ -28,6 +28,9 @@ pub struct Config {
     /// `MEMORY_BUDGET_BYTES`: what all sockets and rooms together may buffer; by default a quarter of
     /// what the process may use.
     pub memory_budget: usize,
+    /// `REVOCATIONS_UNSEEN_SECONDS`: after so long without knowledge of what was revoked, sockets have to prove anew
+    /// who they are. Less than the bucket keeps revocations, which is [`limits::REVOKED_SECONDS`].
+    pub revocations_unseen_at_most: Duration,
     /// `TRUSTED_PROXY_HOPS`: proxies of ours in front, each of which adds to `X-Forwarded-For`.
     pub trusted_hops: usize,
     /// `CONFORMANCE_ECHO`: serves the handlers that the conformance suites of engine.io-protocol
@@ -72,6 +75,10 @@ pub struct Limits {
 
 /// A frame limit that is switched off still has this one: a length is no reason to run out of memory.
 const FRAME_BYTES_AT_MOST: usize = 16 * 1024 * 1024;
+/// Half of the time for which revocations are kept.
+const REVOCATIONS_UNSEEN_SECONDS: u64 = limits::REVOKED_SECONDS / 2;
+/// By five minutes less than they are kept: clocks differ, and a cut connection is noticed late.
+const REVOCATIONS_UNSEEN_SECONDS_AT_MOST: u64 = limits::REVOKED_SECONDS - 300;
 /// A day: switched off, but still a number that time can be added to.
 const NO_LIMIT: Duration = Duration::from_secs(24 * 3600);
 /// More pings than this would be load, not life.
@@ -166,6 +173,11 @@ impl Config {
         if memory_budget < memory::LEAST_BUDGET {
             env.fault(format!("MEMORY_BUDGET_BYTES is at least {}", memory::LEAST_BUDGET));
         }
+        let unseen = env.within(
+            "REVOCATIONS_UNSEEN_SECONDS",
+            1..=REVOCATIONS_UNSEEN_SECONDS_AT_MOST,
+            REVOCATIONS_UNSEEN_SECONDS,
+        );
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Some(Self {
             origins: env.or("ALLOWED_ORIGINS", List::default()).0,
@@ -173,6 +185,7 @@ impl Config {
             drain: Duration::from_secs(env.or("DRAIN_SECONDS", 10)),
             limits: Limits::from_env(env),
             memory_budget,
+            revocations_unseen_at_most: Duration::from_secs(unseen),
             trusted_hops: env.or("TRUSTED_PROXY_HOPS", 0),
             conformance_echo: env.or("CONFORMANCE_ECHO", false),
             nats: nats?,

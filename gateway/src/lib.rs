@@ -13,6 +13,7 @@ pub mod packet;
 pub mod payload;
 mod peers;
 mod refused;
+mod revocations;
 mod revoked;
 pub mod room;
 pub mod session;
@@ -48,7 +49,8 @@ use self::{
     keys::Keys,
     memory::Budget,
     peers::Peers,
-    revoked::{Revocation, RevokedSet},
+    revocations::Revocations,
+    revoked::RevokedSet,
     room::registry::Rooms,
     session::Rules,
     shard::{Command, Running, Shards, Thread},
@@ -106,7 +108,14 @@ impl Gateway {
             })
         };
         let running = threads.into_iter().map(run).collect();
-        watch_revoked(bus.clone(), revoked.clone(), shards.clone(), rooms.clone(), ended.clone());
+        let revocations = Revocations::new(
+            bus.clone(),
+            revoked.clone(),
+            shards.clone(),
+            rooms.clone(),
+            config.revocations_unseen_at_most,
+        );
+        tokio::spawn(revocations.run(ended.clone()));
         let peers_run =
             peers.run(bus.clone(), id, move |gateway| rooms.lost(gateway), ended.clone());
         tokio::spawn(async move {
@@ -219,36 +228,6 @@ fn cors(origins: &[String]) -> CorsLayer {
 
 /// Preflights are asked again after this.
 const CORS_MAX_AGE: Duration = Duration::from_secs(3600);
-
-/// Revocations that the shards have yet to be told; the watch waits while it is full.
-const REVOCATIONS: usize = 1_024;
-
-/// Hears of revocations on the main runtime and tells those who hold what is revoked.
-fn watch_revoked(
-    bus: Bus,
-    set: RevokedSet,
-    shards: Shards,
-    rooms: Rooms,
-    ended: CancellationToken,
-) {
-    let (tell, mut told) = tokio::sync::mpsc::channel::<Revocation>(REVOCATIONS);
-    tokio::spawn(bus.watch_revoked(set, tell, ended));
-    tokio::spawn(async move {
-        while let Some(revocation) = told.recv().await {
-            match revocation {
-                Revocation::Over(revoked) => {
-                    shards.send_all(|| Command::Revoked(revoked)).await;
-                }
-                Revocation::Member(room, user, state) => {
-                    if rooms.send(room, room::Command::Member { user, state }).is_err() {
-                        // Too busy to say so in its order; what counts is that it is so.
-                        shards.send_all(|| Command::Member { room, user, state }).await;
-                    }
-                }
-            }
-        }
-    });
-}
 
 async fn ready(State(gateway): State<Gateway>) -> impl IntoResponse {
     let nats = gateway.0.bus.ready().await;

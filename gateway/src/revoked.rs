@@ -1,5 +1,5 @@
-//! What is no longer valid, or no longer so, although its token has not expired: watched from the
-//! key-value bucket.
+//! What is no longer valid, or no longer so, although its token has not expired. Entries are only added: a late one
+//! counts for nothing, and no message from outside takes one back.
 
 use std::{
     collections::HashMap,
@@ -83,25 +83,14 @@ impl RevokedSet {
         }
     }
 
-    /// All that was in the bucket has been read once: nobody whose ticket is revoked gets in any more.
-    pub fn set_whole(&self) {
-        self.0.is_whole.store(true, Ordering::Release);
+    /// Whether all that is in the bucket has been read: nobody whose ticket is revoked gets in.
+    pub fn set_whole(&self, is_whole: bool) {
+        self.0.is_whole.store(is_whole, Ordering::Release);
     }
 
     /// See [`Self::set_whole`].
     pub fn is_whole(&self) -> bool {
         self.0.is_whole.load(Ordering::Acquire)
-    }
-
-    /// Takes one back, as when the bucket's key is deleted.
-    pub fn remove(&self, revoked: Revoked) {
-        let mut entries = self.write();
-        match revoked {
-            Revoked::Member(room, user) => drop(entries.members.remove(&(room, user))),
-            Revoked::Room(_) | Revoked::Session(_) | Revoked::User(_) => {
-                entries.over.remove(&revoked);
-            }
-        }
     }
 
     /// Any of these.
@@ -146,20 +135,6 @@ mod tests {
         let member = Revocation::parse(Revoked::Member(room, user), &state.encode());
         assert_eq!(member, Ok(Revocation::Member(room, user, state)));
         assert_eq!(Revocation::parse(Revoked::Member(room, user), b"now"), Err(NotAMemberState));
-    }
-
-    #[test]
-    fn a_deleted_key_is_forgotten() {
-        let (set, room, user) = (RevokedSet::default(), RoomId::generate(), UserId::generate());
-        let state = MemberState { version: 3, role: None };
-        set.insert(Revocation::Over(Revoked::Room(room)));
-        set.insert(Revocation::Member(room, user, state));
-        assert!(set.contains_any(&[Revoked::User(user), Revoked::Room(room)]));
-        set.remove(Revoked::Room(room));
-        assert!(!set.contains_any(&[Revoked::Room(room)]));
-        assert_eq!(set.member(room, user), Some(state));
-        set.remove(Revoked::Member(room, user));
-        assert_eq!(set.member(room, user), None);
     }
 
     proptest! {

@@ -29,6 +29,7 @@ pub struct Rules {
 /// A socket whose user is known. It exists only by [`Session::new`], from a verified token.
 pub struct Session {
     access: Access,
+    shown_at: Instant,
     rules: Arc<Rules>,
     memberships: Vec<Membership>,
     budget: Budget,
@@ -155,7 +156,12 @@ impl Session {
     pub fn new(access: Access, rules: Arc<Rules>, now: Instant) -> Result<Self, Refusal> {
         not_revoked(&rules, &access)?;
         let budget = Budget { tokens: rules.limits.event_burst, at: now };
-        Ok(Self { access, rules, memberships: Vec::new(), budget })
+        Ok(Self { access, shown_at: now, rules, memberships: Vec::new(), budget })
+    }
+
+    /// When the token was shown.
+    pub fn shown_at(&self) -> Instant {
+        self.shown_at
     }
 
     /// The user.
@@ -273,7 +279,7 @@ impl Session {
             return Err(Refusal::new(Code::WrongUser, "the token is another user's"));
         }
         not_revoked(&self.rules, &access)?;
-        self.access = access;
+        (self.access, self.shown_at) = (access, Instant::now());
         Ok(Done::NOTHING)
     }
 

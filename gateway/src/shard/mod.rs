@@ -11,6 +11,7 @@ mod outbox;
 mod outgoing;
 mod polling;
 mod receive;
+mod revoked;
 mod socket;
 mod state;
 
@@ -116,8 +117,10 @@ pub enum Command {
     Lag { room: RoomId },
     /// The last frames for all sockets in a room, which was deleted.
     Close { room: RoomId, batch: Batch },
-    /// Something is no longer valid.
+    /// A session or an account is over.
     Revoked(Revoked),
+    /// Memberships may have ended unknown to this gateway, and sessions that have not shown a token since.
+    ProveAgain { since: Instant },
     /// Tell all sockets to move, then close those that are left.
     Drain { deadline: Timestamp, within: Duration },
 }

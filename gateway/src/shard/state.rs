@@ -8,10 +8,9 @@ use std::{
 
 use bytes::Bytes;
 use protocol::{
-    Code, RoomId, UserId,
+    RoomId, UserId,
     code::Refusal,
     event::{Done, ServerEvent, encode_ack},
-    subject::Revoked,
 };
 use slab::Slab;
 use tokio::sync::Notify;
@@ -168,6 +167,7 @@ impl Shard {
             Command::Lag { room } => self.lag_all(room),
             Command::Close { room, batch } => self.close_room(room, batch),
             Command::Revoked(revoked) => self.on_revoked(revoked),
+            Command::ProveAgain { since } => self.prove_again(since),
             Command::Drain { deadline, within } => self.drain(deadline, within),
         }
     }
@@ -206,27 +206,6 @@ impl Shard {
             replay.into_iter().for_each(|frames| socket.push_shared(frames));
         }
         self.acknowledge(id, ack, Ok(done));
-    }
-
-    fn on_revoked(&mut self, revoked: Revoked) {
-        let concerned: Vec<SocketId> = self
-            .sockets
-            .iter_mut()
-            .filter_map(|(index, socket)| {
-                let generation = socket.generation;
-                let session = socket.session()?;
-                let is_concerned = match revoked {
-                    Revoked::Session(id) => session.session() == id,
-                    Revoked::User(id) => session.user() == id,
-                    // A room's task takes its members out, and the room's last event closes it.
-                    Revoked::Room(_) | Revoked::Member(..) => false,
-                };
-                is_concerned.then_some(SocketId { index: index as u32, generation })
-            })
-            .collect();
-        for id in concerned {
-            self.expire(id, Code::SessionRevoked);
-        }
     }
 
     /// Takes a socket out of a room, if it is in it.
