@@ -3,7 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use async_nats::{
-    Client, Event, Message, Request, RequestErrorKind, Subject, Subscriber, header::NATS_LAST_SEQUENCE,
+    Client, Event, Message, Request, RequestErrorKind, Subject, Subscriber,
+    header::NATS_LAST_SEQUENCE,
 };
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};

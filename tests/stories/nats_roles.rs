@@ -1,48 +1,170 @@
-//! What infra/nats/nats.conf lets each role do, and what not.
+//! What infra/nats/nats.conf lets each role do, and what not: by a direct publish, and by having the server publish.
 
-use std::time::Duration;
+mod deliver;
+mod headers;
+mod replies;
 
-use async_nats::{Client, Subject, Subscriber};
-use futures_util::StreamExt as _;
+use std::{collections::BTreeMap, time::Duration};
+
+use async_nats::{
+    Client, Subject, Subscriber,
+    jetstream::{self, Context},
+};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use protocol::subject::ARCHIVE_API;
+use serde_json::{Value, json};
 use stories::{Database, World};
 
 /// A request that the server does not allow is never answered.
 const NO_ANSWER: Duration = Duration::from_millis(700);
+/// Everybody but `provision`, which may do everything in JetStream.
+const ROLES: [&str; 3] = ["gateway", "functions", "archive"];
 
+/// Whether the server does what is asked: it answers, and without an error.
 async fn is_answered(client: &Client, subject: &str, body: &str) -> bool {
     let request = client.request(subject.to_owned(), body.to_owned().into());
-    matches!(tokio::time::timeout(NO_ANSWER, request).await, Ok(Ok(_)))
+    let Ok(Ok(message)) = tokio::time::timeout(NO_ANSWER, request).await else { return false };
+    let json: Option<Value> = serde_json::from_slice(&message.payload).ok();
+    json.is_none_or(|json| json.get("error").is_none())
+}
+
+/// Publishes what is stored or refused: whether it was stored.
+async fn is_stored(client: &Client, subject: &str, headers: &[(&str, &str)], body: &str) -> bool {
+    let mut map = async_nats::HeaderMap::new();
+    headers.iter().for_each(|(name, value)| map.append(*name, *value));
+    let request = client.request_with_headers(subject.to_owned(), map, body.to_owned().into());
+    let Ok(Ok(message)) = tokio::time::timeout(NO_ANSWER, request).await else { return false };
+    let ack: Value = serde_json::from_slice(&message.payload).unwrap_or_default();
+    ack["seq"].as_u64().is_some_and(|seq| seq > 0) && ack.get("error").is_none()
+}
+
+async fn admin(world: &World) -> Context {
+    jetstream::new(world.nats_as("provision").await)
+}
+
+/// All that an attack must leave as it is: of every stream its configuration, what it holds, and its consumers.
+async fn everything(admin: &Context) -> BTreeMap<String, Value> {
+    let mut all = BTreeMap::new();
+    for name in admin.stream_names().try_collect::<Vec<String>>().await.unwrap() {
+        let stream = admin.get_stream(&name).await.unwrap();
+        let jetstream::stream::Info { config, state, .. } = stream.cached_info().clone();
+        let held = json!([state.messages, state.first_sequence, state.last_sequence, state.bytes]);
+        let consumers = stream.consumers().map_ok(|consumer| (consumer.name, consumer.config));
+        let consumers: BTreeMap<_, _> = consumers.try_collect().await.unwrap();
+        all.insert(name, json!({ "config": config, "held": held, "consumers": consumers }));
+    }
+    assert!(all.len() >= 4, "a stream and three buckets: {all:?}");
+    all
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gateway_can_read_and_add_but_never_remove_revoke_or_consume() {
+async fn every_role_can_do_its_work_and_no_other() {
     let world = World::new(Database::Sqlite).await;
-    let gateway = world.nats_as("gateway").await;
-    assert!(is_answered(&gateway, "$JS.API.STREAM.INFO.CHAT_0", "").await);
-    for (subject, body) in [
-        ("$JS.API.STREAM.PURGE.CHAT_0", "{}"),
-        ("$JS.API.STREAM.DELETE.CHAT_0", ""),
-        ("$JS.API.STREAM.MSG.DELETE.CHAT_0", r#"{"seq":1}"#),
-        ("$KV.revoked.room.x", "now"),
-        ("$JS.API.CONSUMER.CREATE.CHAT_0", r#"{"stream_name":"CHAT_0","config":{}}"#),
-        ("$JS.API.CONSUMER.MSG.NEXT.CHAT_0.archive", "1"),
-    ] {
-        assert!(!is_answered(&gateway, subject, body).await, "{subject}");
+    let admin = admin(&world).await;
+    let (gateway, functions, archive) = (
+        world.nats_as("gateway").await,
+        world.nats_as("functions").await,
+        world.nats_as("archive").await,
+    );
+    assert!(is_stored(&gateway, "chat.0.in.x", &[], "{}").await);
+    assert!(is_stored(&gateway, "chat.0.read.x.y", &[], "{}").await);
+    assert!(is_stored(&functions, "chat.0.in.x", &[], "{}").await);
+    assert!(is_stored(&functions, "$KV.revoked.room.x", &[], "now").await);
+    assert!(is_stored(&functions, "$KV.files.x.y", &[], "{}").await);
+    for subject in ["chat.0.in.x", "$KV.revoked.room.x", "$KV.files.x.y", "$KV.purged.x"] {
+        assert!(is_stored(&archive, subject, &[], "7").await, "{subject}");
     }
+    for (client, streams) in [
+        (&gateway, &["CHAT_0", "KV_revoked", "KV_files", "KV_purged"][..]),
+        (&functions, &["CHAT_0", "KV_purged"]),
+        (&archive, &["CHAT_0", "KV_purged"]),
+    ] {
+        for stream in streams {
+            let subject = format!("$JS.API.DIRECT.GET.{stream}");
+            assert!(is_answered(client, &subject, r#"{"seq":1}"#).await, "{stream}");
+        }
+    }
+    for request in ["STREAM.INFO.CHAT_0", "CONSUMER.INFO.CHAT_0.archive"] {
+        assert!(is_answered(&archive, &format!("{ARCHIVE_API}.{request}"), "").await, "{request}");
+    }
+    assert!(world.archive_once().await > 0);
+    let before = everything(&admin).await;
+    let mut requests = Vec::new();
+    for role in ROLES {
+        let client = world.nats_as(role).await;
+        for (subject, body) in [
+            ("STREAM.DELETE.CHAT_0", ""),
+            ("STREAM.UPDATE.CHAT_0", r#"{"name":"CHAT_0","subjects":["chat.0.in.*"]}"#),
+            ("STREAM.CREATE.X", r#"{"name":"X","subjects":["x"]}"#),
+            ("STREAM.MSG.DELETE.CHAT_0", r#"{"seq":1}"#),
+            ("STREAM.MSG.GET.CHAT_0", r#"{"seq":1}"#),
+            ("STREAM.SNAPSHOT.CHAT_0", r#"{"deliver_subject":"x"}"#),
+            ("STREAM.PURGE.KV_revoked", "{}"),
+            ("STREAM.PURGE.KV_files", "{}"),
+            ("STREAM.PURGE.KV_purged", "{}"),
+            ("STREAM.DELETE.KV_purged", ""),
+            ("STREAM.UPDATE.KV_purged", "{}"),
+            ("CONSUMER.DELETE.CHAT_0.archive", ""),
+            ("CONSUMER.PAUSE.CHAT_0.archive", r#"{"pause_until":"2999-01-01T00:00:00Z"}"#),
+        ] {
+            for prefix in ["$JS.API", ARCHIVE_API] {
+                requests.push((client.clone(), format!("{prefix}.{subject}"), body));
+            }
+        }
+    }
+    for (client, subjects) in [
+        (
+            &gateway,
+            &[
+                "$KV.revoked.room.x",
+                "$KV.files.x.y",
+                "$KV.purged.x",
+                "chat.0.dead.x",
+                "chat.online.x",
+                "$JS.API.STREAM.PURGE.CHAT_0",
+                "$JS.API.CONSUMER.MSG.NEXT.CHAT_0.archive",
+            ][..],
+        ),
+        (
+            &functions,
+            &["$KV.purged.x", "chat.0.read.x.y", "chat.sent.x", "$JS.API.STREAM.PURGE.CHAT_0"],
+        ),
+        (&archive, &["chat.0.read.x.y", "chat.online.x", "chat.sent.x"]),
+    ] {
+        for subject in subjects {
+            requests.push((client.clone(), (*subject).to_owned(), "{}"));
+        }
+    }
+    let refused = requests.iter().map(async |(client, subject, body)| {
+        assert!(!is_answered(client, subject, body).await, "{subject}");
+    });
+    futures_util::future::join_all(refused).await;
+    assert_eq!(everything(&admin).await, before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn functions_can_revoke_but_consume_and_purge_nothing() {
+async fn a_bucket_of_an_older_release_can_no_longer_be_purged() {
     let world = World::new(Database::Sqlite).await;
-    let functions = world.nats_as("functions").await;
-    assert!(is_answered(&functions, "$KV.revoked.room.x", "now").await);
-    for (subject, body) in [
-        ("$JS.API.STREAM.PURGE.KV_revoked", "{}"),
-        ("$JS.API.STREAM.PURGE.CHAT_0", "{}"),
-        ("$JS.API.CONSUMER.CREATE.CHAT_0", r#"{"stream_name":"CHAT_0","config":{}}"#),
-    ] {
-        assert!(!is_answered(&functions, subject, body).await, "{subject}");
+    let admin = admin(&world).await;
+    for bucket in ["revoked", "files", "purged"] {
+        admin.delete_stream(format!("KV_{bucket}")).await.unwrap();
+        // As a client makes it, and as releases before this one did.
+        let older = jetstream::kv::Config { bucket: bucket.to_owned(), ..Default::default() };
+        admin.create_key_value(older).await.unwrap();
     }
+    let archive = world.nats_as("archive").await;
+    assert!(is_stored(&archive, "$KV.revoked.room.x", &[], "now").await);
+    world.provision().await;
+    let before = everything(&admin).await;
+    for bucket in ["revoked", "files", "purged"] {
+        let mut stream = admin.get_stream(format!("KV_{bucket}")).await.unwrap();
+        assert!(stream.purge().await.is_err(), "{bucket}");
+        let config = &stream.info().await.unwrap().config;
+        assert!(config.deny_purge && config.deny_delete && !config.allow_rollup, "{bucket}");
+    }
+    assert_eq!(everything(&admin).await, before);
+    world.provision().await;
+    assert_eq!(everything(&admin).await, before, "repeating it changes nothing");
 }
 
 /// Asks until it is heard, for a subscription is not there at once; where the answer is to go.
@@ -78,18 +200,37 @@ async fn a_gateway_answers_who_asked_it_once_and_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_role_hears_the_answers_to_another() {
+async fn no_role_hears_what_is_not_for_it() {
     let world = World::new(Database::Sqlite).await;
-    let (gateway, functions) = (world.nats_as("gateway").await, world.nats_as("functions").await);
-    let mut overheard = gateway.subscribe("_INBOX_functions.>").await.unwrap();
-    let mut rooms = functions.subscribe("chat.*.out.*").await.unwrap();
-    gateway.flush().await.unwrap();
-    functions.flush().await.unwrap();
-    assert!(is_answered(&functions, "$JS.API.STREAM.INFO.CHAT_0", "").await);
-    world.user("ada").await.create_room("lobby").await;
-    for subscription in [&mut overheard, &mut rooms] {
-        let heard = tokio::time::timeout(NO_ANSWER, subscription.next()).await;
-        assert!(!matches!(heard, Ok(Some(_))), "{heard:?}");
+    let ada = world.user("ada").await;
+    let mut overheard = Vec::new();
+    for (role, subjects) in [
+        ("gateway", &["_INBOX_functions.>", "_INBOX_archive.>", "$KV.>", "chat.0.in.*", ">"][..]),
+        ("functions", &["chat.*.out.*", "chat.revoked.>", "chat.live.*", "_INBOX_gateway.>", ">"]),
+        ("archive", &["chat.*.out.*", "chat.revoked.>", "chat.0.in.*", "_INBOX_functions.>", ">"]),
+        ("provision", &["chat.*.out.*", "chat.revoked.>", "chat.0.in.*", "$KV.>", ">"]),
+    ] {
+        let client = world.nats_as(role).await;
+        for subject in subjects {
+            overheard.push((role, *subject, client.subscribe(*subject).await.unwrap()));
+        }
+        client.flush().await.unwrap();
+        // The server has seen the subscriptions once it answers what came after them.
+        is_answered(&client, "chat.gateway.x", "").await;
+    }
+    // Stored, republished, revoked, asked for, and answered.
+    let gateway = world.gateway().await;
+    ada.create_room("lobby").await;
+    let (mut socket, _) = ada.join(&gateway, "lobby").await;
+    ada.say("lobby", "hello").await;
+    socket.expect("receive-msg").await;
+    ada.get("/room/lobby/member").await.ok();
+    assert_eq!(ada.delete("/room/lobby").await.status, 204);
+    socket.expect("room-deleted").await;
+    world.archive_once().await;
+    for (role, subject, mut heard) in overheard {
+        let heard = tokio::time::timeout(Duration::from_millis(100), heard.next()).await;
+        assert!(!matches!(heard, Ok(Some(_))), "{role} {subject}: {heard:?}");
     }
 }
 
@@ -117,26 +258,4 @@ async fn what_was_sent_is_asked_by_gateways_and_answered_by_those_with_a_databas
     answer().await.unwrap();
     let heard = tokio::time::timeout(NO_ANSWER, overheard.next()).await;
     assert!(!matches!(heard, Ok(Some(_))), "{heard:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn only_the_archive_marks_what_is_purged_and_nobody_unmarks_it() {
-    let world = World::new(Database::Sqlite).await;
-    let archive = world.nats_as("archive").await;
-    assert!(is_answered(&archive, "$KV.purged.x", "7").await);
-    for role in ["gateway", "functions"] {
-        let other = world.nats_as(role).await;
-        assert!(!is_answered(&other, "$KV.purged.x", "8").await, "{role}");
-        let mark = r#"{"last_by_subj":"$KV.purged.x"}"#;
-        let mark = other.request("$JS.API.DIRECT.GET.KV_purged", mark.into()).await.unwrap();
-        assert_eq!(mark.payload, "7", "{role}");
-    }
-    for (subject, body) in [
-        ("$JS.API.STREAM.PURGE.KV_purged", "{}"),
-        ("$JS.API.STREAM.DELETE.KV_purged", ""),
-        ("$JS.API.STREAM.UPDATE.KV_purged", "{}"),
-        ("$JS.API.CONSUMER.CREATE.KV_purged.archive", r#"{"stream_name":"KV_purged","config":{}}"#),
-    ] {
-        assert!(!is_answered(&archive, subject, body).await, "{subject}");
-    }
 }

@@ -26,7 +26,8 @@ async fn purge(world: &World, room: RoomId, keep_from: u64) {
     let archive = world.nats_as("archive").await;
     let shards = Shards::new(1).unwrap();
     RoomLog::new(archive.clone(), shards).keep_from(room, keep_from).await.unwrap();
-    let stream = async_nats::jetstream::new(archive).get_stream("CHAT_0").await.unwrap();
+    let jetstream = async_nats::jetstream::with_prefix(archive, subject::ARCHIVE_API);
+    let stream = jetstream.get_stream("CHAT_0").await.unwrap();
     let purge = stream.purge().filter(subject::stored(shards, room)).sequence(keep_from);
     assert!(purge.await.unwrap().purged > 0);
 }

@@ -22,7 +22,7 @@ use chrono::{DateTime, Utc};
 use futures_util::StreamExt as _;
 use protocol::{
     RoomId,
-    subject::{ARCHIVE_CONSUMER, Shard, Stored},
+    subject::{ARCHIVE_API, ARCHIVE_CONSUMER, Shard, Stored},
 };
 use tokio::sync::Mutex;
 
@@ -69,7 +69,7 @@ impl Source {
     /// Finds the consumer.
     pub async fn open(client: &Client, shard: Shard) -> anyhow::Result<Self> {
         let stream = shard.stream();
-        let context = jetstream::new(client.clone());
+        let context = jetstream::with_prefix(client.clone(), ARCHIVE_API);
         let consumer = context.get_consumer_from_stream(ARCHIVE_CONSUMER, &stream).await;
         let consumer =
             consumer.with_context(|| format!("no consumer on {stream}: run `provision`"))?;
