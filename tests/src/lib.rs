@@ -84,8 +84,17 @@ pub async fn running_local(data: &Path) -> (Child, String) {
 
 /// The same for a command that starts `local`, such as one with variables.
 pub async fn ready_local(local: &mut tokio::process::Command, data: &Path) -> (Child, String) {
+    listening_local(local, "127.0.0.1:0", data).await
+}
+
+/// The same on an address, such as that of one that was stopped.
+pub async fn listening_local(
+    local: &mut tokio::process::Command,
+    listen: &str,
+    data: &Path,
+) -> (Child, String) {
     let mut child = local
-        .args(["--listen", "127.0.0.1:0", "--data"])
+        .args(["--listen", listen, "--data"])
         .arg(data)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

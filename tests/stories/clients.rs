@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use stories::{Database, World, binary, ready_local};
+use stories::{Database, World, binary, listening_local, ready_local};
 use tokio::process::Command;
 
 /// A browser takes its time on two busy cores.
@@ -56,12 +56,8 @@ async fn the_python_client_works_unmodified() {
     passes(script.env("BASE", &world.base).env("GATEWAY", &gateway.base)).await;
 }
 
-/// Runs a script with Chromium against a `local` of its own, which has these variables too.
-async fn in_browsers(script: &str, variables: &[(&str, &str)]) {
-    let data = tempfile::tempdir().unwrap();
-    let mut local = Command::new(binary("local"));
-    local.envs(variables.iter().copied());
-    let (local, base) = ready_local(&mut local, data.path()).await;
+/// Node with a script of ours, Chromium, and the address that its pages are at.
+fn browsers(script: &str, base: &str) -> Command {
     let shots = binary("local").with_file_name("screenshots");
     let chromium = ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(|name| {
         let found =
@@ -71,8 +67,18 @@ async fn in_browsers(script: &str, variables: &[(&str, &str)]) {
     });
     let chromium = chromium.expect("a Chromium is needed: `infra/setup.sh test` gets it");
     let mut command = Command::new("node");
-    command.arg(scripts().join(script)).envs(variables.iter().copied());
-    passes(command.env("BASE", base).env("SHOTS", shots).env("CHROMIUM", chromium)).await;
+    command.arg(scripts().join(script)).env("BASE", base);
+    command.env("SHOTS", shots).env("CHROMIUM", chromium);
+    command
+}
+
+/// Runs a script with Chromium against a `local` of its own, which has these variables too.
+async fn in_browsers(script: &str, variables: &[(&str, &str)]) {
+    let data = tempfile::tempdir().unwrap();
+    let mut local = Command::new(binary("local"));
+    local.envs(variables.iter().copied());
+    let (local, base) = ready_local(&mut local, data.path()).await;
+    passes(browsers(script, &base).envs(variables.iter().copied())).await;
     drop(local);
 }
 
@@ -94,4 +100,40 @@ async fn a_room_comes_back_by_itself_after_the_server_was_away() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_room_outlives_its_tokens() {
     in_browsers("lifetimes.mjs", &[("ACCESS_TOKEN_SECONDS", "4"), ("TICKET_SECONDS", "4")]).await;
+}
+
+/// Waits until the script asks for something, and says that it is done when that is.
+async fn asked(signals: &Path, what: &str, done: impl Future<Output = ()>) {
+    while !signals.join(what).exists() {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    done.await;
+    std::fs::write(signals.join(format!("{what}-done")), "").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_comes_back_by_itself_after_the_server_was_killed() {
+    let (data, signals) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let local = || Command::new(binary("local"));
+    let (mut running, base) = ready_local(&mut local(), data.path()).await;
+    let address = base.strip_prefix("http://").unwrap().to_owned();
+    let operator = async {
+        for round in 1..=2 {
+            asked(signals.path(), &format!("stop-{round}"), async {
+                running.kill().await.unwrap();
+            })
+            .await;
+            asked(signals.path(), &format!("start-{round}"), async {
+                running = listening_local(&mut local(), &address, data.path()).await.0;
+            })
+            .await;
+        }
+        std::future::pending::<()>().await;
+    };
+    let mut script = browsers("restarted.mjs", &base);
+    tokio::select! {
+        () = passes(script.env("SIGNALS", signals.path())) => {}
+        () = operator => {}
+    }
+    drop(running);
 }
