@@ -26,4 +26,5 @@ export const enErrors: Record<string, string> = {
   'bad-credentials': 'Name or password is wrong.', 'name-taken': 'This name is taken.', 'room-exists': 'A room of this name exists.',
   'no-such-room': 'There is no such room.', 'file-too-large': 'The file is too large: 8 MiB at most.', network: 'The server cannot be reached.',
   'file-mismatch': 'The file is not what its name says.', busy: 'Too much to do right now. Try again.', 'rate-limited': 'Slow down a little.',
+  'too-many-attempts': 'Too many attempts. Try again in a while.', unavailable: 'The server is not available right now. Try again.', timeout: 'The server took too long. Try again.',
 };

@@ -26,4 +26,5 @@ export const koErrors: Record<string, string> = {
   'bad-credentials': '이름 또는 비밀번호가 올바르지 않습니다.', 'name-taken': '이미 사용 중인 이름입니다.', 'room-exists': '같은 이름의 대화방이 있습니다.',
   'no-such-room': '그런 대화방이 없습니다.', 'file-too-large': '파일이 너무 큽니다. 최대 8MiB입니다.', network: '서버에 연결할 수 없습니다.',
   'file-mismatch': '파일 내용이 형식과 다릅니다.', busy: '지금은 처리할 수 없습니다. 잠시 후 다시 시도해 주세요.', 'rate-limited': '조금 천천히 보내 주세요.',
+  'too-many-attempts': '시도가 너무 많았습니다. 잠시 후 다시 시도해 주세요.', unavailable: '지금은 서버를 사용할 수 없습니다. 다시 시도해 주세요.', timeout: '서버의 응답이 너무 늦습니다. 다시 시도해 주세요.',
 };
