@@ -12,6 +12,8 @@ import type { Api } from './api.ts';
 
 /** Joined for this long, a room counts as stable, and the next failure as the first. */
 const STABLE_MS = 10_000;
+/** How often the gateway is asked whether this user is still in the room. */
+const CHECK_EVERY_MS = 60_000;
 
 type Timer = ReturnType<typeof setTimeout>;
 
@@ -27,7 +29,7 @@ export class Room {
   readonly #outbox = new Outbox(() => this.#feed({ type: 'lag', link: this.#state.live ?? 0 }));
   readonly #links = new Map<number, Link>();
   readonly #inputs: Input[] = [];
-  readonly #timers: { retry?: Timer; stable?: Timer } = {};
+  readonly #timers: { retry?: Timer; stable?: Timer; check?: Timer } = {};
   #isFeeding = false;
   #state: State = initial;
   #entered: Entered | null = null;
@@ -122,6 +124,7 @@ export class Room {
       case 'joined': {
         clearTimeout(this.#timers.stable);
         this.#timers.stable = setTimeout(() => this.#feed({ type: 'stable', link: effect.link }), STABLE_MS);
+        this.#check(effect.link);
         const online = this.#joined?.online;
         if (online) this.#listener.online(online.count, online.users, [], true);
         return;
@@ -197,6 +200,23 @@ export class Room {
   async #read(attempt: number): Promise<void> {
     await this.#replay.read(this.#joined?.head ?? 0, () => attempt === this.#state.attempt);
     this.#feed({ type: 'read', attempt });
+  }
+
+  /**
+   * Whoever is removed hears so by an event; if that is lost, or late because the stream is full, the
+   * room would stay online in silence. A read mark that does not move costs the gateway least, and only
+   * members may send it.
+   */
+  #check(id: number): void {
+    clearTimeout(this.#timers.check);
+    this.#timers.check = setTimeout(() => {
+      const link = this.#links.get(id);
+      if (id !== this.#state.live || !link) return;
+      link.call('read', { roomId: this.#entered?.room.id, seq: 0 }).catch(({ code }: GatewayError) => {
+        if (code === 'not-joined' || code === 'forbidden') this.#feed({ type: 'lag', link: id });
+      });
+      this.#check(id);
+    }, CHECK_EVERY_MS);
   }
 
   #stored(link: number, event: StoredEvent): void {

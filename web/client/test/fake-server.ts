@@ -155,6 +155,7 @@ export class FakeServer {
       this.stored.set(id, seq);
       return { ok: true, seq, at: '', duplicate: known !== undefined };
     }
+    if (event === 'read' && !socket.isJoined) return refusal('not-joined');
     if (event !== 'join-room') return { ok: true };
     const after = Number(data['after']);
     const missed = this.events.filter(({ data }) => data.seq > after);

@@ -189,6 +189,16 @@ test.each([true, false])('whoever is removed is told so, banned: %s', async (ban
   expect(server.sockets.size).toBe(0);
 });
 
+test('a ban is noticed though its event never comes', async () => {
+  const server = serve(13);
+  const { told } = open(server);
+  await wait(2_000);
+  for (const socket of server.sockets) socket.isJoined = false;
+  server.always = (path) => (path === '/room/lobby' ? problem(403, 'banned') : null);
+  await wait(70_000);
+  expect(told.ended).toEqual(['banned']);
+});
+
 test('a deleted room ends, and what waits to be sent is refused', async () => {
   const server = serve(9);
   const { told, room } = open(server);
