@@ -95,11 +95,11 @@ stories! {
         // More than is read at once.
         let many = if world.is_postgres() {
             "INSERT INTO message (room_id, seq, id, author_id, author_name, msg, at)
-             SELECT m.room_id, 1000 + n, m.id, m.author_id, m.author_name, 'many', m.at FROM message m, generate_series(1, 1200) n"
+             SELECT m.room_id, 1000 + n, gen_random_uuid(), m.author_id, m.author_name, 'many', m.at FROM message m, generate_series(1, 1200) n"
         } else {
             "WITH RECURSIVE s(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s WHERE n < 1200)
              INSERT INTO message (room_id, seq, id, author_id, author_name, msg, at)
-             SELECT m.room_id, 1000 + n, m.id, m.author_id, m.author_name, 'many', m.at FROM message m, s"
+             SELECT m.room_id, 1000 + n, randomblob(16), m.author_id, m.author_name, 'many', m.at FROM message m, s"
         };
         assert_eq!(world.sql(many).await, 1200);
         let export = ada.get("/user/export").await;
