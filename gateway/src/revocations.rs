@@ -32,6 +32,11 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 /// An entry that is younger than this is in the bucket.
 const KEPT_SURELY: Duration = Duration::from_secs(limits::REVOKED_SECONDS / 2);
 
+/// A token was made at most a token's life before it was shown. If it was shown less than this ago, whatever revoked it is
+/// still in the bucket.
+const SHOWN_SURELY: Duration =
+    Duration::from_secs(limits::REVOKED_SECONDS - *limits::TOKEN_SECONDS.end() as u64);
+
 /// See the module.
 pub struct Revocations {
     bus: Bus,
@@ -127,7 +132,7 @@ impl Revocations {
         let is_kept = heard_at.is_some_and(|at| at.elapsed() < KEPT_SURELY);
         if newest < before && is_kept {
             tracing::warn!("the bucket of revocations has lost entries");
-            self.prove_again().await;
+            self.prove_again(Some(Instant::now())).await;
             self.known.seq = newest;
         }
         self.set.set_whole(true);
@@ -150,7 +155,7 @@ impl Revocations {
         }
         if began.duration_since(self.known.at) > self.unseen_at_most {
             tracing::warn!("revocations were not known for long, and some may be gone");
-            self.prove_again().await;
+            self.prove_again(began.checked_sub(SHOWN_SURELY)).await;
         }
         self.known.at = began;
         Ok(())
@@ -187,10 +192,10 @@ impl Revocations {
     }
 
     /// Somebody may have been revoked, and the bucket no longer says so. All sockets leave their rooms and may join again
-    /// with new tickets; those that have not shown a token since have to connect again.
-    async fn prove_again(&self) {
+    /// with new tickets; those that have shown no token since this moment have to connect again.
+    async fn prove_again(&self, shown_before: Option<Instant>) {
         metrics::counter!("gateway_proofs_demanded_total").increment(1);
-        let since = self.known.at.into_std();
-        self.shards.send_all(|| Command::ProveAgain { since }).await;
+        let shown_before = shown_before.map(Instant::into_std);
+        self.shards.send_all(|| Command::ProveAgain { shown_before }).await;
     }
 }

@@ -46,12 +46,13 @@ impl ShardStream {
         self.shards.of(room) == self.shard
     }
 
-    async fn stream(&self) -> Result<stream::Stream, LogError> {
-        self.context.get_stream(self.shard.stream()).await.map_err(unavailable)
+    /// Without asking what it is made of and holds, which JetStream answers for all one after the other.
+    async fn stream(&self) -> Result<stream::Stream<()>, LogError> {
+        self.context.get_stream_no_info(self.shard.stream()).await.map_err(unavailable)
     }
 
     pub async fn held(&self) -> Result<Held, LogError> {
-        let stream = self.stream().await?;
+        let stream = self.context.get_stream(self.shard.stream()).await.map_err(unavailable)?;
         let (state, config) = (&stream.cached_info().state, &stream.cached_info().config);
         Ok(Held {
             bytes: state.bytes,

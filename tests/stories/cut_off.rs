@@ -1,7 +1,12 @@
 //! A gateway that was cut off from NATS for a while: what it missed is delivered, or everybody is told.
 
+use std::time::Duration;
+
+use async_nats::jetstream;
+use protocol::subject::{self, Shards};
 use serde_json::{Value, json};
 use stories::{Gateway, Link, Socket, World, stories};
+use tokio::time::Instant;
 
 /// A gateway behind a link to NATS.
 async fn behind_a_link(world: &mut World) -> (Gateway, Link) {
@@ -11,6 +16,13 @@ async fn behind_a_link(world: &mut World) -> (Gateway, Link) {
     let direct = world.nats.url();
     world.set("NATS_URL", &direct);
     (gateway, link)
+}
+
+/// As if all of its entries had expired, or NATS had lost its data.
+async fn empty_the_bucket(world: &World) {
+    let admin = jetstream::new(world.nats_as("provision").await);
+    admin.delete_stream(subject::bucket_stream(subject::REVOKED_BUCKET)).await.unwrap();
+    world.provision().await;
 }
 
 fn seqs(page: &Value) -> Vec<u64> {
@@ -100,5 +112,74 @@ stories! {
         link.mend();
         assert_eq!(socket.expect("room-deleted").await["roomId"], json!(room));
         socket.refused("typing", json!({ "roomId": room, "on": true }), "not-joined").await;
+    }
+
+    async fn who_was_removed_unseen_must_prove_again_that_they_may_stay(world: World) {
+        let mut world = world;
+        world.set("REVOCATIONS_UNSEEN_SECONDS", "1");
+        let (gateway, link) = behind_a_link(&mut world).await;
+        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+        let room = ada.create_room("lobby").await;
+        let (mut b, _) = bob.join(&gateway, "lobby").await;
+        let (mut a, _) = ada.join(&gateway, "lobby").await;
+        link.cut().await;
+        let cut = Instant::now();
+        assert_eq!(ada.delete(&format!("/room/lobby/member/{}?ban=true", bob.id)).await.status, 204);
+        // The link stays cut for longer than the bucket keeps what it holds.
+        empty_the_bucket(&world).await;
+        tokio::time::sleep_until(cut + Duration::from_secs(2)).await;
+        link.mend();
+
+        for socket in [&mut a, &mut b] {
+            assert_eq!(socket.expect("lag").await["roomId"], json!(room));
+            socket.refused("send-msg", json!({ "roomId": room, "msg": "x" }), "not-joined").await;
+        }
+        bob.get("/room/lobby").await.problem(403, "banned");
+        a.ok("join-room", ada.join_data("lobby", None).await).await;
+        a.ok("send-msg", json!({ "roomId": room, "msg": "a member still" })).await;
+        assert!(!b.stored().iter().any(|(name, ..)| name == "receive-msg"));
+    }
+
+    async fn a_lost_bucket_of_revocations_has_everybody_connect_again(world: World) {
+        let mut world = world;
+        let (gateway, link) = behind_a_link(&mut world).await;
+        let (ada, bob, eve) = (world.user("ada").await, world.user("bob").await, world.user("eve").await);
+        ada.create_room("lobby").await;
+        let (mut a, _) = ada.join(&gateway, "lobby").await;
+        let mut b = bob.connect(&gateway).await;
+        // The gateway has heard of this one, so it knows that the bucket held it.
+        let mut e = eve.connect(&gateway).await;
+        assert_eq!(eve.post("/logout", json!({})).await.status, 204);
+        e.expect("session-expired").await;
+        link.cut().await;
+        assert_eq!(bob.post("/logout", json!({})).await.status, 204);
+        empty_the_bucket(&world).await;
+        link.mend();
+        for socket in [&mut a, &mut b] {
+            assert_eq!(socket.expect("session-expired").await["code"], "token-expired");
+        }
+        world.ready(gateway.base.trim_start_matches("http://")).await;
+        let refresh = json!({ "refreshToken": bob.refresh });
+        assert_eq!(world.post("/login/refresh", refresh).await.status, 401);
+        ada.join(&gateway, "lobby").await;
+    }
+
+    async fn a_deleted_room_is_left_also_without_its_last_event(world: World) {
+        let mut world = world;
+        let (gateway, link) = behind_a_link(&mut world).await;
+        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+        let room = ada.create_room("lobby").await;
+        let (mut socket, joined) = bob.join(&gateway, "lobby").await;
+        let ticket = bob.join_data("lobby", None).await;
+        link.cut().await;
+        assert_eq!(ada.delete("/room/lobby").await.status, 204);
+        let stream = jetstream::new(world.nats_as("provision").await).get_stream("CHAT_0").await;
+        let of_room = subject::stored(Shards::new(1).unwrap(), room);
+        assert!(stream.unwrap().purge().filter(of_room).await.unwrap().purged > 0);
+        link.mend();
+        let lag = socket.expect("lag").await;
+        assert_eq!(lag, json!({ "roomId": room, "last": joined["head"] }));
+        socket.refused("send-msg", json!({ "roomId": room, "msg": "x" }), "not-joined").await;
+        socket.refused("join-room", ticket, "room-deleted").await;
     }
 }

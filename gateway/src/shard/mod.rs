@@ -119,8 +119,8 @@ pub enum Command {
     Close { room: RoomId, batch: Batch },
     /// A session or an account is over.
     Revoked(Revoked),
-    /// Memberships may have ended unknown to this gateway, and sessions that have not shown a token since.
-    ProveAgain { since: Instant },
+    /// Memberships may have ended unknown to this gateway, and sessions that have shown no token since a moment.
+    ProveAgain { shown_before: Option<Instant> },
     /// Tell all sockets to move, then close those that are left.
     Drain { deadline: Timestamp, within: Duration },
 }

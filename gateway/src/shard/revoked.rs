@@ -21,11 +21,13 @@ impl Shard {
         }
     }
 
-    /// Has all sockets join their rooms again, which takes new tickets. A session that has not shown a token since then
+    /// Has all sockets join their rooms again, which takes new tickets. A session that has shown no token since a moment
     /// may have been revoked: its socket connects again with a new one.
-    pub fn prove_again(&mut self, since: Instant) {
-        for id in self.sessions_that(|session| session.shown_at() < since) {
-            self.expire(id, Code::TokenExpired);
+    pub fn prove_again(&mut self, shown_before: Option<Instant>) {
+        if let Some(moment) = shown_before {
+            for id in self.sessions_that(|session| session.shown_at() < moment) {
+                self.expire(id, Code::TokenExpired);
+            }
         }
         let rooms: Vec<RoomId> = self.room_keys.keys().copied().collect();
         for room in rooms {

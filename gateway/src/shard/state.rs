@@ -167,7 +167,7 @@ impl Shard {
             Command::Lag { room } => self.lag_all(room),
             Command::Close { room, batch } => self.close_room(room, batch),
             Command::Revoked(revoked) => self.on_revoked(revoked),
-            Command::ProveAgain { since } => self.prove_again(since),
+            Command::ProveAgain { shown_before } => self.prove_again(shown_before),
             Command::Drain { deadline, within } => self.drain(deadline, within),
         }
     }
