@@ -9,7 +9,7 @@ use service::{
     nats::NatsConfig,
 };
 
-use crate::memory;
+use crate::{memory, rate::Rate};
 
 /// Everything a gateway needs to know.
 #[derive(Debug, Clone)]
@@ -73,6 +73,12 @@ pub struct Limits {
     pub ping_timeout: Duration,
 }
 
+/// Joins and leaves at once, as a multiple of the room limit: a client that joins all its rooms, is told
+/// `lag` in all of them and joins them again at once is within its budget.
+const JOINS_PER_ROOM: f64 = 2.0;
+/// Pings, pongs and other packets without content that a socket may send. With the shortest ping
+/// interval of [`SHORTEST_PING`], a client answers 10 a second.
+const CONTROL: Rate = Rate { per_second: 20.0, burst: 100.0 };
 /// A frame limit that is switched off still has this one: a length is no reason to run out of memory.
 const FRAME_BYTES_AT_MOST: usize = 16 * 1024 * 1024;
 /// Half of the time for which revocations are kept.
@@ -81,6 +87,8 @@ const REVOCATIONS_UNSEEN_SECONDS: u64 = limits::REVOKED_SECONDS / 2;
 const REVOCATIONS_UNSEEN_SECONDS_AT_MOST: u64 = limits::REVOKED_SECONDS - 300;
 /// A day: switched off, but still a number that time can be added to.
 const NO_LIMIT: Duration = Duration::from_secs(24 * 3600);
+/// A step of a handshake ends after this even if its limit is switched off.
+const LONGEST_STEP: Duration = Duration::from_secs(60);
 /// More pings than this would be load, not life.
 const SHORTEST_PING: Duration = Duration::from_millis(100);
 
@@ -102,6 +110,28 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// The rate of events other than joins and leaves.
+    pub fn events(&self) -> Rate {
+        Rate { per_second: self.event_rate, burst: self.event_burst }
+    }
+
+    /// The rate of `join-room` and `leave-room`.
+    pub fn joins(&self) -> Rate {
+        let burst = (self.rooms_per_socket as f64 * JOINS_PER_ROOM).max(self.event_burst);
+        Rate { per_second: self.event_rate, burst }
+    }
+
+    /// The rate of packets without content.
+    pub fn control(&self) -> Rate {
+        CONTROL
+    }
+
+    /// How long one step of a handshake may take once the socket's own deadline is off: a request's
+    /// body, the change of transports.
+    pub fn step(&self) -> Duration {
+        self.handshake.min(LONGEST_STEP)
+    }
+
     fn from_env(env: &mut Env<'_>) -> Self {
         let default = Self::default();
         let count = |env: &mut Env<'_>, name, default| match env.or(name, default) {

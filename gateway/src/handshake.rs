@@ -7,12 +7,12 @@ use std::{
 };
 
 use axum::{
-    body::{Body, Bytes},
+    body::{Body, Bytes, HttpBody as _},
     extract::{ConnectInfo, Request, State},
     http::{HeaderMap, HeaderValue, Method, header, uri::Authority},
     response::{IntoResponse, Response},
 };
-use hyper::body::Body as _;
+use futures_util::StreamExt as _;
 use hyper_util::{rt::TokioIo, server::conn::auto::upgrade::downcast};
 use serde::Deserialize;
 use service::client;
@@ -171,20 +171,45 @@ async fn poll(gateway: &Gateway, sid: Sid) -> Result<Response, Refused> {
 }
 
 async fn post(gateway: &Gateway, sid: Sid, request: Request) -> Result<Response, Refused> {
-    find(gateway, sid).await?;
-    let limits = gateway.limits();
+    let (respond, begun) = oneshot::channel();
+    gateway.shards().send(sid.shard.into(), Command::BeginPost { sid, respond }).await;
+    let (posting, limit) = begun.await.map_err(|_| Refused::UnknownSid)?;
     // Held until its packets are taken. A body without a length may be as long as any.
     let length = request.body().size_hint().upper().and_then(|length| length.try_into().ok());
-    let length = length.unwrap_or(limits.frame_bytes).min(limits.frame_bytes);
-    let held = gateway.budget().try_reserve(length, Purpose::Live);
+    let held = gateway.budget().try_reserve(length.unwrap_or(limit).min(limit), Purpose::Live);
     let _held = held.map_err(|Exhausted| Refused::MemoryShort)?;
-    let body = axum::body::to_bytes(request.into_body(), limits.frame_bytes);
-    let body = tokio::time::timeout(limits.handshake, body).await;
-    let body = body.map_err(|_| Refused::TooSlow)?.map_err(|_| Refused::TooLarge)?;
-    let body = String::from_utf8(body.into()).map_err(|_| Refused::BadRequest)?;
+    let body = read_body(request.into_body(), limit);
+    let body = tokio::time::timeout(gateway.limits().step(), body).await;
+    let body = body.map_err(|_| Refused::TooSlow)??;
     let (respond, answer) = oneshot::channel();
-    gateway.shards().send(sid.shard.into(), Command::Post { sid, body, respond }).await;
+    gateway.shards().send(sid.shard.into(), Command::Post { sid, body, posting, respond }).await;
     answer.await.map(|()| packets(Bytes::from_static(b"ok"))).map_err(|_| Refused::BadRequest)
+}
+
+/// Bytes that are read and thrown away of a body that is too long: a client that is cut off while it
+/// sends may not see the answer.
+const DISCARDED: usize = 1024 * 1024;
+
+/// Reads a body of at most `limit` bytes into one buffer: kept as they come, many small chunks would
+/// cost a multiple of their bytes.
+async fn read_body(body: Body, limit: usize) -> Result<String, Refused> {
+    if body.size_hint().lower() > (limit + DISCARDED) as u64 {
+        return Err(Refused::TooLarge);
+    }
+    let (mut chunks, mut text, mut size) = (body.into_data_stream(), Vec::new(), 0);
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Refused::BadRequest)?;
+        size += chunk.len();
+        if size <= limit {
+            text.extend_from_slice(&chunk);
+        } else if size > limit + DISCARDED {
+            return Err(Refused::TooLarge);
+        }
+    }
+    if size > limit {
+        return Err(Refused::TooLarge);
+    }
+    String::from_utf8(text).map_err(|_| Refused::BadRequest)
 }
 
 async fn find(gateway: &Gateway, sid: Sid) -> Result<(), Refused> {

@@ -7,11 +7,13 @@
 pub mod bus;
 mod config;
 mod handshake;
+mod health;
 mod keys;
 pub mod memory;
 pub mod packet;
 pub mod payload;
 mod peers;
+mod rate;
 mod refused;
 mod revocations;
 mod revoked;
@@ -46,6 +48,7 @@ pub use self::config::{Config, KeySource, Limits};
 use self::{
     admission::Admission,
     bus::Bus,
+    health::Health,
     keys::Keys,
     memory::Budget,
     peers::Peers,
@@ -71,6 +74,7 @@ struct Inner {
     budget: Budget,
     draining: AtomicBool,
     running: Mutex<Vec<Running>>,
+    health: Health,
 }
 
 impl Gateway {
@@ -81,8 +85,9 @@ impl Gateway {
         // The gateway goes on serving while it drains; what it listens to ends with it.
         let ended = CancellationToken::new();
         let keys = Keys::start(config.keys.clone(), ended.clone()).await?;
+        let health = Health::default();
         let (shards, starter) = Shards::new(config.threads);
-        let threads = starter.open(&config).await?;
+        let threads = starter.open(&config, &health).await?;
         let peers = Peers::default();
         let budget = Budget::new(config.memory_budget);
         let rooms = Rooms::new(threads.iter().map(|thread| {
@@ -96,6 +101,7 @@ impl Gateway {
         let run = |thread: Thread| {
             let (bus, keys, rules) = (thread.bus.clone(), keys.clone(), rules.clone());
             let (rooms, admission, budget) = (rooms.clone(), admission.clone(), budget.clone());
+            let health = health.clone();
             let conformance_echo = config.conformance_echo;
             thread.run(shard::Context {
                 bus,
@@ -104,6 +110,7 @@ impl Gateway {
                 rooms,
                 admission,
                 budget,
+                health,
                 conformance_echo,
             })
         };
@@ -118,11 +125,7 @@ impl Gateway {
         tokio::spawn(revocations.run(ended.clone()));
         let peers_run =
             peers.run(bus.clone(), id, move |gateway| rooms.lost(gateway), ended.clone());
-        tokio::spawn(async move {
-            if let Err(error) = peers_run.await {
-                tracing::error!(%error, "other gateways can no longer be heard");
-            }
-        });
+        tokio::spawn(health.clone().supervise("the watch of other gateways".into(), peers_run));
         let gateway = Self(Arc::new(Inner {
             config,
             id,
@@ -134,6 +137,7 @@ impl Gateway {
             budget,
             draining: AtomicBool::new(false),
             running: Mutex::new(running),
+            health,
         }));
         tokio::spawn(gateway.clone().drain_on(shutdown));
         Ok(gateway)
@@ -149,13 +153,38 @@ impl Gateway {
         self.0.shards.send_all(|| Command::Drain { deadline, within }).await;
     }
 
-    /// Resolves once the shutdown was asked for and no socket is left.
-    pub async fn drained(&self) {
-        for shard in self.0.running.lock().await.iter_mut() {
-            shard.drained().await;
+    /// Resolves once the shutdown was asked for and no socket is left. An error says what failed
+    /// before that: the process must end then, for only a new one can serve all sockets.
+    pub async fn drained(&self) -> anyhow::Result<()> {
+        let drained = async {
+            for shard in self.0.running.lock().await.iter_mut() {
+                shard.drained().await;
+            }
+        };
+        tokio::select! {
+            // A worker that panics ends its sockets too.
+            biased;
+            failure = self.failed() => return Err(failure),
+            () = drained => {}
         }
         peers::say(&self.0.bus, self.0.id, true).await;
         let _ = self.0.bus.ready().await;
+        Ok(())
+    }
+
+    /// Waits until a task without which the gateway cannot work has failed.
+    pub async fn failed(&self) -> anyhow::Error {
+        self.0.health.failed().await
+    }
+
+    /// Runs a task whose failure is the gateway's: it is not ready any more, and [`Self::drained`]
+    /// says why.
+    pub fn supervise(
+        &self,
+        name: &str,
+        task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
+        tokio::spawn(self.0.health.clone().supervise(name.to_owned(), task));
     }
 
     /// `/socket.io/`, `/healthz` and `/readyz`.
@@ -234,10 +263,12 @@ async fn ready(State(gateway): State<Gateway>) -> impl IntoResponse {
     let keys = gateway.0.keys.ready();
     let revocations = gateway.0.revoked.is_whole();
     let serving = !gateway.is_draining();
-    let is_ready = nats && keys && revocations && serving;
+    let workers = gateway.0.health.is_good();
+    let is_ready = nats && keys && revocations && serving && workers;
     let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let parts = serde_json::json!({
-        "nats": nats, "keys": keys, "revocations": revocations, "serving": serving
+        "nats": nats, "keys": keys, "revocations": revocations, "serving": serving,
+        "workers": workers
     });
     let soon = [(header::RETRY_AFTER, "1")];
     (status, (!is_ready).then_some(soon), Json(parts))

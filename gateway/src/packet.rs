@@ -13,6 +13,9 @@ use crate::ws::{Violation, protocol_error};
 /// accepted so that a mistaken client learns of its mistake instead of losing its socket.
 const MAX_ATTACHMENTS: u32 = 10;
 
+/// Bytes of a namespace's name. A refusal repeats the name, so an unbounded one would cost memory.
+const MAX_NAMESPACE: usize = 256;
+
 /// An Engine.IO packet from a client.
 #[derive(Debug, PartialEq, Eq)]
 pub enum EnginePacket<'a> {
@@ -84,6 +87,9 @@ impl<'a> Packet<'a> {
         };
         let (attachments, rest) = if is_binary { attachments(rest)? } else { (0, rest) };
         let (namespace, rest) = namespace(rest);
+        if namespace.len() > MAX_NAMESPACE {
+            return Err(protocol_error("a namespace's name is too long"));
+        }
         let (ack, data) = ack_id(rest)?;
         let packet = Self { kind, attachments, namespace, ack, data: data.into() };
         packet.check()?;
@@ -115,6 +121,14 @@ impl<'a> Packet<'a> {
             }
             Kind::ConnectError => Err(protocol_error("not a client's packet")),
         }
+    }
+
+    /// The event's name as it is written, for rate limits: cheaper than [`Self::event`]. Empty if it is
+    /// written in an unusual way, such as with escapes.
+    pub fn event_name(&self) -> &str {
+        let name = self.data.trim_start().strip_prefix('[').map(str::trim_start);
+        let name = name.and_then(|rest| rest.strip_prefix('"')?.split_once('"'));
+        name.map_or("", |(name, _)| name)
     }
 
     /// The event of a packet without attachments.

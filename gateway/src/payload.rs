@@ -40,18 +40,21 @@ impl Encoder {
             if self.body.len() >= FULL {
                 return false;
             }
-            self.taken += slice.len() - rest.len();
-            slice = rest;
             match frame {
                 ws::OwnFrame::Text(text) => self.packet(text),
                 ws::OwnFrame::Binary(bytes) => {
                     self.packet("b");
                     BASE64_STANDARD.encode_string(bytes, &mut self.body);
                 }
+                // The official client drops the events of a body that closes the session: the close
+                // is the next poll's answer.
+                ws::OwnFrame::Close if !self.body.is_empty() => return false,
                 ws::OwnFrame::Close => self.packet("1"),
                 // An answer to a WebSocket's own ping; there is none here.
                 ws::OwnFrame::Pong => {}
             }
+            self.taken += slice.len() - rest.len();
+            slice = rest;
         }
         true
     }
@@ -87,11 +90,22 @@ mod tests {
         assert!(decode("b!").any(|message| message.is_err()));
 
         let mut encoder = Encoder::default();
-        let frames = [ws::text(&["4hello"]), ws::binary(&[1, 2, 3, 4]), ws::close(1000, "bye")];
-        assert!(encoder.add(&frames.concat()));
+        let frames = [ws::text(&["4hello"]), ws::binary(&[1, 2, 3, 4])].concat();
+        assert!(encoder.add(&frames));
         let (body, taken) = encoder.finish().unwrap();
-        assert_eq!((body.as_str(), taken), ("4hello\u{1e}bAQIDBA==\u{1e}1", frames.concat().len()));
+        assert_eq!((body.as_str(), taken), ("4hello\u{1e}bAQIDBA==", frames.len()));
         assert!(Encoder::default().finish().is_none());
+    }
+
+    #[test]
+    fn a_close_has_a_body_of_its_own() {
+        let (text, close) = (ws::text(&["4the last event"]), ws::close(1000, "bye"));
+        let mut encoder = Encoder::default();
+        assert!(!encoder.add(&[&text[..], &close].concat()));
+        assert_eq!(encoder.finish(), Some(("4the last event".to_owned(), text.len())));
+        let mut encoder = Encoder::default();
+        assert!(encoder.add(&close));
+        assert_eq!(encoder.finish(), Some(("1".to_owned(), close.len())));
     }
 
     proptest! {

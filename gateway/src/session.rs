@@ -14,7 +14,7 @@ use protocol::{
     token::{Access, Role, Ticket, TokenError, Verifier},
 };
 
-use crate::{config::Limits, revoked::RevokedSet, room::live::Live};
+use crate::{config::Limits, rate::TokenBucket, revoked::RevokedSet, room::live::Live};
 
 /// A client that keeps saying that its user types is told on so often; who is typing is shown for
 /// some seconds.
@@ -32,7 +32,9 @@ pub struct Session {
     shown_at: Instant,
     rules: Arc<Rules>,
     memberships: Vec<Membership>,
-    budget: Budget,
+    events: TokenBucket,
+    /// For `join-room` and `leave-room`: after a reconnect a client joins all its rooms at once.
+    joins: TokenBucket,
 }
 
 struct Membership {
@@ -100,25 +102,6 @@ pub enum Needs {
     },
 }
 
-/// Tokens that refill at the limit's rate up to its burst.
-struct Budget {
-    tokens: f64,
-    at: Instant,
-}
-
-impl Budget {
-    fn take(&mut self, limits: &Limits, now: Instant) -> bool {
-        let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
-        self.tokens = (self.tokens + elapsed * limits.event_rate).min(limits.event_burst);
-        self.at = now;
-        if self.tokens < 1.0 {
-            return false;
-        }
-        self.tokens -= 1.0;
-        true
-    }
-}
-
 /// The refusal of a connection for its token.
 pub fn token_refusal(error: TokenError) -> Refusal {
     let code = match error {
@@ -155,8 +138,9 @@ impl Session {
     /// Starts a session, unless it was revoked.
     pub fn new(access: Access, rules: Arc<Rules>, now: Instant) -> Result<Self, Refusal> {
         not_revoked(&rules, &access)?;
-        let budget = Budget { tokens: rules.limits.event_burst, at: now };
-        Ok(Self { access, shown_at: now, rules, memberships: Vec::new(), budget })
+        let events = TokenBucket::new(rules.limits.events(), now);
+        let joins = TokenBucket::new(rules.limits.joins(), now);
+        Ok(Self { access, shown_at: now, rules, memberships: Vec::new(), events, joins })
     }
 
     /// When the token was shown.
@@ -264,9 +248,14 @@ impl Session {
         }
     }
 
-    /// Whether another event may be looked at now. Asked before it is parsed.
-    pub fn may_act(&mut self, now: Instant) -> Result<(), Refusal> {
-        if self.budget.take(&self.rules.limits, now) {
+    /// Whether an event of this name may be looked at now. Asked before it is parsed.
+    pub fn may_act(&mut self, event: &str, now: Instant) -> Result<(), Refusal> {
+        let limits = &self.rules.limits;
+        let is_within = match event {
+            "join-room" | "leave-room" => self.joins.take(limits.joins(), now),
+            _ => self.events.take(limits.events(), now),
+        };
+        if is_within {
             return Ok(());
         }
         Err(Refusal::new(Code::RateLimited, "too many events; wait a second and send it again"))

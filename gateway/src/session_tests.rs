@@ -302,11 +302,24 @@ fn the_rate_refills_with_time() {
     let world = World::new();
     let mut session = world.session();
     let burst = world.rules.limits.event_burst as usize;
-    let allowed = (0..burst + 5).filter(|_| session.may_act(world.now).is_ok()).count();
+    let allowed = (0..burst + 5).filter(|_| session.may_act("send-msg", world.now).is_ok()).count();
     assert_eq!(allowed, burst);
     let later = world.now + Duration::from_millis(101);
-    assert!(session.may_act(later).is_ok() && session.may_act(later).is_ok());
-    assert_eq!(session.may_act(later).unwrap_err().code, Code::RateLimited);
+    assert!(session.may_act("read", later).is_ok() && session.may_act("", later).is_ok());
+    assert_eq!(session.may_act("typing", later).unwrap_err().code, Code::RateLimited);
+    // Joining has a budget of its own, which the room limit sets.
+    let joins = (0..200).filter(|_| session.may_act("join-room", later).is_ok()).count();
+    assert_eq!(joins, burst.max(2 * world.rules.limits.rooms_per_socket));
+    assert_eq!(session.may_act("leave-room", later).unwrap_err().code, Code::RateLimited);
+}
+
+#[test]
+fn all_rooms_of_a_socket_can_be_joined_at_once() {
+    for rooms_per_socket in [1, 50, 4_000, usize::MAX] {
+        let limits = Limits { rooms_per_socket, ..Limits::default() };
+        assert!(limits.joins().burst >= rooms_per_socket as f64);
+        assert!(limits.joins().burst >= limits.events().burst);
+    }
 }
 
 #[test]

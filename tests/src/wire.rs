@@ -1,6 +1,8 @@
 //! The transports of Engine.IO with nothing above them: what is sent goes out as it is, what comes is
 //! handed over as it came.
 
+use std::time::Duration;
+
 use futures_util::{SinkExt as _, StreamExt as _};
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -146,16 +148,27 @@ impl Raw {
         Self(TcpStream::connect(base.strip_prefix("http://").unwrap()).await.unwrap())
     }
 
-    /// Connects and is let in as a user.
-    pub async fn chatting(base: &str, token: &str) -> Self {
+    /// Opens a WebSocket at `path`, with its query, and reads until `wanted`.
+    pub async fn open(base: &str, path: &str, wanted: &[u8]) -> Self {
         let mut raw = Self::connect(base).await;
         let host = base.strip_prefix("http://").unwrap();
         let request = format!(
-            "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n\
+            "GET {path} HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\n\
              Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
         );
         raw.write(request.as_bytes()).await;
-        raw.until(b"0{\"sid\"").await;
+        raw.until(wanted).await;
+        raw
+    }
+
+    /// Opens a session over WebSocket, not authenticated yet.
+    pub async fn session(base: &str) -> Self {
+        Self::open(base, "/socket.io/?EIO=4&transport=websocket", b"0{\"sid\"").await
+    }
+
+    /// Connects and is let in as a user.
+    pub async fn chatting(base: &str, token: &str) -> Self {
+        let mut raw = Self::session(base).await;
         raw.frame(TEXT, format!("40{{\"token\":\"{token}\"}}").as_bytes()).await;
         raw.until(b"40{\"sid\"").await;
         raw
@@ -164,6 +177,19 @@ impl Raw {
     /// Sends bytes, not minding whether the other side still listens.
     pub async fn write(&mut self, bytes: &[u8]) {
         let _ = self.0.write_all(bytes).await;
+    }
+
+    /// Writes these bytes again and again, as fast as they are taken: up to `total` of them, until the
+    /// other side closes or `within` is over.
+    pub async fn flood(&mut self, bytes: &[u8], total: usize, within: Duration) {
+        let writing = async {
+            for _ in 0..total.div_ceil(bytes.len()) {
+                if self.0.write_all(bytes).await.is_err() {
+                    return;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(within, writing).await;
     }
 
     /// Sends a masked frame.

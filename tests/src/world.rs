@@ -58,9 +58,14 @@ impl Gateway {
         self.shutdown.cancel();
     }
 
+    /// The gateway itself.
+    pub fn handle(&self) -> &gateway::Gateway {
+        &self.handle
+    }
+
     /// Until no socket is left.
     pub async fn drained(&self) {
-        self.handle.drained().await;
+        self.handle.drained().await.unwrap();
     }
 }
 

@@ -27,11 +27,27 @@ async fn passes(command: &mut Command) {
 }
 
 async fn official(client: &str) {
+    passes_with("official.mjs", client).await;
+}
+
+/// Runs a script with the official client of some version.
+async fn passes_with(script: &str, client: &str) {
     let world = World::new(Database::Postgres).await;
     let gateway = world.gateway().await;
-    let mut script = Command::new("node");
-    script.arg(scripts().join("official.mjs")).env("CLIENT", client);
-    passes(script.env("BASE", &world.base).env("GATEWAY", &gateway.base)).await;
+    let mut command = Command::new("node");
+    command.arg(scripts().join(script)).env("CLIENT", client);
+    passes(command.env("BASE", &world.base).env("GATEWAY", &gateway.base)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_official_client_hears_the_last_event_before_its_session_ends() {
+    passes_with("last_words.mjs", "socket.io-client").await;
+    passes_with("last_words.mjs", "socket.io-client-4.0").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_official_client_joins_all_its_rooms_at_once() {
+    passes_with("rejoin.mjs", "socket.io-client").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -126,6 +126,30 @@ async fn a_flood_of_one_socket_does_not_slow_its_neighbours() {
     assert!(flooded < most, "quiet {quiet:?}, flooded {flooded:?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pings_are_answered_at_a_rate() {
+    let (_world, gateway, _ada) = world_with(&[]).await;
+    // 5,000 in one body, which nobody who means well would send.
+    let session = stories::Polling::open(&gateway.base, "/socket.io/").await;
+    let body = vec!["2x"; 5_000].join("\u{1e}");
+    let flood = tokio::spawn({
+        let session = session.clone();
+        async move { session.post(body).await }
+    });
+    let mut answered = 0;
+    for _ in 0..5 {
+        answered += session.get().await.1.split('\u{1e}').filter(|packet| *packet == "3x").count();
+    }
+    flood.abort();
+    assert!((1..1_000).contains(&answered), "{answered} were answered");
+    // A client that answers its pings, and sends some of its own, is far from the limit.
+    let (mut wire, _) = Wire::session(&gateway.base, "/socket.io/").await;
+    for _ in 0..50 {
+        wire.send("2y").await;
+        assert_eq!(wire.next_but_ping().await, Message::text("3y"));
+    }
+}
+
 /// How long an acknowledged message takes, in the middle of 15.
 async fn median(socket: &mut Socket, room: protocol::RoomId) -> Duration {
     let mut times = Vec::new();

@@ -8,6 +8,7 @@ use protocol::{
     code::Refusal,
     event::{ClientEvent, Done},
     subject::MemberState,
+    token::Verifier,
 };
 
 use super::{
@@ -31,13 +32,44 @@ impl Shard {
             Err(refusal) => return self.acknowledge(id, ack, Err(refusal)),
         };
         metrics::counter!("gateway_events_total", "event" => event.name()).increment(1);
-        let verifier = self.context().keys.verifier();
-        let Some(session) = self.socket(id).and_then(Socket::session) else { return };
-        let Some(verifier) = verifier else {
+        let Some(verifier) = self.context().keys.verifier() else {
             let refusal = Refusal::new(Code::Unavailable, "the public keys are not there yet");
             return self.acknowledge(id, ack, Err(refusal));
         };
-        match session.on_event(event, &verifier, Instant::now()) {
+        let token = match &event {
+            ClientEvent::JoinRoom(join) => Some(&join.ticket),
+            ClientEvent::Refresh(refresh) => Some(&refresh.token),
+            _ => None,
+        };
+        if token.is_some_and(|token| verifier.lacks_key_of(token)) {
+            return self.look_for_key(id, event, ack);
+        }
+        self.decide(id, event, ack, &verifier);
+    }
+
+    /// Fetches the public keys before the session decides. The socket is not read meanwhile, so its
+    /// events keep their order.
+    fn look_for_key(&mut self, id: SocketId, event: ClientEvent, ack: Option<u64>) {
+        let Some(shard) = self.me.upgrade() else { return };
+        let Some(socket) = self.socket(id) else { return };
+        socket.awaits_key = true;
+        let keys = self.context().keys.clone();
+        tokio::task::spawn_local(async move {
+            keys.look_again().await;
+            let mut shard = shard.borrow_mut();
+            let Some(socket) = shard.socket(id) else { return };
+            socket.awaits_key = false;
+            if let Some(verifier) = keys.verifier() {
+                shard.decide(id, event, ack, &verifier);
+            }
+            // Reading goes on when the socket is flushed.
+            shard.mark_dirty(id);
+        });
+    }
+
+    fn decide(&mut self, id: SocketId, event: ClientEvent, ack: Option<u64>, verifier: &Verifier) {
+        let Some(session) = self.socket(id).and_then(Socket::session) else { return };
+        match session.on_event(event, verifier, Instant::now()) {
             Ok(action) => self.perform(id, action, ack),
             Err(refusal) => self.acknowledge(id, ack, Err(refusal)),
         }

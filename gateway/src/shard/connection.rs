@@ -52,7 +52,7 @@ impl Shard {
         let Opening { admitted, echo } = opening;
         let limits = &self.context().rules.limits;
         let (interval, timeout) = (limits.ping_interval, limits.ping_timeout);
-        let (handshake, max) = (limits.handshake, limits.frame_bytes);
+        let (handshake, max, control) = (limits.handshake, limits.frame_bytes, limits.control());
         let upgrades = match transport {
             Transport::WebSocket { .. } => "",
             Transport::Polling { .. } => r#""websocket""#,
@@ -61,11 +61,13 @@ impl Shard {
         let stage = if echo { Stage::Echo(Box::new(Echo::engine())) } else { Stage::Unidentified };
         self.generation = self.generation.wrapping_add(1);
         let decoder = Decoder::new(max);
-        let mut socket = Socket::new(transport, self.generation, decoder, stage, &self.budget);
+        let mut socket =
+            Socket::new(transport, self.generation, decoder, stage, control, &self.budget);
         socket.admitted[0] = admitted;
         let secret = socket.secret;
         let index = self.sockets.insert(socket) as u32;
         let id = SocketId { index, generation: self.generation };
+        self.apply_message_limit(id);
         let sid = Sid { shard: self.index as u16, socket: id, secret };
         let open = format!(
             r#"0{{"sid":"{sid}","upgrades":[{upgrades}],"pingInterval":{},"pingTimeout":{},"maxPayload":{max}}}"#,
@@ -98,7 +100,7 @@ impl Shard {
     /// Everything queued is out.
     pub fn written(&mut self, id: SocketId) {
         let Some(socket) = self.socket(id) else { return };
-        if matches!(socket.stage, Stage::Closing)
+        if socket.is_closing()
             && socket.is_written()
             && let Transport::WebSocket { stream, .. } = &socket.transport
         {
@@ -129,11 +131,12 @@ impl Shard {
     pub fn close(&mut self, id: SocketId, code: u16, reason: &'static str) {
         self.detach_all(id);
         let Some(socket) = self.socket(id) else { return };
-        if matches!(socket.stage, Stage::Closing) {
+        if socket.is_closing() {
             return;
         }
         socket.life.reason = reason;
         socket.stage = Stage::Closing;
+        socket.decoder.clear();
         socket.push(ws::close(code, reason));
         self.mark_dirty(id);
         self.remind(id, CLOSE_WITHIN, Due::Close);
@@ -154,6 +157,7 @@ impl Shard {
         let Some(socket) = self.socket(id) else { return };
         socket.stage = Stage::Unidentified;
         socket.admitted[1] = None;
+        self.apply_message_limit(id);
         let handshake = self.context().rules.limits.handshake;
         self.remind(id, handshake, Due::Handshake);
     }
@@ -209,7 +213,7 @@ impl Shard {
                 socket.life.reason = "left unread for too long";
                 self.remove(id);
             }
-            Due::Ping if !matches!(socket.stage, Stage::Closing) => {
+            Due::Ping if !socket.is_closing() => {
                 self.push(id, ws::text(&["2"]));
                 self.remind(id, timeout, Due::Pong(Instant::now()));
                 self.remind(id, interval, Due::Ping);

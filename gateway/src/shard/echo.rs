@@ -58,7 +58,9 @@ impl Shard {
         };
         match (packet.kind, known) {
             (Kind::Connect, Some(namespace)) => {
-                echo.namespaces.push(namespace);
+                if !echo.namespaces.contains(&namespace) {
+                    echo.namespaces.push(namespace);
+                }
                 let auth = if packet.data.is_empty() { "{}" } else { &packet.data };
                 let sid = uuid::Uuid::new_v4().simple();
                 self.push(id, reply(Kind::Connect, None, format!(r#"{{"sid":"{sid}"}}"#)));

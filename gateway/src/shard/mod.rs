@@ -24,6 +24,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use protocol::{
     RoomId, Timestamp, UserId,
     code::Refusal,
@@ -36,12 +37,16 @@ use tokio::{
     task::LocalSet,
 };
 
-pub use self::log::{Batch, BatchBuilder};
 use self::state::Shard;
+pub use self::{
+    log::{Batch, BatchBuilder},
+    polling::Posting,
+};
 use crate::{
     admission::{Admission, Admitted},
     bus::Bus,
     config::Config,
+    health::Health,
     keys::Keys,
     memory::Budget,
     room::registry::Rooms,
@@ -86,10 +91,12 @@ pub enum Command {
     Accept { opening: Opening, stream: TcpStream, received: Bytes },
     /// A session over HTTP begins.
     OpenPolling { opening: Opening, respond: oneshot::Sender<Bytes> },
-    /// A request waits for packets. Dropped, like the next three, if there is no such session.
+    /// A request waits for packets. Dropped, like the next four, if there is no such session.
     Poll { sid: Sid, respond: oneshot::Sender<Bytes> },
-    /// A request brings packets.
-    Post { sid: Sid, body: String, respond: oneshot::Sender<()> },
+    /// A request wants to bring packets.
+    BeginPost { sid: Sid, respond: oneshot::Sender<(Posting, usize)> },
+    /// A request brought packets.
+    Post { sid: Sid, body: String, posting: Posting, respond: oneshot::Sender<()> },
     /// Whether there is such a session.
     Find { sid: Sid, respond: oneshot::Sender<()> },
     /// A WebSocket wants to take over a session over HTTP.
@@ -140,6 +147,7 @@ pub struct Context {
     pub rooms: Rooms,
     pub admission: Admission,
     pub budget: Budget,
+    pub health: Health,
     /// See [`Config::conformance_echo`].
     pub conformance_echo: bool,
 }
@@ -176,10 +184,10 @@ impl Shards {
 impl Starter {
     /// Starts the threads. Each has its own connection to NATS, so that what a socket sends, its
     /// acknowledgement and what a room brings need no other thread.
-    pub async fn open(self, config: &Config) -> anyhow::Result<Vec<Thread>> {
+    pub async fn open(self, config: &Config, health: &Health) -> anyhow::Result<Vec<Thread>> {
         let mut threads = Vec::new();
         for (index, inbox) in self.0.into_iter().enumerate() {
-            threads.push(Thread::start(index, inbox, config.clone()).await?);
+            threads.push(Thread::start(index, inbox, config.clone(), health.clone()).await?);
         }
         Ok(threads)
     }
@@ -205,6 +213,7 @@ impl Thread {
         index: usize,
         inbox: mpsc::Receiver<Command>,
         config: Config,
+        health: Health,
     ) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
@@ -218,7 +227,8 @@ impl Thread {
                     // Whoever waited for it is gone only when the gateway could not start.
                     let _ = connected.send(Bus::connect(&config).await);
                     if let Ok(context) = begin.await {
-                        run(index, context, inbox).await;
+                        let run = run(index, context, inbox).map(Ok);
+                        health.supervise(format!("worker {index}"), run).await;
                     }
                     let _ = ended.send(());
                     // Rooms on this thread serve the others' sockets too: until it is let go.
@@ -245,7 +255,7 @@ impl Running {
     /// Resolves once no socket is left; later calls at once.
     pub async fn drained(&mut self) {
         if !self.drained.is_terminated() {
-            // A shard that ended is drained, however it ended.
+            // Whether it ended as it should, `Health` knows.
             let _ = (&mut self.drained).await;
         }
     }
@@ -255,7 +265,9 @@ impl Running {
 async fn run(index: usize, context: Context, mut inbox: mpsc::Receiver<Command>) {
     let flush = Rc::new(Notify::new());
     let shard = Shard::new(index, context, flush.clone());
-    tokio::task::spawn_local(flush_each_turn(shard.clone(), flush));
+    let flush_all = flush_each_turn(shard.clone(), flush).map(Ok);
+    let health = shard.borrow().context().health.clone();
+    tokio::task::spawn_local(health.supervise(format!("the writer of worker {index}"), flush_all));
     let started = shard.borrow().started;
     let depth = metrics::gauge!("gateway_inbox", "shard" => index.to_string());
     let used = metrics::gauge!("gateway_memory_used_bytes");

@@ -1,7 +1,7 @@
 //! HTTP long-polling: requests that wait for packets, requests that bring some, and the WebSocket
 //! that takes over from them.
 
-use std::{rc::Rc, time::Duration};
+use std::{rc::Rc, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::{
@@ -28,6 +28,15 @@ use crate::{
 const NOOP: Bytes = Bytes::from_static(b"6");
 /// A poll that waits during the change is answered this soon.
 const RELEASE_EVERY: Duration = Duration::from_millis(100);
+/// Packets of one request that are taken before the other sockets get their turn.
+const PACKETS_AT_ONCE: usize = 64;
+/// How long a WebSocket that may not take over is kept to be told so.
+const TURN_AWAY_WITHIN: Duration = Duration::from_secs(1);
+
+/// Held by the one request that may bring a session's packets. A second request would have its body
+/// buffered too, and so would a hundredth.
+#[derive(Debug)]
+pub struct Posting(#[expect(dead_code, reason = "only its life counts")] Arc<()>);
 
 impl Shard {
     /// The socket of an id, if it is one of ours and still there.
@@ -56,20 +65,38 @@ impl Shard {
         self.mark_dirty(id);
     }
 
+    /// Lets a request bring packets, before its body is read; answered with how many bytes it may
+    /// have. A second one at a time breaks the protocol. Without such a session the request is dropped.
+    pub fn begin_post(&mut self, sid: Sid, respond: oneshot::Sender<(Posting, usize)>) {
+        let Some(id) = self.find(sid) else { return };
+        let limit = self.message_limit(id);
+        let Some(socket) = self.socket(id) else { return };
+        if !matches!(socket.transport, Transport::Polling { .. }) {
+            return;
+        }
+        if socket.posting.strong_count() > 0 {
+            return self.close_now(id, protocol_error("two posts at once"));
+        }
+        let posting = Arc::new(());
+        socket.posting = Arc::downgrade(&posting);
+        // Its client may have hung up.
+        let _ = respond.send((Posting(posting), limit));
+    }
+
     /// Takes packets. `respond` is answered once more may come, and dropped if they were none.
-    pub fn post(&mut self, sid: Sid, body: String, respond: oneshot::Sender<()>) {
+    pub fn post(&mut self, sid: Sid, body: String, posting: Posting, respond: oneshot::Sender<()>) {
         let (Some(id), Some(shard)) = (self.find(sid), self.me.upgrade()) else { return };
         let Some(socket) = self.socket(id) else { return };
         if !matches!(socket.transport, Transport::Polling { .. }) {
             return;
         }
-        if std::mem::replace(&mut socket.posting, true) {
-            return self.close_now(id, protocol_error("two posts at once"));
-        }
         socket.heard(body.len());
         self.meters.received.increment(body.len() as u64);
         tokio::task::spawn_local(async move {
-            for message in payload::decode(&body) {
+            for (nth, message) in payload::decode(&body).enumerate() {
+                if nth % PACKETS_AT_ONCE == PACKETS_AT_ONCE - 1 {
+                    tokio::task::yield_now().await;
+                }
                 let taken = message.and_then(|message| shard.borrow_mut().on_message(id, message));
                 if let Err(violation) = taken {
                     return shard.borrow_mut().close_now(id, violation);
@@ -82,9 +109,8 @@ impl Shard {
                     pause = shard.borrow_mut().pause(id);
                 }
             }
-            if let Some(socket) = shard.borrow_mut().socket(id) {
-                socket.posting = false;
-            }
+            // Before the answer, after which the next request may come.
+            drop(posting);
             // Its client may have hung up.
             let _ = respond.send(());
         });
@@ -120,14 +146,15 @@ impl Shard {
         };
         let shard = self.me.upgrade();
         let id = self.find(sid);
-        let (Some(id), Some(shard)) = (id, shard) else { return turn_away(&stream) };
+        let (Some(id), Some(shard)) = (id, shard) else { return turn_away(stream) };
         let Some(Transport::Polling { upgrading: upgrading @ false, .. }) = self.transport(id)
         else {
-            return turn_away(&stream);
+            return turn_away(stream);
         };
         *upgrading = true;
-        let limits = &self.context().rules.limits;
-        let (within, mut decoder) = (limits.handshake, Decoder::new(limits.frame_bytes));
+        // The packets of the change are a few bytes long; longer ones may come right behind them.
+        let (within, limit) = (self.context().rules.limits.step(), self.message_limit(id));
+        let mut decoder = Decoder::new(limit);
         decoder.feed(received);
         tokio::task::spawn_local(async move {
             let probed = probe(&shard, id, &stream, &mut decoder);
@@ -136,7 +163,7 @@ impl Shard {
             match probed {
                 Some(()) => shard.upgraded(id, stream, decoder),
                 None => {
-                    turn_away(&stream);
+                    turn_away(stream);
                     if let Some(Transport::Polling { upgrading, .. }) = shard.transport(id) {
                         *upgrading = false;
                     }
@@ -146,13 +173,16 @@ impl Shard {
     }
 
     fn upgraded(&mut self, id: SocketId, stream: Rc<TcpStream>, decoder: Decoder) {
-        let Some(socket) = self.socket(id) else { return turn_away(&stream) };
+        let Some(socket) = self.socket(id) else { return turn_away(stream) };
         let before = socket.transport.name();
         // A poll that still waits is refused: its client said that it stopped to poll.
         socket.transport = Transport::WebSocket { stream: stream.clone(), reader: None };
-        socket.decoder = decoder;
+        if !socket.is_closing() {
+            socket.decoder = decoder;
+        }
         metrics::gauge!("gateway_sockets", "transport" => before).decrement(1);
         metrics::gauge!("gateway_sockets", "transport" => socket.transport.name()).increment(1);
+        self.apply_message_limit(id);
         self.listen(id, stream);
         self.set_blocked(id, false);
         self.mark_rooms_dirty(id);
@@ -162,9 +192,15 @@ impl Shard {
     }
 }
 
-fn turn_away(stream: &TcpStream) {
-    // It may be gone already.
-    let _ = stream.try_write(&ws::close(1008, "no session to take over"));
+/// Closes a WebSocket that may not take over. A new one is not known to be writable before it was
+/// waited for.
+fn turn_away(stream: Rc<TcpStream>) {
+    tokio::task::spawn_local(async move {
+        if let Ok(Ok(())) = tokio::time::timeout(TURN_AWAY_WITHIN, stream.writable()).await {
+            // It may be gone already.
+            let _ = stream.try_write(&ws::close(1008, "no session to take over"));
+        }
+    });
 }
 
 /// The change of transports: `2probe`, `3probe`, and `5` once the client has stopped to poll.

@@ -16,7 +16,12 @@ use protocol::{
 use serde::Deserialize;
 use tokio::{io::Interest, net::TcpStream, sync::oneshot};
 
-use super::{SocketId, connection::SharedShard, socket::Stage, state::Shard};
+use super::{
+    SocketId,
+    connection::SharedShard,
+    socket::{Stage, Transport},
+    state::Shard,
+};
 use crate::{
     admission::Owner,
     packet::{EnginePacket, Kind, Packet},
@@ -29,6 +34,12 @@ const READ_AT_ONCE: usize = 16 * 1024;
 /// A socket that sends more events than it may is not read from for so long: its neighbours do not
 /// pay for its refusals.
 const THROTTLE: Duration = Duration::from_millis(50);
+
+/// Bytes of a message from a socket that has not authenticated: all it may send is its access token.
+const UNAUTHENTICATED_BYTES: usize = 16 * 1024;
+/// Bytes that are read and thrown away at full speed after a close, so that a client in the middle of a
+/// message can read why. Those after them are read slowly.
+const DISCARDED_FREELY: usize = 1024 * 1024;
 
 /// How often one connection may ask for a namespace: each time is a signature to verify.
 const CONNECTS: usize = 20;
@@ -57,9 +68,9 @@ impl Pause {
 
 /// Reads a socket until it ends.
 pub async fn read(shard: SharedShard, id: SocketId, stream: Rc<TcpStream>) {
-    'open: while stream.readable().await.is_ok() {
-        let read = shard.borrow_mut().read_ready(id, &stream);
-        let Ok(mut pause) = read else { break };
+    // Messages that came with the handshake may have to wait already.
+    let mut pause = shard.borrow_mut().pause(id);
+    'open: loop {
         while !matches!(pause, Pause::No) {
             if pause.over().await.is_err() {
                 break 'open;
@@ -68,6 +79,12 @@ pub async fn read(shard: SharedShard, id: SocketId, stream: Rc<TcpStream>) {
             shard.take_messages(id);
             pause = shard.pause(id);
         }
+        if stream.readable().await.is_err() {
+            break;
+        }
+        let read = shard.borrow_mut().read_ready(id, &stream);
+        let Ok(next) = read else { break };
+        pause = next;
     }
     shard.borrow_mut().remove(id);
 }
@@ -104,7 +121,8 @@ impl Shard {
     /// Whether the socket may send more at once.
     pub fn pause(&mut self, id: SocketId) -> Pause {
         let Some(socket) = self.socket(id) else { return Pause::No };
-        if std::mem::take(&mut socket.throttled) {
+        // Not `||`: both are taken.
+        if std::mem::take(&mut socket.throttled) | std::mem::take(&mut socket.flooding) {
             return Pause::Throttled;
         }
         if !socket.is_overloaded() {
@@ -119,7 +137,12 @@ impl Shard {
     pub fn on_bytes(&mut self, id: SocketId, bytes: &[u8]) {
         let Some(socket) = self.socket(id) else { return };
         socket.heard(bytes.len());
-        socket.decoder.feed(bytes);
+        if socket.is_closing() {
+            socket.discarded = socket.discarded.saturating_add(bytes.len());
+            socket.throttled |= socket.discarded > DISCARDED_FREELY;
+        } else {
+            socket.decoder.feed(bytes);
+        }
         self.meters.received.increment(bytes.len() as u64);
         self.take_messages(id);
         let Some(socket) = self.socket(id) else { return };
@@ -128,11 +151,30 @@ impl Shard {
         }
     }
 
+    /// How big a message of a socket may be now.
+    pub fn message_limit(&mut self, id: SocketId) -> usize {
+        let (limit, echo) =
+            (self.context().rules.limits.frame_bytes, self.context().conformance_echo);
+        match self.socket(id).map(|socket| &socket.stage) {
+            Some(Stage::Unidentified | Stage::Identifying) if !echo => {
+                limit.min(UNAUTHENTICATED_BYTES)
+            }
+            _ => limit,
+        }
+    }
+
+    pub(super) fn apply_message_limit(&mut self, id: SocketId) {
+        let limit = self.message_limit(id);
+        if let Some(socket) = self.socket(id) {
+            socket.decoder.set_max_message(limit);
+        }
+    }
+
     /// Takes the messages that are there, as long as the socket may send more.
     fn take_messages(&mut self, id: SocketId) {
         loop {
             let Some(socket) = self.socket(id) else { return };
-            if matches!(socket.stage, Stage::Closing) || socket.is_overloaded() {
+            if socket.is_closing() || socket.is_overloaded() || socket.flooding {
                 return;
             }
             let handled = match socket.decoder.message() {
@@ -149,8 +191,14 @@ impl Shard {
 
     /// Takes a message, however it came.
     pub fn on_message(&mut self, id: SocketId, message: Message) -> Result<(), Violation> {
+        let control = self.context().rules.limits.control();
         let Some(socket) = self.socket(id) else { return Ok(()) };
-        if matches!(&socket.stage, Stage::Closing) {
+        if socket.is_closing() {
+            let polls = matches!(socket.transport, Transport::Polling { .. });
+            if polls && message == Message::Text("1".to_owned()) {
+                // It closes too, so no poll will come for what is left.
+                self.remove(id);
+            }
             return Ok(());
         }
         let echoed = matches!(&socket.stage, Stage::Echo(echo) if echo.engine_only);
@@ -165,10 +213,14 @@ impl Shard {
                 }
                 EnginePacket::Message(text) => self.on_packet(id, &Packet::parse(text)?),
                 EnginePacket::Ping(data) => {
+                    socket.count_control(control);
                     self.push(id, ws::text(&["3", data]));
                     Ok(())
                 }
-                EnginePacket::Pong | EnginePacket::Noop | EnginePacket::Upgrade => Ok(()),
+                EnginePacket::Pong | EnginePacket::Noop | EnginePacket::Upgrade => {
+                    socket.count_control(control);
+                    Ok(())
+                }
                 EnginePacket::Close => {
                     self.closed_by_peer(id);
                     Ok(())
@@ -186,10 +238,14 @@ impl Shard {
             }
             Message::Binary(_) => Err(protocol_error("a binary message that nothing announced")),
             Message::Ping(payload) => {
+                socket.count_control(control);
                 self.push(id, ws::pong(&payload));
                 Ok(())
             }
-            Message::Pong => Ok(()),
+            Message::Pong => {
+                socket.count_control(control);
+                Ok(())
+            }
             Message::Close => {
                 self.closed_by_peer(id);
                 Ok(())
@@ -201,6 +257,7 @@ impl Shard {
         if self.context().conformance_echo {
             return self.echo_packet(id, packet);
         }
+        let control = self.context().rules.limits.control();
         let Some(socket) = self.socket(id) else { return Ok(()) };
         socket.connects += usize::from(packet.kind == Kind::Connect);
         if socket.connects > CONNECTS {
@@ -211,7 +268,10 @@ impl Shard {
                 self.refuse_namespace(id, packet.namespace);
                 Ok(())
             }
-            (Kind::Disconnect, _) if packet.namespace != "/" => Ok(()),
+            (Kind::Disconnect, _) if packet.namespace != "/" => {
+                socket.count_control(control);
+                Ok(())
+            }
             _ if packet.namespace != "/" => Err(protocol_error("not connected to that namespace")),
             (Kind::Connect, Stage::Unidentified) => {
                 self.connect(id, &packet.data);
@@ -223,7 +283,7 @@ impl Shard {
             }
             (Kind::Event, Stage::Identified(session)) => {
                 socket.life.events += 1;
-                let mut event = session.may_act(Instant::now());
+                let mut event = session.may_act(packet.event_name(), Instant::now());
                 socket.throttled |= event.is_err();
                 if packet.attachments > 0 {
                     socket.attachments = packet.attachments;
@@ -241,7 +301,7 @@ impl Shard {
             }
             // We ask for no acknowledgement, so this answers nothing.
             (Kind::Ack, Stage::Identified(session)) => {
-                socket.throttled |= session.may_act(Instant::now()).is_err();
+                socket.throttled |= session.may_act("", Instant::now()).is_err();
                 socket.attachments = packet.attachments;
                 Ok(())
             }
@@ -302,7 +362,7 @@ impl Shard {
             Ok((Session::new(access, rules, Instant::now())?, admitted))
         });
         let Some(socket) = self.socket(id) else { return };
-        if matches!(socket.stage, Stage::Closing) {
+        if socket.is_closing() {
             return;
         }
         match session {
@@ -310,6 +370,7 @@ impl Shard {
                 socket.admitted[1] = Some(admitted);
                 socket.life.user = Some(session.user());
                 socket.stage = Stage::Identified(Box::new(session));
+                self.apply_message_limit(id);
                 let sid = uuid::Uuid::new_v4().simple().to_string();
                 self.push(id, ws::text(&[r#"40{"sid":""#, &sid, r#""}"#]));
                 self.check_expiry(id);

@@ -3,6 +3,7 @@
 use std::{
     io::{self, IoSlice},
     rc::Rc,
+    sync::Weak,
     time::Instant,
 };
 
@@ -23,6 +24,7 @@ use crate::{
     admission::Admitted,
     memory::{Budget, Reservation},
     payload,
+    rate::{Rate, TokenBucket},
     session::Session,
     ws::Decoder,
 };
@@ -112,12 +114,21 @@ pub struct Socket {
     pub blocked: bool,
     /// It sent more events than it may; it is not read from for a moment.
     pub throttled: bool,
+    /// It sent more packets without content than it may. Unlike an event, which is refused, the next
+    /// one has to wait.
+    pub flooding: bool,
+    /// For pings, pongs and other packets without content.
+    control: TokenBucket,
+    /// Bytes thrown away because they came after its close.
+    pub discarded: usize,
+    /// An event of it waits until its token's key was looked for.
+    pub awaits_key: bool,
     /// How often it asked for a namespace.
     pub connects: usize,
     /// Rooms that have yet to answer whether they take it in; their replays come with the answers.
     pub joining: usize,
-    /// A request's packets are being taken.
-    pub posting: bool,
+    /// Alive while a request brings packets: from its headers until its last packet was taken.
+    pub posting: Weak<()>,
     /// Wakes its reader, which waits until less is pending.
     pub paused: Option<oneshot::Sender<()>>,
     pub life: Life,
@@ -149,6 +160,7 @@ impl Socket {
         generation: u32,
         decoder: Decoder,
         stage: Stage,
+        control: Rate,
         budget: &Budget,
     ) -> Self {
         let now = Instant::now();
@@ -166,9 +178,13 @@ impl Socket {
             dirty: false,
             blocked: false,
             throttled: false,
+            flooding: false,
+            control: TokenBucket::new(control, now),
+            discarded: 0,
+            awaits_key: false,
             connects: 0,
             joining: 0,
-            posting: false,
+            posting: Weak::new(),
             paused: None,
             life: Life::default(),
             admitted: [None, None],
@@ -184,6 +200,16 @@ impl Socket {
             Stage::Identified(session) => Some(session),
             _ => None,
         }
+    }
+
+    /// Nothing that comes from it counts any more.
+    pub fn is_closing(&self) -> bool {
+        matches!(self.stage, Stage::Closing)
+    }
+
+    /// Counts a packet without content.
+    pub fn count_control(&mut self, rate: Rate) {
+        self.flooding |= !self.control.take(rate, Instant::now());
     }
 
     /// How far it is in a room.
@@ -226,7 +252,10 @@ impl Socket {
     /// It is to be read from only when it has taken more of its answers. Rooms are joined one after
     /// the other, so that no more than one replay waits for it.
     pub fn is_overloaded(&self) -> bool {
-        self.outbox.bytes() > OUTBOX_PAUSES_READING || self.outgoing.is_full() || self.joining > 0
+        self.outbox.bytes() > OUTBOX_PAUSES_READING
+            || self.outgoing.is_full()
+            || self.joining > 0
+            || self.awaits_key
     }
 
     /// Lets its reader go on, if it may.

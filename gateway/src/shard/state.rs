@@ -143,7 +143,8 @@ impl Shard {
             }
             Command::OpenPolling { opening, respond } => self.open_polling(opening, respond),
             Command::Poll { sid, respond } => self.poll(sid, respond),
-            Command::Post { sid, body, respond } => self.post(sid, body, respond),
+            Command::BeginPost { sid, respond } => self.begin_post(sid, respond),
+            Command::Post { sid, body, posting, respond } => self.post(sid, body, posting, respond),
             Command::Find { sid, respond } => {
                 if self.find(sid).is_some() {
                     // Who asked may have hung up.

@@ -73,6 +73,17 @@ impl Decoder {
         Self { max_message, buffer: BytesMut::new(), partial: None }
     }
 
+    /// Sets the limit for the messages that are not complete yet.
+    pub fn set_max_message(&mut self, bytes: usize) {
+        self.max_message = bytes;
+    }
+
+    /// Forgets all bytes: nothing that is still to come will be read.
+    pub fn clear(&mut self) {
+        self.buffer = BytesMut::new();
+        self.partial = None;
+    }
+
     /// Takes bytes as they come from the network.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
