@@ -15,8 +15,9 @@ use crate::config::KeySource;
 
 /// A rotated key is found this soon even if no token signed by it was seen.
 const REFRESH_EVERY: Duration = Duration::from_secs(60);
-/// Tokens with made-up key ids must not become requests to the functions.
-const REFRESH_AT_MOST_EVERY: Duration = Duration::from_secs(5);
+/// Tokens with made-up key ids must not become requests to the functions. A token with an unknown key
+/// waits for the next fetch this long at most.
+const REFRESH_AT_MOST_EVERY: Duration = Duration::from_secs(2);
 const FETCH_WITHIN: Duration = Duration::from_secs(5);
 /// Until the first keys are there, which they may not be while everything is starting.
 const RETRY_FIRST_EVERY: Duration = Duration::from_millis(250);
@@ -87,14 +88,36 @@ impl Keys {
     pub async fn access(&self, token: &str) -> Result<Access, TokenError> {
         match self.verify(token) {
             Err(TokenError::UnknownKey) => {
-                let mut seen = self.0.seen.lock().await;
-                let due = seen.fetched.is_none_or(|at| at.elapsed() >= REFRESH_AT_MOST_EVERY);
-                if due && let Err(error) = self.fetch(&mut seen).await {
-                    tracing::warn!(%error, "the public keys cannot be fetched");
-                }
+                self.look_again().await;
                 self.verify(token)
             }
             result => result,
+        }
+    }
+
+    /// Fetches the keys because of a token whose key is unknown. All who ask at once wait for one
+    /// fetch, and fetches are limited: one that began before the question does not answer it, as the
+    /// key may be newer.
+    pub async fn look_again(&self) {
+        if matches!(self.0.source, KeySource::Inline(_)) {
+            return;
+        }
+        let asked = Instant::now();
+        loop {
+            let mut seen = self.0.seen.lock().await;
+            let early = match seen.fetched {
+                Some(at) if at >= asked => return,
+                Some(at) => REFRESH_AT_MOST_EVERY.saturating_sub(at.elapsed()),
+                None => Duration::ZERO,
+            };
+            if early.is_zero() {
+                if let Err(error) = self.fetch(&mut seen).await {
+                    tracing::warn!(%error, "the public keys cannot be fetched");
+                }
+                return;
+            }
+            drop(seen);
+            tokio::time::sleep(early).await;
         }
     }
 

@@ -224,6 +224,12 @@ impl Verifier {
         }
     }
 
+    /// Whether a token names a key that is not among the public keys. Reads its header only.
+    pub fn lacks_key_of(&self, token: &str) -> bool {
+        let kid = jsonwebtoken::decode_header(token).ok().and_then(|header| header.kid);
+        kid.is_some_and(|kid| !self.keys.contains_key(&kid))
+    }
+
     /// Verifies a room ticket.
     pub fn ticket(&self, token: &str) -> Result<Ticket, TokenError> {
         match self.claims(token)? {
