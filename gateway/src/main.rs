@@ -36,7 +36,7 @@ async fn run(Arguments { listen }: Arguments) -> anyhow::Result<()> {
     tracing::info!(%listen, "serving");
     // The listener stays open while sockets drain, so that /readyz can say so.
     let served = tokio::spawn(serve::serve(listener, gateway.router(), limits, ended.clone()));
-    gateway.drained().await;
+    gateway.drained().await?;
     ended.cancel();
     served.await?
 }

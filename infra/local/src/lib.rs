@@ -88,13 +88,14 @@ pub async fn run(
         () = child_ended(&mut nats) => Err(anyhow::anyhow!(
             "nats-server ended; its log is {}/nats/nats.log", data.display()
         )),
+        failure = gateway.failed() => Err(failure),
     };
     shutdown.cancel();
-    gateway.drained().await;
+    let drained = gateway.drained().await;
     ended.cancel();
     served.await??;
     archive.await??;
-    result
+    result.and(drained)
 }
 
 async fn child_ended(nats: &mut Nats) {
