@@ -81,10 +81,10 @@ fn browsers(script: &str, base: &str) -> Command {
         let path = String::from_utf8(found.ok()?.stdout).ok()?.trim().to_owned();
         (!path.is_empty()).then_some(path)
     });
-    let chromium = chromium.expect("a Chromium is needed: `infra/setup.sh test` gets it");
+    assert!(chromium.is_some(), "a Chromium is needed: `infra/setup.sh test` gets it");
     let mut command = Command::new("node");
     command.arg(scripts().join(script)).env("BASE", base);
-    command.env("SHOTS", shots).env("CHROMIUM", chromium);
+    command.env("SHOTS", shots).env("CHROMIUM", chromium.unwrap());
     command
 }
 
