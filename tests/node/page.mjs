@@ -53,6 +53,14 @@ for (const who of [bob, ada]) {
   await who.page.getByText(`meanwhile for ${who.name}`).waitFor({ state: 'attached' });
   assert.ok((await fromEnd()) > 1_000, `${who.name} is still where they were`);
   await who.shot('scrolled-up');
+  const first = await who.$('message-text').first().innerText();
+  await list.evaluate((list) => list.scrollTo(0, 0));
+  await who.page.getByText(/^line 1\s/).waitFor({ state: 'attached' });
+  const distance = await list.evaluate((list, first) => {
+    const line = [...list.querySelectorAll('[data-testid=message-text]')].find((line) => line.innerText === first);
+    return line.getBoundingClientRect().top - list.getBoundingClientRect().top;
+  }, first);
+  assert.ok(distance >= 0 && distance < 200, `what was read stays in sight when older lines come: ${distance}`);
   await who.page.getByRole('button', { name: /^(↓|New messages|새 메시지)/ }).click();
   await who.page.waitForFunction(() => {
     const list = document.querySelector('[data-testid=messages]');
