@@ -132,7 +132,8 @@ async fn the_acknowledgement_of_a_publish_sent_elsewhere_changes_nothing() {
         let state = &stream.cached_info().state;
         assert_eq!((state.first_sequence, state.messages), (1, state.last_sequence), "{role}");
         let (mut before, mut after) = (before, everything(&admin).await);
-        (before.remove("CHAT_0"), after.remove("CHAT_0"));
+        before.remove("CHAT_0");
+        after.remove("CHAT_0");
         assert_eq!(after, before, "{role}");
     }
 }
