@@ -1,57 +1,69 @@
-//! What is owed to NATS. Written in the transaction that made it due, published after the commit
-//! under the row's id, deleted once stored: never lost, and by JetStream's dedupe, or a look into the
-//! stream where that is too long ago, never doubled.
+//! The transactional outbox: messages to NATS that a transaction causes. A row is written in that
+//! transaction, published after the commit under the row's id, and deleted once NATS has stored it:
+//! never lost, and by JetStream's dedupe, or a look into the stream where that is too long ago, never
+//! doubled.
+//!
+//! There are two kinds, on two paths. **Events** of rooms go to the bounded stream, in order per subject.
+//! **Revocations** go to the key-value bucket, in any order, for they carry versions or are final. An
+//! event stream that is full or slow must not delay a revocation: neither path waits for the other
+//! longer than [`OTHER_PATH_FIRST_FOR`], and each has its own deadline.
+
+mod sweep;
 
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use protocol::{
-    RoomId, Timestamp, UserId, limits,
+    FileId, RoomId, Timestamp, UserId, limits,
     stored::StoredEvent,
-    subject::{self, MemberState, REVOKED_BUCKET, Revoked, Shards, Stored},
+    subject::{self, FILES_BUCKET, MemberState, REVOKED_BUCKET, Revoked, Shards, Stored},
     token::Role,
 };
-use service::{
-    roomlog::{LogError, RoomLog},
-    trace::TraceParent,
-};
+use service::{roomlog::RoomLog, trace::TraceParent};
 use uuid::Uuid;
 
+pub use self::sweep::Sweeper;
 use crate::db::{Database, Tx, on_db, on_tx};
 
-/// How long a request waits for what it owes; `archive` sweeps what took longer.
+/// How long a request waits for its messages of one kind; `archive` sweeps what took longer.
 const PUBLISH_WITHIN: Duration = Duration::from_secs(2);
-/// Rows younger than this are still their request's own to publish.
-const SWEEP_AFTER: Duration = Duration::from_secs(3);
-/// Rows of one sweep.
-const SWEEP_AT_ONCE: i64 = 100;
+/// How long one path lets the other go first. An event that says that somebody was removed is stored
+/// before the revocation takes them out, so that they still receive it; a ban does not depend on it.
+const OTHER_PATH_FIRST_FOR: Duration = Duration::from_millis(250);
+/// Rows of one subject that are published by one request.
+const ROWS_OF_A_SUBJECT: i64 = 100;
+/// Revocations that are on their way to NATS at the same time.
+const SIDE_BY_SIDE: usize = 16;
 /// Less than JetStream's window, by more than clocks differ and a publish takes.
 const SURELY_DEDUPED: TimeDelta = TimeDelta::seconds(limits::DEDUPE_SECONDS as i64 / 2);
 
-/// One message that is owed.
+/// A message to NATS and the id of its row.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct Owed {
     id: Uuid,
     subject: String,
     payload: Vec<u8>,
     traceparent: Option<String>,
+    /// A revocation, not an event of a room.
+    revokes: bool,
 }
 
 impl Owed {
-    fn new(subject: String, payload: Vec<u8>, trace: TraceParent) -> Self {
+    fn new(subject: String, payload: Vec<u8>, revokes: bool, trace: TraceParent) -> Self {
         let traceparent = Some(trace.child().to_string());
-        Self { id: Uuid::now_v7(), subject, payload, traceparent }
+        Self { id: Uuid::now_v7(), subject, payload, traceparent, revokes }
     }
 
     /// An event of a room.
     pub fn event(shards: Shards, room: RoomId, event: &StoredEvent, trace: TraceParent) -> Self {
-        Self::new(subject::stored(shards, room), event.encode(), trace)
+        Self::new(subject::stored(shards, room), event.encode(), false, trace)
     }
 
     /// A revocation, for every gateway.
     pub fn revocation(revoked: Revoked, trace: TraceParent) -> Self {
         let subject = subject::bucket_put(REVOKED_BUCKET, &revoked.key());
-        Self::new(subject, Timestamp::now().to_string().into_bytes(), trace)
+        Self::new(subject, Timestamp::now().to_string().into_bytes(), true, trace)
     }
 
     /// What somebody is in a room from this version of it on, for every gateway; nothing any more
@@ -64,48 +76,98 @@ impl Owed {
         trace: TraceParent,
     ) -> Self {
         let subject = subject::bucket_put(REVOKED_BUCKET, &Revoked::Member(room, user).key());
-        Self::new(subject, MemberState { version, role }.encode(), trace)
+        Self::new(subject, MemberState { version, role }.encode(), true, trace)
     }
 
-    /// Writes it down, to be true with the rest of the transaction.
+    /// A file is gone: no message can name it any more.
+    pub fn no_file(room: RoomId, file: FileId, trace: TraceParent) -> Self {
+        let subject = subject::bucket_put(FILES_BUCKET, &subject::file_key(room, file));
+        Self::new(subject, Vec::new(), true, trace)
+    }
+
+    /// Writes the row; it counts once the transaction is committed.
     pub async fn record(&self, tx: &mut Tx) -> sqlx::Result<()> {
         on_tx!(tx, e => sqlx::query(
-            "INSERT INTO outbox (id, subject, payload, traceparent, created_at)
-             VALUES ($1, $2, $3, $4, $5)"
+            "INSERT INTO outbox (id, subject, payload, traceparent, created_at, revokes)
+             VALUES ($1, $2, $3, $4, $5, $6)"
         )
         .bind(self.id)
         .bind(&self.subject)
         .bind(&self.payload)
         .bind(&self.traceparent)
         .bind(Utc::now())
+        .bind(self.revokes)
         .execute(e))
         .map(drop)
     }
 }
 
-/// Publishes after the commit, behind what is still owed on the same subjects: what happened to one
-/// room or member is told in its order. Fails silently for the caller: the rows stay and are swept.
+/// Publishes after the commit. Events go behind what is still owed on the same subject: what happened
+/// in one room is told in its order. Failures are not the caller's: the rows stay and are swept.
+///
+/// The kind that stands first in `owed` goes first, if that takes no longer than
+/// [`OTHER_PATH_FIRST_FOR`].
 pub async fn publish(database: &Database, log: &RoomLog, owed: &[Owed]) {
-    let all = async {
-        for one in owed {
-            let due: Vec<Due> = on_db!(database, e => sqlx::query_as(
-                "SELECT id, subject, payload, traceparent, created_at FROM outbox
-                 WHERE subject = $1 AND id <= $2 ORDER BY id LIMIT $3"
-            ).bind(&one.subject).bind(one.id).bind(SWEEP_AT_ONCE).fetch_all(e))?;
-            for due in &due {
-                settle(database, log, due).await?;
-            }
-        }
-        anyhow::Ok(())
+    let first_event = owed.iter().position(|one| !one.revokes).unwrap_or(owed.len());
+    let (leading, rest) = owed.split_at(first_event);
+    let (trailing, events): (Vec<&Owed>, Vec<&Owed>) = rest.iter().partition(|one| one.revokes);
+    let leading = in_time(revoke(database, log, leading.iter().collect())).shared();
+    let events = async {
+        let _ = tokio::time::timeout(OTHER_PATH_FIRST_FOR, leading.clone()).await;
+        in_time(publish_events(database, log, events)).await;
     };
-    match tokio::time::timeout(PUBLISH_WITHIN, all).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::warn!(%error, "the outbox keeps what NATS did not take"),
-        Err(_) => tracing::warn!("the outbox keeps what NATS did not take in time"),
+    let events = events.shared();
+    let trailing = async {
+        let _ = tokio::time::timeout(OTHER_PATH_FIRST_FOR, events.clone()).await;
+        in_time(revoke(database, log, trailing)).await;
+    };
+    tokio::join!(leading.clone(), events.clone(), trailing);
+}
+
+async fn in_time(publishing: impl Future<Output = ()>) {
+    if tokio::time::timeout(PUBLISH_WITHIN, publishing).await.is_err() {
+        tracing::warn!("NATS did not take messages in time; they stay in the outbox");
     }
 }
 
-/// What is owed and when it came to be so.
+/// Publishes revocations side by side: the failure of one does not stop the others.
+async fn revoke(database: &Database, log: &RoomLog, owed: Vec<&Owed>) {
+    let settling: Vec<_> = owed.into_iter().map(|one| revoke_one(database, log, one)).collect();
+    stream::iter(settling).buffer_unordered(SIDE_BY_SIDE).collect::<()>().await;
+}
+
+async fn revoke_one(database: &Database, log: &RoomLog, owed: &Owed) {
+    let settled = async {
+        store(log, owed).await?;
+        delete(database, owed.id).await
+    };
+    if let Err(error) = settled.await {
+        tracing::warn!(%error, subject = owed.subject, "a revocation stays in the outbox");
+    }
+}
+
+/// Publishes events with what is still owed on their subjects. A subject that fails does not stop the
+/// others.
+async fn publish_events(database: &Database, log: &RoomLog, events: Vec<&Owed>) {
+    for event in events {
+        if let Err(error) = publish_up_to(database, log, event).await {
+            tracing::warn!(%error, subject = event.subject, "an event stays in the outbox");
+        }
+    }
+}
+
+async fn publish_up_to(database: &Database, log: &RoomLog, event: &Owed) -> anyhow::Result<()> {
+    let due: Vec<Due> = on_db!(database, e => sqlx::query_as(
+        "SELECT id, subject, payload, traceparent, revokes, created_at FROM outbox
+         WHERE NOT revokes AND subject = $1 AND id <= $2 ORDER BY id LIMIT $3"
+    ).bind(&event.subject).bind(event.id).bind(ROWS_OF_A_SUBJECT).fetch_all(e))?;
+    for due in &due {
+        settle(database, log, due).await?;
+    }
+    Ok(())
+}
+
+/// A message and when its row was written.
 #[derive(sqlx::FromRow)]
 struct Due {
     #[sqlx(flatten)]
@@ -114,13 +176,21 @@ struct Due {
 }
 
 async fn settle(database: &Database, log: &RoomLog, due: &Due) -> anyhow::Result<()> {
-    let Owed { id, subject, payload, traceparent } = &due.owed;
     if !was_published(log, due).await? {
-        let trace = traceparent.as_deref().and_then(|text| text.parse().ok());
-        let payload = payload.clone().into();
-        let pending = log.publish(subject.clone(), &id.to_string(), payload, trace).await?;
-        pending.stored().await?;
+        store(log, &due.owed).await?;
     }
+    delete(database, due.owed.id).await
+}
+
+async fn store(log: &RoomLog, owed: &Owed) -> anyhow::Result<()> {
+    let Owed { id, subject, payload, traceparent, .. } = owed;
+    let trace = traceparent.as_deref().and_then(|text| text.parse().ok());
+    let (subject, payload) = (subject.clone(), payload.clone().into());
+    log.publish(subject, &id.to_string(), payload, trace).await?.stored().await?;
+    Ok(())
+}
+
+async fn delete(database: &Database, id: Uuid) -> anyhow::Result<()> {
     let mut tx = database.begin().await?;
     on_tx!(&mut tx, e => sqlx::query("DELETE FROM outbox WHERE id = $1").bind(id).execute(e))?;
     tx.commit().await?;
@@ -128,7 +198,7 @@ async fn settle(database: &Database, log: &RoomLog, due: &Due) -> anyhow::Result
 }
 
 /// JetStream finds a second publish of the same id for as long as its window. What has been owed for
-/// longer may have been published by somebody who died before they deleted the row: then it is in the
+/// longer may have been published by a process that died before it deleted the row: then it is in the
 /// stream. Only the room's events must not be doubled; a key that is put twice is put once.
 async fn was_published(log: &RoomLog, due: &Due) -> anyhow::Result<bool> {
     let Some(Stored::Event(room)) = Stored::parse(&due.owed.subject) else { return Ok(false) };
@@ -138,29 +208,4 @@ async fn was_published(log: &RoomLog, due: &Due) -> anyhow::Result<bool> {
     // Clocks of two machines differ by less.
     let since = due.created_at - TimeDelta::minutes(1);
     Ok(log.has(room, &due.owed.id.to_string(), since.into()).await?)
-}
-
-/// Publishes what requests left behind, oldest first. Returns how many.
-pub async fn sweep(database: &Database, log: &RoomLog) -> anyhow::Result<usize> {
-    let before = Utc::now() - SWEEP_AFTER;
-    let left: Vec<Due> = on_db!(database, e => sqlx::query_as(
-        "SELECT id, subject, payload, traceparent, created_at FROM outbox
-         WHERE created_at < $1 ORDER BY id LIMIT $2"
-    ).bind(before).bind(SWEEP_AT_ONCE).fetch_all(e))?;
-    let mut swept = 0;
-    for due in &left {
-        match settle(database, log, due).await {
-            Ok(()) => swept += 1,
-            // One full stream keeps nothing from the others: revocations above all.
-            Err(error) if is_full(&error) => {
-                tracing::warn!(subject = due.owed.subject, "{error}");
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(swept)
-}
-
-fn is_full(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(LogError::Full))
 }
