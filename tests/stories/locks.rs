@@ -1,6 +1,8 @@
 //! Races that a lock of PostgreSQL decides, held until the other side has come to it: what is told here
 //! happens in every run. SQLite has one writer.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures_util::FutureExt as _;
 use serde_json::json;
 use stories::{Answer, Database, PASSWORD, World, eventually};
@@ -10,9 +12,10 @@ async fn hold(
     database: &functions::db::Database,
     lock: &'static str,
 ) -> sqlx::Transaction<'static, sqlx::Postgres> {
-    let functions::db::Tx::Postgres(mut held) = database.begin().await.unwrap() else {
+    let functions::db::Database::Postgres(pool) = database else {
         unreachable!("only PostgreSQL is asked to")
     };
+    let mut held = (**pool).begin().await.unwrap();
     sqlx::query(lock).execute(&mut *held).await.unwrap();
     held
 }
@@ -90,6 +93,107 @@ async fn who_is_on_the_way_into_a_room_that_is_closed_stays_outside() {
         "SELECT COUNT(*) FROM member m JOIN account a ON a.id = m.user_id WHERE a.name = 'bob'";
     assert_eq!(world.count(of_bob).await, 0);
     assert_eq!(world.count("SELECT COUNT(*) FROM room WHERE members <> 1").await, 0);
+    database.close().await;
+}
+
+/// Nobody is a member and banned, and the room counts whom it has.
+async fn is_consistent(world: &World) {
+    let both = "SELECT COUNT(*) FROM member m JOIN ban b ON b.room_id = m.room_id AND b.user_id = m.user_id";
+    assert_eq!(world.count(both).await, 0, "a member is banned");
+    let miscounted = "SELECT COUNT(*) FROM room r
+         WHERE r.members <> (SELECT COUNT(*) FROM member m WHERE m.room_id = r.id)";
+    assert_eq!(world.count(miscounted).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_banned_on_their_way_in_is_outside() {
+    let world = World::new(Database::Postgres).await;
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    ada.create_room("lobby").await;
+    let database = world.database().await;
+    // Bob's row waits for one that is never committed. His statement has seen no ban by then.
+    let row = "INSERT INTO member (room_id, user_id, role, joined_at)
+               SELECT r.id, a.id, 'member', now() FROM room r, account a
+               WHERE r.name = 'lobby' AND a.name = 'bob'";
+    let held = hold(&database, row).await;
+    let is_banned = AtomicBool::new(false);
+    let ban = async {
+        eventually("bob to wait", || waiting(&world, 1)).await;
+        let ban = ada.delete(&format!("/room/lobby/member/{}?ban=true", bob.id)).await;
+        is_banned.store(true, Ordering::Relaxed);
+        ban
+    };
+    let release = async {
+        eventually("the ban to be there, or to wait for bob", || async {
+            let waits = waiting(&world, 2).await.is_some();
+            (waits || is_banned.load(Ordering::Relaxed)).then_some(())
+        })
+        .await;
+        held.rollback().await.unwrap();
+    };
+    let (_, ban, ()) = tokio::join!(bob.get("/room/lobby"), ban, release);
+    assert_eq!(ban.status, 204);
+    is_consistent(&world).await;
+    bob.get("/room/lobby").await.problem(403, "banned");
+    assert_eq!(bob.get("/room?mine=true").await.ok()["items"], json!([]));
+    database.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_on_the_way_into_a_room_that_is_deleted_stays_outside() {
+    let world = World::new(Database::Postgres).await;
+    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    let rooms = [ada.create_room("open").await, ada.create_room("invited").await];
+    let database = world.database().await;
+    let invite = json!({ "name": "bob" });
+    let ways = [
+        ("open", bob.get("/room/open").boxed()),
+        ("invited", ada.post("/room/invited/member", invite).boxed()),
+    ];
+    for (room, comes_in) in ways {
+        let mut held = hold(&database, "SELECT 1 FROM room FOR UPDATE").await;
+        let delete = format!(
+            "UPDATE room SET deleted_at = now(), name = '*' || id, title = NULL WHERE name = '{room}'"
+        );
+        let deletes = async {
+            eventually("bob to wait at the door", || waiting(&world, 1)).await;
+            sqlx::query(sqlx::AssertSqlSafe(delete)).execute(&mut *held).await.unwrap();
+            held.commit().await.unwrap();
+        };
+        let (answer, ()) = tokio::join!(comes_in, deletes);
+        answer.problem(404, "no-such-room");
+    }
+    is_consistent(&world).await;
+    assert_eq!(world.count("SELECT COUNT(*) FROM outbox").await, 0);
+    for room in rooms {
+        assert_eq!(world.events_in_stream(room).await, 1, "that ada came, and nothing after it");
+    }
+    database.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_no_longer_take_somebody_in_does_not() {
+    let world = World::new(Database::Postgres).await;
+    let (ada, bob, eve) =
+        (world.user("ada").await, world.user("bob").await, world.user("eve").await);
+    ada.create_room("lobby").await;
+    bob.enter("lobby").await;
+    ada.delete(&format!("/room/lobby/member/{}?ban=true", eve.id)).await;
+    let of_bob = format!("/room/lobby/member/{}", bob.id);
+    ada.patch(&of_bob, json!({ "role": "moderator" })).await.ok();
+    let database = world.database().await;
+    let mut held = hold(&database, "SELECT 1 FROM room FOR UPDATE").await;
+    let demote = async {
+        eventually("the invitation to wait", || waiting(&world, 1)).await;
+        let demote = "UPDATE member SET role = 'member' WHERE role = 'moderator'";
+        sqlx::query(demote).execute(&mut *held).await.unwrap();
+        held.commit().await.unwrap();
+    };
+    let invite = bob.post("/room/lobby/member", json!({ "name": "eve" }));
+    let (answer, ()) = tokio::join!(invite, demote);
+    answer.problem(403, "not-a-moderator");
+    is_consistent(&world).await;
+    eve.get("/room/lobby").await.problem(403, "banned");
     database.close().await;
 }
 

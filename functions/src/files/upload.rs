@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::kind::{FileName, MediaType};
 use crate::{
-    db::{self, on_tx},
+    db::on_tx,
     docs::refusals::refusals,
     error::ApiError,
     extract::{AuthUser, Body, InRoom},
@@ -107,7 +107,8 @@ pub async fn declare(
     let mut tx = state.database.begin().await?;
     let inserted = on_tx!(&mut tx, e => sqlx::query(
         "INSERT INTO file (id, room_id, uploader_id, name, size, media_type, sha256, object_key, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
+         SELECT $1, room_id, user_id, $4, $5, $6, $7, $8, $9 FROM active_member
+         WHERE room_id = $2 AND user_id = $3"
     )
     .bind(file.id.as_uuid())
     .bind(room.as_uuid())
@@ -119,12 +120,11 @@ pub async fn declare(
     .bind(&key)
     .bind(Utc::now())
     .execute(e));
-    match inserted {
-        Ok(_) => tx.commit().await?,
-        // Deleted since it was looked up.
-        Err(error) if db::is_gone(&error) => return Err(ApiError::NoSuchRoom),
-        Err(error) => return Err(error.into()),
+    if inserted? == 0 {
+        // Removed, or the room deleted, since it was looked up.
+        return Err(ApiError::NotAMember);
     }
+    tx.commit().await?;
     let Presigned { url, headers, expires_at } = presigned;
     let headers = headers.into_iter().collect();
     let upload = Upload { method: "PUT", url, headers, expires_at };

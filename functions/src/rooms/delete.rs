@@ -116,7 +116,7 @@ pub async fn inherit(
         // Only its creator deletes a room; one without a creator could never be.
         on_tx!(tx, e => sqlx::query(
             "UPDATE room SET creator_id = COALESCE((
-               SELECT user_id FROM member WHERE room_id = $1 AND role = 'owner'
+               SELECT user_id FROM active_member WHERE room_id = $1 AND role = 'owner'
                ORDER BY joined_at, user_id LIMIT 1), creator_id)
              WHERE id = $1 AND creator_id = $2"
         ).bind(room.as_uuid()).bind(gone.as_uuid()).execute(e))?;
@@ -129,7 +129,7 @@ pub async fn inherit(
 
 async fn heir(tx: &mut Tx, room: RoomId, gone: UserId) -> Result<Option<UserId>, ApiError> {
     let heir: Option<Uuid> = on_tx!(tx, e => sqlx::query_scalar(
-        "SELECT user_id FROM member WHERE room_id = $1 AND user_id <> $2
+        "SELECT user_id FROM active_member WHERE room_id = $1 AND user_id <> $2
          ORDER BY CASE role WHEN 'moderator' THEN 0 ELSE 1 END, joined_at, user_id LIMIT 1"
     ).bind(room.as_uuid()).bind(gone.as_uuid()).fetch_optional(e))?;
     Ok(heir.map(UserId::from))

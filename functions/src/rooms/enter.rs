@@ -98,10 +98,13 @@ pub async fn enter(
 
 async fn find(state: &State, name: &RoomName, user: UserId) -> Result<Entering, ApiError> {
     let found: Option<Entering> = on_db!(&state.database, e => sqlx::query_as(select_room!(
-        ", m.role, b.user_id IS NOT NULL AS banned, a.display_name, r.members
+        ", m.role, b.user_id IS NOT NULL AS banned, a.display_name,
+           r.members - (SELECT COUNT(*) FROM (
+             SELECT user_id FROM ban WHERE room_id = r.id ORDER BY user_id LIMIT 1000
+           ) banned JOIN member o ON o.room_id = r.id AND o.user_id = banned.user_id) AS members
          FROM room r JOIN account a ON a.id = $2
          LEFT JOIN room_log l ON l.room_id = r.id
-         LEFT JOIN member m ON m.room_id = r.id AND m.user_id = a.id
+         LEFT JOIN active_member m ON m.room_id = r.id AND m.user_id = a.id
          LEFT JOIN ban b ON b.room_id = r.id AND b.user_id = a.id
          WHERE r.name = $1"
     )).bind(name.as_str()).bind(user.as_uuid()).fetch_optional(e))?;

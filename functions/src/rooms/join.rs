@@ -86,11 +86,9 @@ async fn invite(
         "SELECT id, display_name FROM account WHERE name = $1"
     ).bind(name.as_str()).fetch_optional(e))?;
     let Named { id, display_name } = named.ok_or(ApiError::NoSuchUser)?;
-    let mut tx = state.database.begin().await?;
-    on_tx!(&mut tx, e => sqlx::query("DELETE FROM ban WHERE room_id = $1 AND user_id = $2")
-        .bind(found.room.id).bind(id).execute(e))?;
     let who = as_person(id.into(), &display_name)?;
-    let added = add(state, tx, &found.room, who, Way::Theirs, trace).await?;
+    let tx = state.database.begin().await?;
+    let added = add(state, tx, &found.room, who, Way::TakenIn { by }, trace).await?;
     Ok((id.into(), added))
 }
 

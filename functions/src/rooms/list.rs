@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     db::on_db,
+    docs::refusals::refusals,
     error::ApiError,
     extract::{AuthUser, Params},
     fold,
@@ -51,13 +52,17 @@ pub struct Listed {
 
 /// The newest message of a room.
 #[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
 pub struct LastMessage {
     seq: u64,
     id: MessageId,
     from: Author,
-    /// Empty if it was deleted.
+    /// Empty if it was deleted, and may be if it is a file.
     msg: String,
     at: Timestamp,
+    /// When it was deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deleted_at: Option<Timestamp>,
 }
 
 /// Who wrote it, as they were called then.
@@ -78,6 +83,7 @@ struct ListedRow {
     author_name: Option<String>,
     msg: Option<String>,
     at: Option<DateTime<Utc>>,
+    last_deleted_at: Option<DateTime<Utc>>,
 }
 
 impl ListedRow {
@@ -90,6 +96,7 @@ impl ListedRow {
             from: Author { id: author.into(), name },
             msg: self.msg.clone()?,
             at: self.at?.into(),
+            deleted_at: self.last_deleted_at.map(Timestamp::from),
         })
     }
 }
@@ -105,12 +112,13 @@ macro_rules! listed {
                        AND u.author_id <> $1 AND u.deleted_at IS NULL
                        ORDER BY u.seq LIMIT 100
                    ) newer) END AS unread,
-                   x.seq AS last_seq, x.id AS last_id, x.author_id, x.author_name, x.msg, x.at
+                   x.seq AS last_seq, x.id AS last_id, x.author_id, x.author_name, x.msg, x.at,
+                   x.deleted_at AS last_deleted_at
                  FROM ("
             ),
             $page,
             ") r LEFT JOIN room_log l ON l.room_id = r.id
-             LEFT JOIN member m ON m.room_id = r.id AND m.user_id = $1
+             LEFT JOIN active_member m ON m.room_id = r.id AND m.user_id = $1
              LEFT JOIN read_mark k ON k.room_id = r.id AND k.user_id = $1
              LEFT JOIN message x ON x.room_id = m.room_id
                AND x.seq = (SELECT MAX(n.seq) FROM message n WHERE n.room_id = m.room_id)
@@ -122,7 +130,7 @@ macro_rules! listed {
 macro_rules! mine {
     ($filter:literal) => {
         concat!(
-            "SELECT r.* FROM member o JOIN room r ON r.id = o.room_id
+            "SELECT r.* FROM active_member o JOIN room r ON r.id = o.room_id
              WHERE o.user_id = $1 AND r.deleted_at IS NULL AND r.name > $2",
             $filter,
             " ORDER BY r.name LIMIT $3"
@@ -138,7 +146,7 @@ macro_rules! visible {
                WHERE NOT r.private AND r.deleted_at IS NULL AND r.name > $2",
             $filter,
             " ORDER BY r.name LIMIT $3) public UNION ALL SELECT * FROM (
-              SELECT r.* FROM member o JOIN room r ON r.id = o.room_id
+              SELECT r.* FROM active_member o JOIN room r ON r.id = o.room_id
               WHERE o.user_id = $1 AND r.private AND r.deleted_at IS NULL AND r.name > $2",
             $filter,
             " ORDER BY r.name LIMIT $3) own ORDER BY name LIMIT $3"
@@ -146,10 +154,12 @@ macro_rules! visible {
     };
 }
 
+refusals!(NotListed: TooManySearches);
+
 /// List rooms
 #[utoipa::path(get, path = "/room", operation_id = "list_rooms", tag = "rooms",
     params(Filter), security(("access" = [])),
-    responses((status = 200, body = Page<Listed>)))]
+    responses((status = 200, body = Page<Listed>), NotListed))]
 pub async fn list(
     Shared(state): Shared<State>,
     user: AuthUser,
@@ -172,14 +182,17 @@ pub async fn list(
             } else {
                 listed!(visible!(" AND r.parts LIKE $4 ESCAPE '\\'"))
             };
+            let search = state.searches.begin(user.id()).await?;
             // Planned anew for every text: whether the index of parts helps depends on the part.
-            on_db!(&state.database, e => sqlx::query_as(statement)
+            let rows = on_db!(&state.database, e => sqlx::query_as(statement)
                 .bind(me).bind(after).bind(limit.and_one()).bind(fold::containing(&query))
-                .persistent(false).fetch_all(e))?
+                .persistent(false).fetch_all(e))?;
+            search.done();
+            rows
         }
     };
     let (rows, next) = paging::cut(rows, limit, |row| row.room.name.clone());
-    let gone = Gone::read(&state).await?;
+    let gone = Gone::among(&state, rows.iter().filter_map(|row| row.author_id)).await?;
     let items = rows.into_iter().map(|row| Listed {
         last_message: row.last_message(&gone),
         unread: row.unread,

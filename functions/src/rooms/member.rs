@@ -63,7 +63,7 @@ pub async fn members(
     let after: Option<Uuid> = cursor.as_deref().map(paging::decode).transpose()?;
     let rows: Vec<MemberRow> = on_db!(&state.database, e => sqlx::query_as(
         "SELECT a.id, a.name, a.display_name, m.role, m.joined_at
-         FROM (SELECT user_id, role, joined_at FROM member
+         FROM (SELECT user_id, role, joined_at FROM active_member
                WHERE room_id = $1 AND user_id > $2 ORDER BY user_id LIMIT $3) m
          JOIN account a ON a.id = m.user_id ORDER BY m.user_id"
     )
@@ -79,7 +79,7 @@ pub async fn members(
 pub async fn one(state: &State, room: &RoomRow, user: UserId) -> Result<Option<Member>, ApiError> {
     let row: Option<MemberRow> = on_db!(&state.database, e => sqlx::query_as(
         "SELECT a.id, a.name, a.display_name, m.role, m.joined_at
-         FROM member m JOIN account a ON a.id = m.user_id
+         FROM active_member m JOIN account a ON a.id = m.user_id
          WHERE m.room_id = $1 AND m.user_id = $2"
     ).bind(room.id).bind(user.as_uuid()).fetch_optional(e))?;
     Ok(described(state, room.room_id(), row.into_iter().collect()).await?.pop())
@@ -196,7 +196,7 @@ pub async fn remove(
             };
             owed.extend(locked.remove(&mut tx, state.config.shards, target, &event, trace).await?);
         }
-        None if banned => {}
+        None if banned => owed.push(locked.shut_out(&mut tx, target, trace).await?),
         None => return Err(ApiError::NoSuchMember),
     }
     tx.commit().await?;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::room::{RoomRow, select_room};
 use crate::{
     accounts,
-    db::{self, Database, Tx, on_db, on_tx},
+    db::{Database, Tx, on_db, on_tx},
     error::ApiError,
     outbox::Owed,
     state::State,
@@ -30,15 +30,15 @@ pub struct Membership {
 pub struct Standing {
     #[sqlx(flatten)]
     pub room: RoomRow,
+    /// Of an active member: a ban is above a membership.
     role: Option<String>,
-    /// A ban is above a membership: of a join and a ban at once, the ban counts.
     pub banned: bool,
 }
 
 impl Standing {
     /// The role of a member.
     pub fn role(&self) -> Result<Option<Role>, ApiError> {
-        self.role.as_ref().filter(|_| !self.banned).map(parse_role).transpose()
+        self.role.as_ref().map(parse_role).transpose()
     }
 
     /// The membership; a private room does not exist for others.
@@ -61,7 +61,7 @@ pub async fn find(
     Ok(on_db!(&state.database, e => sqlx::query_as(select_room!(
         ", m.role, b.user_id IS NOT NULL AS banned
          FROM room r LEFT JOIN room_log l ON l.room_id = r.id
-         LEFT JOIN member m ON m.room_id = r.id AND m.user_id = $2
+         LEFT JOIN active_member m ON m.room_id = r.id AND m.user_id = $2
          LEFT JOIN ban b ON b.room_id = r.id AND b.user_id = $2
          WHERE r.name = $1"
     )).bind(name.as_str()).bind(user.as_uuid()).fetch_optional(e))?)
@@ -79,16 +79,18 @@ pub async fn membership(
 /// What lets somebody into a room. It is looked at again when they come in: the room may have been
 /// closed, or have another password by then.
 pub enum Way<'a> {
-    /// They made it, or somebody who may has taken them in.
+    /// They made it.
     Theirs,
+    /// An owner or moderator takes them in; a ban is lifted.
+    TakenIn { by: UserId },
     /// It is public and asks for no password.
     Open,
     /// They knew the password with this hash.
     Password(&'a str),
 }
 
-/// Makes somebody a member, with the event that tells the room. Nothing if they are one already, or
-/// the way in is closed.
+/// Makes somebody a member, with the event that tells the room. Nothing if they are one already, are
+/// banned, or the way in is closed.
 pub async fn add(
     tx: &mut Tx,
     shards: Shards,
@@ -97,9 +99,27 @@ pub async fn add(
     way: Way<'_>,
     trace: TraceParent,
 ) -> Result<Option<Owed>, ApiError> {
+    let (is_theirs, hash) = match way {
+        Way::Theirs | Way::TakenIn { .. } => (true, None),
+        Way::Open => (false, None),
+        Way::Password(hash) => (false, Some(hash)),
+    };
+    // First the lock of the room's row, which bans, removals, changes and the deletion of the room take
+    // too: what one of them has committed is seen by the statements below, and what comes later sees
+    // the new member.
+    let is_open = on_tx!(tx, e => sqlx::query(
+        "UPDATE room SET members = members + 1 WHERE id = $1 AND deleted_at IS NULL
+           AND ($2 OR password_hash = $3 OR (NOT private AND password_hash IS NULL))"
+    ).bind(room.as_uuid()).bind(is_theirs).bind(hash).execute(e))?;
+    if is_open == 0 {
+        return Ok(None);
+    }
+    if let Way::TakenIn { by } = way {
+        take_in(tx, room, by, user.id).await?;
+    }
     let added = on_tx!(tx, e => sqlx::query(
         "INSERT INTO member (room_id, user_id, role, joined_at)
-         SELECT r.id, $2, $3, $4 FROM room r WHERE r.id = $1 AND r.deleted_at IS NULL
+         SELECT r.id, $2, $3, $4 FROM room r WHERE r.id = $1
            AND NOT EXISTS (SELECT 1 FROM ban b WHERE b.room_id = r.id AND b.user_id = $2)
          ON CONFLICT (room_id, user_id) DO NOTHING"
     )
@@ -109,31 +129,33 @@ pub async fn add(
     .bind(Utc::now())
     .execute(e));
     match added {
-        Ok(0) => return Ok(None),
+        Ok(0) => {
+            on_tx!(tx, e => sqlx::query("UPDATE room SET members = members - 1 WHERE id = $1")
+                .bind(room.as_uuid()).execute(e))?;
+            return Ok(None);
+        }
         Ok(_) => {}
-        // Deleted since it was looked up.
-        Err(error) if db::is_gone(&error) => return Err(ApiError::NoSuchRoom),
         Err(error) => return Err(error.into()),
-    }
-    let (is_theirs, hash) = match way {
-        Way::Theirs => (true, None),
-        Way::Open => (false, None),
-        Way::Password(hash) => (false, Some(hash)),
-    };
-    // A change of the room, which locks its row, is either seen here or sees the new member.
-    let came_in = on_tx!(tx, e => sqlx::query(
-        "UPDATE room SET members = members + 1 WHERE id = $1
-           AND ($2 OR password_hash = $3 OR (NOT private AND password_hash IS NULL))"
-    ).bind(room.as_uuid()).bind(is_theirs).bind(hash).execute(e))?;
-    if came_in == 0 {
-        on_tx!(tx, e => sqlx::query("DELETE FROM member WHERE room_id = $1 AND user_id = $2")
-            .bind(room.as_uuid()).bind(user.id.as_uuid()).execute(e))?;
-        return Ok(None);
     }
     let event = StoredEvent::MemberJoined { user, at: Timestamp::now() };
     let owed = Owed::event(shards, room, &event, trace);
     owed.record(tx).await?;
     Ok(Some(owed))
+}
+
+/// Under the room's lock: whoever takes somebody in still may, and a ban of theirs is lifted.
+async fn take_in(tx: &mut Tx, room: RoomId, by: UserId, user: UserId) -> Result<(), ApiError> {
+    let role: Option<String> = on_tx!(tx, e => sqlx::query_scalar(
+        "SELECT role FROM active_member WHERE room_id = $1 AND user_id = $2"
+    ).bind(room.as_uuid()).bind(by.as_uuid()).fetch_optional(e))?;
+    match role.map(parse_role).transpose()? {
+        Some(role) if role >= Role::Moderator => {}
+        Some(_) => return Err(ApiError::NotAModerator),
+        None => return Err(ApiError::NotAMember),
+    }
+    on_tx!(tx, e => sqlx::query("DELETE FROM ban WHERE room_id = $1 AND user_id = $2")
+        .bind(room.as_uuid()).bind(user.as_uuid()).execute(e))?;
+    Ok(())
 }
 
 /// The caller as others see them.
@@ -206,7 +228,7 @@ impl Locked {
         user: UserId,
     ) -> Result<Option<LockedMember>, ApiError> {
         let found: Option<MemberRow> = on_tx!(tx, e => sqlx::query_as(
-            "SELECT m.role, a.display_name FROM member m JOIN account a ON a.id = m.user_id
+            "SELECT m.role, a.display_name FROM active_member m JOIN account a ON a.id = m.user_id
              WHERE m.room_id = $1 AND m.user_id = $2"
         ).bind(self.room.as_uuid()).bind(user.as_uuid()).fetch_optional(e))?;
         let Some(MemberRow { role, display_name }) = found else { return Ok(None) };
@@ -217,7 +239,8 @@ impl Locked {
     /// Whether the room has an owner beside this user.
     pub async fn has_other_owner(&self, tx: &mut Tx, user: UserId) -> Result<bool, ApiError> {
         let other: Option<i32> = on_tx!(tx, e => sqlx::query_scalar(
-            "SELECT 1 FROM member WHERE room_id = $1 AND user_id <> $2 AND role = 'owner' LIMIT 1"
+            "SELECT 1 FROM active_member
+             WHERE room_id = $1 AND user_id <> $2 AND role = 'owner' LIMIT 1"
         ).bind(self.room.as_uuid()).bind(user.as_uuid()).fetch_optional(e))?;
         Ok(other.is_some())
     }
@@ -253,6 +276,17 @@ impl Locked {
         let event = Owed::event(shards, self.room, event, trace);
         event.record(tx).await?;
         Ok([event, self.tell(tx, user, None, trace).await?])
+    }
+
+    /// Has every gateway take out a user who is not a member, or should not be: a ticket or socket of
+    /// theirs ends with this version of the room.
+    pub async fn shut_out(
+        &self,
+        tx: &mut Tx,
+        user: UserId,
+        trace: TraceParent,
+    ) -> Result<Owed, ApiError> {
+        self.tell(tx, user, None, trace).await
     }
 
     async fn tell(

@@ -24,9 +24,9 @@ pub async fn memberships(
 ) -> Result<Vec<MembershipRow>, ApiError> {
     Ok(on_db!(&state.database, e => sqlx::query_as(
         "SELECT m.room_id, r.name, m.role, m.joined_at, COALESCE(k.seq, 0) AS read_seq
-         FROM member m JOIN room r ON r.id = m.room_id
+         FROM active_member m JOIN room r ON r.id = m.room_id
          LEFT JOIN read_mark k ON k.room_id = m.room_id AND k.user_id = m.user_id
-         WHERE m.user_id = $1 AND m.room_id > $2 AND r.deleted_at IS NULL
+         WHERE m.user_id = $1 AND m.room_id > $2
          ORDER BY m.room_id LIMIT $3"
     ).bind(user.as_uuid()).bind(after.unwrap_or(Uuid::nil())).bind(limit).fetch_all(e))?)
 }
