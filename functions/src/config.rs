@@ -12,6 +12,12 @@ use url::Url;
 
 use crate::paced_body::Pace;
 
+/// A statement ends before its request does ([`crate::layers`]), so that the request can say why.
+const STATEMENT_SECONDS: std::ops::RangeInclusive<u64> = 1..=14;
+const STATEMENT_SECONDS_DEFAULT: u64 = 10;
+/// One that is typed, and the one before it that is still on its way.
+const SEARCHES_PER_USER: usize = 2;
+
 /// Everything the HTTP functions need to know.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -38,6 +44,10 @@ pub struct Config {
     pub pace: Pace,
     /// `ARGON2_CONCURRENCY`: passwords hashed at once; each takes 19 MiB and a core.
     pub hashes_at_once: usize,
+    /// `DATABASE_STATEMENT_SECONDS`: how long a statement of a request may take.
+    pub statement_within: Duration,
+    /// `LIMIT_SEARCHES_PER_USER`: searches of one user that run at the same time; 0 for no limit.
+    pub searches_per_user: usize,
     /// `TRUSTED_PROXY_HOPS`: how many proxies of ours write `X-Forwarded-For`; with 0 it counts for
     /// nothing.
     pub trusted_hops: usize,
@@ -132,6 +142,8 @@ impl Config {
             env.required("PUBLIC_URL", "where browsers find us, such as https://chat.example");
         let gateway_url: Option<Url> = env.optional("GATEWAY_URL").or_else(|| public_url.clone());
         let own = public_url.as_ref().map(|url| url.origin().ascii_serialization());
+        let statement_seconds =
+            env.within("DATABASE_STATEMENT_SECONDS", STATEMENT_SECONDS, STATEMENT_SECONDS_DEFAULT);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let lifetimes = Lifetimes {
             access: env.within(
@@ -160,6 +172,8 @@ impl Config {
                 .or("LIMIT_FILE_BYTES", limits::SINGLE_PUT_BYTES)
                 .min(limits::SINGLE_PUT_BYTES),
             hashes_at_once: env.or("ARGON2_CONCURRENCY", cores).max(1),
+            statement_within: Duration::from_secs(statement_seconds),
+            searches_per_user: env.or("LIMIT_SEARCHES_PER_USER", SEARCHES_PER_USER),
             trusted_hops: env.or("TRUSTED_PROXY_HOPS", 0),
             shards: shards(env)?,
             database: database?,

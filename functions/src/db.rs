@@ -1,6 +1,8 @@
 //! The one seam between the two databases: an enum of the two native pools, and macros that expand
 //! the same expression for either. Every statement is written once, in the dialect both accept.
 
+mod held;
+
 use std::{
     fs::OpenOptions, io::ErrorKind, os::unix::fs::OpenOptionsExt as _, path::Path,
     str::FromStr as _, time::Duration,
@@ -8,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use sqlx::{
-    Connection as _, PgPool, Postgres, Sqlite, SqlitePool, Transaction,
+    AssertSqlSafe, Connection as _, Executor as _, Postgres, Sqlite,
     pool::PoolOptions,
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
@@ -23,26 +25,48 @@ const BUSY_WITHIN: Duration = Duration::from_secs(4);
 /// Connections of one process: functions are many, PostgreSQL's connections are few.
 const POSTGRES_CONNECTIONS: u32 = 16;
 const SQLITE_CONNECTIONS: u32 = 4;
+/// How soon PostgreSQL notices, while it works, that nobody waits for the result any more.
+const CHECKED_EVERY: Duration = Duration::from_millis(500);
 
 /// A database.
 #[derive(Debug, Clone)]
 pub enum Database {
-    Postgres(PgPool),
-    Sqlite(SqlitePool),
+    Postgres(Limited<Postgres>),
+    Sqlite(Limited<Sqlite>),
 }
 
 /// A transaction. Dropped without [`Tx::commit`], it is rolled back.
 pub enum Tx {
-    Postgres(Transaction<'static, Postgres>),
-    Sqlite(Transaction<'static, Sqlite>),
+    Postgres(Watched<Postgres>),
+    Sqlite(Watched<Sqlite>),
 }
 
-/// Runs a query expression on a [`Database`]: `on_db!(db, e => sqlx::query(…).fetch_all(e))`.
+/// Runs a query expression on a [`Database`]: `on_db!(db, e => sqlx::query(…).fetch_all(e))`. When the
+/// future is dropped before it is done, so is the statement ([`Held`]).
 macro_rules! on_db {
     ($database:expr, $executor:ident => $query:expr) => {
         match $database {
-            $crate::db::Database::Postgres($executor) => $query.await,
-            $crate::db::Database::Sqlite($executor) => $query.await,
+            $crate::db::Database::Postgres(pool) => {
+                $crate::db::on_held!($crate::db::Held::postgres(pool), $executor => $query)
+            }
+            $crate::db::Database::Sqlite(pool) => {
+                $crate::db::on_held!($crate::db::Held::sqlite(pool), $executor => $query)
+            }
+        }
+    };
+}
+
+/// See [`on_db`].
+macro_rules! on_held {
+    ($held:expr, $executor:ident => $query:expr) => {
+        match $held.await {
+            Ok(mut held) => {
+                let $executor = held.start();
+                let done = $query.await;
+                held.end();
+                done
+            }
+            Err(error) => Err(error),
         }
     };
 }
@@ -52,18 +76,25 @@ macro_rules! on_tx {
     ($transaction:expr, $executor:ident => $query:expr) => {
         match $transaction {
             $crate::db::Tx::Postgres(transaction) => {
+                transaction.start();
                 let $executor = &mut **transaction;
-                $query.await.map(|done| $crate::db::Affected::affected(done))
+                let done = $query.await;
+                transaction.end();
+                done.map(|done| $crate::db::Affected::affected(done))
             }
             $crate::db::Tx::Sqlite(transaction) => {
+                transaction.start();
                 let $executor = &mut **transaction;
-                $query.await.map(|done| $crate::db::Affected::affected(done))
+                let done = $query.await;
+                transaction.end();
+                done.map(|done| $crate::db::Affected::affected(done))
             }
         }
     };
 }
 
-pub(crate) use {on_db, on_tx};
+pub use held::{Held, Limited, Watched};
+pub(crate) use {on_db, on_held, on_tx};
 
 /// Makes one type of what either database answers: rows stay rows, a result becomes its count.
 pub trait Affected {
@@ -101,7 +132,17 @@ impl<T> Affected for Vec<T> {
 
 impl Database {
     /// Connects to `postgres://…` or `sqlite://path`; a SQLite file is created if it is not there.
+    /// Statements take as long as they do: for migrations and tests.
     pub async fn connect(url: &str) -> anyhow::Result<Self> {
+        Self::open(url, None).await
+    }
+
+    /// The same, where no statement may take longer than `statement`.
+    pub async fn connect_limited(url: &str, statement: Duration) -> anyhow::Result<Self> {
+        Self::open(url, Some(statement)).await
+    }
+
+    async fn open(url: &str, statement: Option<Duration>) -> anyhow::Result<Self> {
         if url.starts_with("sqlite:") {
             let options = SqliteConnectOptions::from_str(url)
                 .context("DATABASE_URL is not a SQLite URL")?
@@ -119,28 +160,44 @@ impl Database {
                 .connect_with(options)
                 .await
                 .context("cannot open the SQLite database")?;
-            return Ok(Self::Sqlite(pool));
+            return Ok(Self::Sqlite(Limited { pool, statement }));
         }
         anyhow::ensure!(
             url.starts_with("postgres://") || url.starts_with("postgresql://"),
             "DATABASE_URL must start with postgres:// or sqlite://"
         );
-        let pool = pool(POSTGRES_CONNECTIONS).connect(url).await;
-        Ok(Self::Postgres(pool.context("cannot connect to PostgreSQL")?))
+        let pool = pool::<Postgres>(POSTGRES_CONNECTIONS).after_connect(move |connection, _| {
+            Box::pin(async move {
+                if let Some(statement) = statement {
+                    connection.execute(AssertSqlSafe(settings(statement))).await?;
+                }
+                Ok(())
+            })
+        });
+        let pool = pool.connect(url).await.context("cannot connect to PostgreSQL")?;
+        Ok(Self::Postgres(Limited { pool, statement }))
     }
 
-    /// Starts a transaction that will write. SQLite takes its lock at once: a reader that becomes a
-    /// writer later could only fail.
+    /// Starts a transaction that will write.
     pub async fn begin(&self) -> sqlx::Result<Tx> {
         Ok(match self {
             Self::Postgres(pool) => Tx::Postgres(pool.begin().await?),
-            Self::Sqlite(pool) => Tx::Sqlite(pool.begin_with("BEGIN IMMEDIATE").await?),
+            Self::Sqlite(pool) => Tx::Sqlite(pool.begin().await?),
         })
     }
 
     /// The database answers.
     pub async fn ping(&self) -> sqlx::Result<()> {
         on_db!(self, e => sqlx::query_scalar::<_, i32>("SELECT 1").fetch_one(e)).map(drop)
+    }
+
+    /// How many of the connections searches may have: the others are for what must not wait.
+    pub fn searches_at_once(&self) -> usize {
+        let connections = match self {
+            Self::Postgres(_) => POSTGRES_CONNECTIONS,
+            Self::Sqlite(_) => SQLITE_CONNECTIONS,
+        };
+        connections as usize / 2
     }
 
     /// Closes all connections.
@@ -164,6 +221,20 @@ fn create_private(file: &Path) -> anyhow::Result<()> {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error).with_context(|| format!("cannot make {}", file.display())),
     }
+}
+
+/// What protects PostgreSQL from one connection of ours. A server that is too old for one of the settings
+/// does without it.
+fn settings(statement: Duration) -> String {
+    let [statement, idle, check] =
+        [statement, statement * 2, CHECKED_EVERY].map(|setting| setting.as_millis());
+    format!(
+        "SELECT set_config(s.name, w.value, false) FROM pg_settings s JOIN (VALUES
+           ('statement_timeout', '{statement}ms'),
+           ('idle_in_transaction_session_timeout', '{idle}ms'),
+           ('client_connection_check_interval', '{check}ms')
+         ) w (name, value) ON w.name = s.name"
+    )
 }
 
 fn pool<DB: sqlx::Database>(connections: u32) -> PoolOptions<DB> {
@@ -197,8 +268,8 @@ pub async fn migrate(database: &Database) -> anyhow::Result<(i64, i64)> {
     // A new database has no table of migrations yet.
     let before = migrations(database).await.unwrap_or(0);
     match database {
-        Database::Postgres(pool) => sqlx::migrate!("../migrations/postgres").run(pool).await?,
-        Database::Sqlite(pool) => sqlx::migrate!("../migrations/sqlite").run(pool).await?,
+        Database::Postgres(pool) => sqlx::migrate!("../migrations/postgres").run(&**pool).await?,
+        Database::Sqlite(pool) => sqlx::migrate!("../migrations/sqlite").run(&**pool).await?,
     }
     Ok((before, migrations(database).await?))
 }
@@ -209,7 +280,7 @@ pub async fn indexes_all_scripts(database: &Database) -> sqlx::Result<bool> {
     match database {
         Database::Postgres(pool) => {
             let knows = "SELECT cardinality(show_trgm('한글')) > 0";
-            sqlx::query_scalar(knows).fetch_one(pool).await
+            sqlx::query_scalar(knows).fetch_one(&**pool).await
         }
         Database::Sqlite(_) => Ok(true),
     }
@@ -224,9 +295,11 @@ pub fn is_taken(error: &sqlx::Error) -> bool {
     error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation)
 }
 
-/// The statement refers to what was deleted meanwhile.
-pub fn is_gone(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_foreign_key_violation)
+/// The statement took longer than statements may.
+pub fn is_timeout(error: &sqlx::Error) -> bool {
+    let code = error.as_database_error().and_then(|error| error.code());
+    // PostgreSQL's query_canceled; SQLite's INTERRUPT.
+    code.is_some_and(|code| code == "57014" || code == "9")
 }
 
 /// The database is not there, or takes nothing more right now: to try again may help.

@@ -50,6 +50,8 @@ pub enum ApiError {
         "a refresh by cookie must come from a page of this server or of ALLOWED_ORIGINS; send refreshToken in the body"
     )]
     OriginNotAllowed,
+    #[error("too many searches of yours are running; wait for one to end")]
+    TooManySearches,
     #[error("the password is wrong")]
     WrongPassword,
     #[error("you have no such session")]
@@ -134,6 +136,7 @@ impl ApiError {
             Self::RefreshReused => (S::UNAUTHORIZED, "refresh-reused"),
             Self::TooManyAttempts(_) => (S::TOO_MANY_REQUESTS, "too-many-attempts"),
             Self::OriginNotAllowed => (S::FORBIDDEN, "origin-not-allowed"),
+            Self::TooManySearches => (S::TOO_MANY_REQUESTS, "too-many-searches"),
             Self::WrongPassword => (S::FORBIDDEN, "wrong-password"),
             Self::NoSuchSession => (S::NOT_FOUND, "no-such-session"),
             Self::NameTaken => (S::CONFLICT, "name-taken"),
@@ -252,6 +255,10 @@ impl IntoResponse for ApiError {
 
 impl From<sqlx::Error> for ApiError {
     fn from(error: sqlx::Error) -> Self {
+        if db::is_timeout(&error) {
+            tracing::warn!(%error, "a statement took too long");
+            return Self::Timeout;
+        }
         if db::is_away(&error) {
             tracing::warn!(%error, "the database does not answer");
             return Self::Unavailable("the database");

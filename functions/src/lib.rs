@@ -25,6 +25,7 @@ mod password;
 mod rate_limit;
 mod representation;
 pub mod rooms;
+mod searches;
 pub mod sent;
 mod state;
 pub mod storage;

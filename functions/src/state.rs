@@ -8,7 +8,8 @@ use service::{nats, roomlog::RoomLog};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    accounts::Exports, config::Config, db::Database, password::Hasher, sent, storage::Storage,
+    accounts::Exports, config::Config, db::Database, password::Hasher, searches::Searches, sent,
+    storage::Storage,
 };
 
 /// Connections and keys; cheap to clone.
@@ -26,6 +27,7 @@ pub struct Inner {
     pub verifier: Verifier,
     pub hasher: Hasher,
     pub exports: Exports,
+    pub searches: Searches,
 }
 
 impl std::ops::Deref for State {
@@ -49,10 +51,13 @@ impl State {
     pub async fn open(config: Config, shutdown: CancellationToken) -> anyhow::Result<Self> {
         let minter = Minter::from_pem(&config.signing_key)?.with_lifetimes(config.lifetimes);
         let verifier = Verifier::new(minter.jwks());
-        let database = Database::connect(config.database.0.expose_secret()).await?;
+        let database =
+            Database::connect_limited(config.database.0.expose_secret(), config.statement_within)
+                .await?;
         let nats = nats::connect(&config.nats, |_| {}).await?;
         let log = RoomLog::new(nats.clone(), config.shards);
         let storage = Storage::connect(&config.storage).await?;
+        let searches = Searches::new(config.searches_per_user, database.searches_at_once());
         let hasher = Hasher::new(config.hashes_at_once);
         let state = Self(Arc::new(Inner {
             config,
@@ -64,6 +69,7 @@ impl State {
             verifier,
             hasher,
             exports: Exports::default(),
+            searches,
         }));
         let closing = state.clone();
         tokio::spawn(async move {

@@ -36,7 +36,7 @@ const WHOLE: &[(&str, &str, &str)] = &[
     ("WHERE room_id = $1 ORDER BY target LIMIT $2)", "", "the same"),
     ("WHERE room_id = $1 LIMIT $2)", "", "the same"),
     ("AS unread", "Index Scan on message", "of each room on the page up to 100 are counted"),
-    ("FROM member o JOIN room r", "Sort by", "the caller's own rooms are put in order"),
+    ("FROM active_member o JOIN room r", "Sort by", "the caller's own rooms are put in order"),
 ];
 
 /// A statement is planned for its parameters five times; then the plan for any may take its place.

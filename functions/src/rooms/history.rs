@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     membership,
-    past::{Item, MessageRow, select_message},
+    past::{Gone, Item, MessageRow, select_message},
     reactions,
     room::RoomRow,
     tail::{Tail, Wanted},
@@ -168,7 +168,8 @@ async fn whole(
     rows: Vec<MessageRow>,
     tail: &Tail,
 ) -> Result<Vec<Item>, ApiError> {
-    let items = rows.into_iter().map(|row| Item::archived(room, row, tail.gone()));
+    let gone = Gone::among(state, rows.iter().map(|row| row.author_id)).await?;
+    let items = rows.into_iter().map(|row| Item::archived(room, row, &gone));
     let mut items = items.collect::<Result<Vec<_>, _>>()?;
     reactions::put(state, room, &mut items, tail).await?;
     Ok(items)

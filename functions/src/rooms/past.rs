@@ -4,14 +4,19 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use protocol::{
-    DisplayName, Emoji, MessageText, RoomId, Timestamp,
+    DisplayName, Emoji, MessageText, RoomId, Timestamp, limits,
     stored::{FileRef, Message, Person},
 };
 use serde::Serialize;
 use uuid::Uuid;
 
 use super::room::RoomRow;
-use crate::{accounts::DELETED, db::on_db, error::ApiError, state::State};
+use crate::{
+    accounts::DELETED,
+    db::{Database, Held, on_held},
+    error::ApiError,
+    state::State,
+};
 
 /// A message of the past.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
@@ -45,7 +50,7 @@ pub struct Reactions {
 pub struct MessageRow {
     pub seq: i64,
     id: Uuid,
-    author_id: Uuid,
+    pub author_id: Uuid,
     author_name: String,
     msg: String,
     file: Option<String>,
@@ -71,14 +76,36 @@ fn broken(what: &str) -> ApiError {
     ApiError::Internal(anyhow::anyhow!("an archived message's {what}"))
 }
 
-/// Whose accounts are deleted while their names may still stand with messages.
+/// Those among some authors whose accounts are deleted: their names may still stand with messages.
+#[derive(Default)]
 pub struct Gone(HashSet<Uuid>);
 
 impl Gone {
-    pub async fn read(state: &State) -> Result<Self, ApiError> {
-        let gone: Vec<Uuid> = on_db!(&state.database, e => sqlx::query_scalar(
-            "SELECT id FROM account WHERE deleted_at IS NOT NULL AND erased_at IS NULL"
-        ).fetch_all(e))?;
+    /// Looks up the authors of a page, and nobody else: however many accounts were deleted.
+    pub async fn among(
+        state: &State,
+        authors: impl IntoIterator<Item = Uuid>,
+    ) -> Result<Self, ApiError> {
+        let authors: HashSet<Uuid> = authors.into_iter().collect();
+        if authors.is_empty() {
+            return Ok(Self::default());
+        }
+        let gone: Vec<Uuid> = match &state.database {
+            Database::Postgres(pool) => {
+                let authors: Vec<Uuid> = authors.into_iter().collect();
+                on_held!(Held::postgres(pool), e => sqlx::query_scalar(
+                    "SELECT id FROM account WHERE deleted_at IS NOT NULL AND id = ANY($1)"
+                ).bind(authors).fetch_all(e))
+            }
+            Database::Sqlite(pool) => {
+                let authors: Vec<String> =
+                    authors.iter().map(|id| id.simple().to_string()).collect();
+                on_held!(Held::sqlite(pool), e => sqlx::query_scalar(
+                    "SELECT id FROM account WHERE deleted_at IS NOT NULL
+                     AND id IN (SELECT unhex(value) FROM json_each($1))"
+                ).bind(sqlx::types::Json(authors)).fetch_all(e))
+            }
+        }?;
         Ok(Self(gone.into_iter().collect()))
     }
 
@@ -118,6 +145,10 @@ impl Item {
         Ok(item)
     }
 
+    pub fn author(&self) -> Uuid {
+        self.message.from.id.as_uuid()
+    }
+
     /// Another text, unless it is deleted.
     pub fn edit(&mut self, msg: MessageText, at: Timestamp) {
         if self.deleted_at.is_none() {
@@ -140,6 +171,7 @@ impl Item {
         if self.deleted_at.is_some() {
             return;
         }
+        let is_full = self.reactions.len() >= limits::REACTION_KINDS;
         let found = self.reactions.iter_mut().find(|reactions| reactions.emoji == *emoji);
         match found {
             Some(reactions) => {
@@ -147,7 +179,10 @@ impl Item {
                     if on { reactions.count + 1 } else { reactions.count.saturating_sub(1) };
                 reactions.mine = if mine { on } else { reactions.mine };
             }
-            None if on => self.reactions.push(Reactions { emoji: emoji.clone(), count: 1, mine }),
+            // More kinds are not kept ([`limits::REACTION_KINDS`]).
+            None if on && !is_full => {
+                self.reactions.push(Reactions { emoji: emoji.clone(), count: 1, mine });
+            }
             None => {}
         }
         self.reactions.retain(|reactions| reactions.count > 0);
@@ -178,6 +213,17 @@ mod tests {
         item.react(&emoji, false, false);
         item.react(&emoji, false, false);
         assert_eq!(item.reactions, []);
+    }
+
+    #[test]
+    fn a_message_shows_so_many_kinds_of_reactions() {
+        let mut item = item();
+        let emoji =
+            |n: u32| Emoji::parse(&char::from_u32(0x1F600 + n).unwrap().to_string()).unwrap();
+        (0..50).for_each(|n| item.react(&emoji(n), true, false));
+        assert_eq!(item.reactions.len(), limits::REACTION_KINDS);
+        item.react(&emoji(3), true, true);
+        assert_eq!(item.reactions[3].count, 2, "of those that are there, there may be more");
     }
 
     #[test]

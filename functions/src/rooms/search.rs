@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{
     membership,
-    past::{Item, MessageRow, select_message},
+    past::{Gone, Item, MessageRow, select_message},
     room::RoomRow,
     tail::{Tail, Wanted},
 };
@@ -38,7 +38,7 @@ pub struct Query {
     limit: Option<Limit>,
 }
 
-refusals!(NotSearched: NotAMember, Banned);
+refusals!(NotSearched: NotAMember, Banned, TooManySearches);
 
 /// Search a room's messages, newest first
 #[utoipa::path(get, path = "/room/{name}/message/search", tag = "messages",
@@ -52,15 +52,18 @@ pub async fn search(
     Params(Query { q: part, cursor, limit }): Params<Query>,
 ) -> Result<Json<Page<Item>>, ApiError> {
     let room = membership::membership(&state, &name, user.id()).await?.room;
+    let search = state.searches.begin(user.id()).await?;
     let limit = limit.unwrap_or_default();
     let before: u64 = cursor.as_deref().map(paging::decode).transpose()?.unwrap_or(MAX_SEQ);
     let wanted = Wanted::Last { before, limit: RECENT };
     let tail = Tail::read(&state, &room, user.id(), wanted).await?;
     let rows = archived(&state, &room, &part, before, limit.and_one()).await?;
+    search.done();
     let folded = fold::fold(&part);
     let contains = |item: &Item| fold::fold(item.message.msg.as_str()).contains(&folded);
+    let gone = Gone::among(&state, rows.iter().map(|row| row.author_id)).await?;
     let archived = rows.into_iter().map(|row| {
-        let mut item = Item::archived(&room, row, tail.gone())?;
+        let mut item = Item::archived(&room, row, &gone)?;
         // Reactions are not looked up: what is found lies far apart.
         tail.apply(&mut item, |_, _| true)?;
         Ok(item)

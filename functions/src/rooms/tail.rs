@@ -35,6 +35,9 @@ pub enum Wanted {
     Last { before: u64, limit: usize },
 }
 
+/// Reactions of which is remembered what the tail says.
+const REACTED: usize = 20_000;
+
 /// What happened to one message before the tail.
 #[derive(Default)]
 struct Changes {
@@ -52,7 +55,8 @@ pub struct Tail {
     changes: BTreeMap<u64, Changes>,
     /// Messages that were sent before, in the archive or in the tail.
     sent: HashSet<(UserId, MessageId)>,
-    gone: Gone,
+    /// Reactions in `changes`.
+    reacted: usize,
     is_whole: bool,
 }
 
@@ -78,10 +82,9 @@ impl Tail {
         me: UserId,
         wanted: Wanted,
     ) -> Result<Self, ApiError> {
-        let gone = Gone::read(state).await?;
         let (items, changes) = (VecDeque::new(), BTreeMap::new());
         let sent = HashSet::new();
-        let mut tail = Self { me, wanted, items, changes, sent, gone, is_whole: true };
+        let mut tail = Self { me, wanted, items, changes, sent, reacted: 0, is_whole: true };
         let mut from = room.archived();
         loop {
             let entries = match state.log.after(room.room_id(), from, BATCH).await {
@@ -106,9 +109,20 @@ impl Tail {
                 tail.take(room, seq, event)?;
             }
             if entries.len() < BATCH {
-                return Ok(tail);
+                return tail.named(state).await;
             }
         }
+    }
+
+    /// With the names that are shown of authors whose accounts are deleted.
+    async fn named(mut self, state: &State) -> Result<Self, ApiError> {
+        let gone = Gone::among(state, self.items.iter().map(Item::author)).await?;
+        for item in &mut self.items {
+            let author = item.author();
+            let from = &mut item.message.from;
+            from.name = gone.name(author, from.name.as_str())?;
+        }
+        Ok(self)
     }
 
     /// Who asks.
@@ -119,11 +133,6 @@ impl Tail {
     /// Whether NATS answered.
     pub fn is_whole(&self) -> bool {
         self.is_whole
-    }
-
-    /// Whose names are not to be shown.
-    pub fn gone(&self) -> &Gone {
-        &self.gone
     }
 
     /// The messages that are wanted, oldest first.
@@ -138,7 +147,7 @@ impl Tail {
 
     fn take(&mut self, room: &RoomRow, seq: u64, event: StoredEvent) -> Result<(), ApiError> {
         match event {
-            StoredEvent::ReceiveMsg(message) => self.take_message(room, seq, message)?,
+            StoredEvent::ReceiveMsg(message) => self.take_message(room, seq, message),
             StoredEvent::MsgEdited { target, msg, at, .. } => match self.item(target) {
                 Some(item) => item.edit(msg, at),
                 None => self.change(room, target, |changes| changes.edited = Some((msg, at))),
@@ -160,15 +169,10 @@ impl Tail {
         Ok(())
     }
 
-    fn take_message(
-        &mut self,
-        room: &RoomRow,
-        seq: u64,
-        mut message: Message,
-    ) -> Result<(), ApiError> {
+    fn take_message(&mut self, room: &RoomRow, seq: u64, message: Message) {
         let key = (message.from.id, message.id);
         if self.sent.contains(&key) {
-            return Ok(());
+            return;
         }
         if self.sent.len() < REMEMBERED {
             self.sent.insert(key);
@@ -178,12 +182,9 @@ impl Tail {
             Wanted::Last { before, limit } => (seq < before, limit),
         };
         if is_wanted {
-            let author = message.from.id.as_uuid();
-            message.from.name = self.gone.name(author, message.from.name.as_str())?;
             self.items.push_back(Item::sent(room.room_id(), seq, message));
             self.items.drain(..self.items.len().saturating_sub(limit));
         }
-        Ok(())
     }
 
     fn item(&mut self, seq: u64) -> Option<&mut Item> {
@@ -200,19 +201,15 @@ impl Tail {
 
     /// Of a message in the tail, all reactions are in the tail.
     fn change_reaction(&mut self, room: &RoomRow, target: u64, who: (UserId, Emoji), on: bool) {
-        let key = who.clone();
-        let mut was = None;
         let is_in_tail = target > room.archived();
-        if is_in_tail {
-            let known = self.changes.len() < CHANGED || self.changes.contains_key(&target);
-            if known {
-                was = self.changes.entry(target).or_default().reactions.insert(key, on);
-            }
-        } else {
-            self.change(room, target, |changes| {
-                changes.reactions.insert(key, on);
-            });
+        if self.reacted >= REACTED
+            || (self.changes.len() >= CHANGED && !self.changes.contains_key(&target))
+        {
+            return;
         }
+        let reactions = &mut self.changes.entry(target).or_default().reactions;
+        let was = reactions.insert(who.clone(), on);
+        self.reacted += usize::from(was.is_none());
         let is_news = is_in_tail && was.unwrap_or(false) != on;
         let mine = who.0 == self.me;
         if let Some(item) = self.item(target).filter(|_| is_news) {

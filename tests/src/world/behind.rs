@@ -30,8 +30,8 @@ impl World {
         use functions::db::Database::{Postgres, Sqlite};
         let database = self.database().await;
         let count = match &database {
-            Postgres(pool) => sqlx::query_scalar(statement).fetch_one(pool).await,
-            Sqlite(pool) => sqlx::query_scalar(statement).fetch_one(pool).await,
+            Postgres(pool) => sqlx::query_scalar(statement).fetch_one(&**pool).await,
+            Sqlite(pool) => sqlx::query_scalar(statement).fetch_one(&**pool).await,
         };
         database.close().await;
         count.unwrap()
@@ -44,10 +44,10 @@ impl World {
         let statement = sqlx::AssertSqlSafe(statement);
         let done = match &database {
             Postgres(pool) => {
-                sqlx::query(statement).execute(pool).await.map(|done| done.rows_affected())
+                sqlx::query(statement).execute(&**pool).await.map(|done| done.rows_affected())
             }
             Sqlite(pool) => {
-                sqlx::query(statement).execute(pool).await.map(|done| done.rows_affected())
+                sqlx::query(statement).execute(&**pool).await.map(|done| done.rows_affected())
             }
         };
         database.close().await;
