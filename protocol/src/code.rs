@@ -79,6 +79,9 @@ codes! {
     NoSuchFile = "no-such-file",
     /// No message at that seq in this room, or it is too old to be in the stream.
     NoSuchMessage = "no-such-message",
+    /// The message has as many kinds of reactions as a message may have; one of those that are there can
+    /// still be added to.
+    TooManyReactions = "too-many-reactions",
     /// Neither text nor file.
     MessageEmpty = "message-empty",
     /// Longer than `LIMIT_MESSAGE_CHARS`.

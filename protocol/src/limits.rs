@@ -22,6 +22,9 @@ pub const REPLAY_EVENTS: usize = 1_000;
 /// Bytes that a rejoin replays before it says `recovered: false`: a thousand messages of two thousand
 /// characters of any script.
 pub const REPLAY_BYTES: usize = 8 * 1024 * 1024;
+/// Different emoji by which users react to one message; who reacts with one that is there already is no
+/// matter of it.
+pub const REACTION_KINDS: usize = 20;
 /// Users named in the acknowledgement of `join-room`; `count` counts the others too.
 pub const ONLINE_USERS_LISTED: usize = 100;
 /// Users online up to which `typing` and `read` are relayed in a room. In a bigger one nobody could

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use protocol::{Emoji, UserId};
+use protocol::{Emoji, UserId, limits};
 use uuid::Uuid;
 
 use super::{
@@ -12,10 +12,11 @@ use super::{
 };
 use crate::{db::on_db, error::ApiError, state::State};
 
-/// Kinds of reactions that are shown of one page.
-const SHOWN: i64 = 5_000;
 /// Users whose reactions of this moment are looked up; the others' show when they are archived.
 const RECENT: usize = 50;
+
+/// Reactions of one user to the messages of a page.
+const OF_A_USER: i64 = (limits::REACTION_KINDS * (limits::PAGE_MAX as usize + 1)) as i64;
 
 #[derive(sqlx::FromRow)]
 struct Count {
@@ -42,15 +43,19 @@ pub async fn put(
     let (Some(first), Some(last)) = (items.first(), items.last()) else { return Ok(()) };
     let (first, last) = (first.seq, last.seq);
     let counts: Vec<Count> = on_db!(&state.database, e => sqlx::query_as(
-        "SELECT target, emoji, COUNT(*) AS count, CAST(MAX(CASE WHEN user_id = $4 THEN 1 ELSE 0 END) AS BIGINT) AS mine
-         FROM reaction WHERE room_id = $1 AND target >= $2 AND target <= $3 AND is_on
-         GROUP BY target, emoji ORDER BY target, MIN(seq) LIMIT $5"
+        "SELECT target, emoji, count, mine FROM (
+           SELECT target, emoji, COUNT(*) AS count,
+             CAST(MAX(CASE WHEN user_id = $4 THEN 1 ELSE 0 END) AS BIGINT) AS mine,
+             ROW_NUMBER() OVER (PARTITION BY target ORDER BY MIN(seq)) AS place
+           FROM reaction WHERE room_id = $1 AND target >= $2 AND target <= $3 AND is_on
+           GROUP BY target, emoji
+         ) kinds WHERE place <= $5 ORDER BY target, place"
     )
     .bind(room.id)
     .bind(first as i64)
     .bind(last as i64)
     .bind(tail.me().as_uuid())
-    .bind(SHOWN)
+    .bind(limits::REACTION_KINDS as i64)
     .fetch_all(e))?;
     for Count { target, emoji, count, mine } in counts {
         let place = items.binary_search_by_key(&(target as u64), |item| item.seq);
@@ -67,12 +72,13 @@ pub async fn put(
         let id: Uuid = user.into();
         let archived: Vec<Archived> = on_db!(&state.database, e => sqlx::query_as(
             "SELECT target, emoji, is_on FROM reaction
-             WHERE user_id = $2 AND room_id = $1 AND target >= $3 AND target <= $4"
+             WHERE user_id = $2 AND room_id = $1 AND target >= $3 AND target <= $4 LIMIT $5"
         )
         .bind(room.id)
         .bind(id)
         .bind(first as i64)
         .bind(last as i64)
+        .bind(OF_A_USER)
         .fetch_all(e))?;
         for Archived { target, emoji, is_on } in archived {
             before.insert((target as u64, user, emoji), is_on);

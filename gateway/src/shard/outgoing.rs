@@ -1,13 +1,19 @@
 //! What a socket sends to be stored: one after the other, so that order is kept, with the
 //! acknowledgements of JetStream awaited side by side.
 
-use std::{cell::RefCell, collections::VecDeque, rc::Rc, time::Instant};
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use protocol::{
     Code, RoomId, Timestamp, UserId,
     code::Refusal,
     event::{Done, Stored},
+    limits,
     sent::First,
     stored::StoredEvent,
 };
@@ -16,11 +22,13 @@ use service::{
     trace::TraceParent,
 };
 
+use tokio::sync::oneshot;
+
 use super::{SocketId, state::Shard};
 use crate::{
     bus::{self, Bus},
     memory::Reservation,
-    room::live::Live,
+    room::{Command as RoomCommand, live::Live, registry::Rooms},
     session::Needs,
 };
 
@@ -28,6 +36,9 @@ use crate::{
 const IN_FLIGHT: usize = 64;
 /// The same in bytes: long ones are held until NATS took them.
 const BYTES_IN_FLIGHT: usize = 256 * 1024;
+
+/// How long a room may take to say whether a message may get a reaction.
+const ROOM_ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Something on its way to NATS.
 #[derive(Debug)]
@@ -148,6 +159,7 @@ impl Shard {
 
 async fn publish_all(shard: Rc<RefCell<Shard>>, socket: SocketId) {
     let bus = shard.borrow().context().bus.clone();
+    let rooms = shard.borrow().context().rooms.clone();
     loop {
         let Some(send) = shard.borrow_mut().next_to_send(socket) else { return };
         let size = send.size();
@@ -163,7 +175,7 @@ async fn publish_all(shard: Rc<RefCell<Shard>>, socket: SocketId) {
                     }
                     Ok(None) => {
                         let at = event.at();
-                        let queued = queue(&bus, room, &id, event, needs).await;
+                        let queued = queue(&bus, &rooms, room, &id, event, needs).await;
                         queued.map(|pending| Waiting::Event(pending, at))
                     }
                     Err(refusal) => Err(refusal),
@@ -205,15 +217,39 @@ async fn earlier(bus: &Bus, room: RoomId, event: &StoredEvent) -> Result<Option<
 
 async fn queue(
     bus: &Bus,
+    rooms: &Rooms,
     room: RoomId,
     id: &str,
     mut event: StoredEvent,
     needs: Needs,
 ) -> Result<Pending, Refusal> {
+    check_reaction(rooms, room, &event).await?;
     look_up(bus, room, &mut event, needs).await?;
     let payload = Bytes::from(event.encode());
     let trace = Some(TraceParent::root());
     bus.log().append(room, id, payload, trace).await.map_err(|error| refusal(&error))
+}
+
+/// Refuses a reaction of one kind too many, as far as the room's events that were delivered here tell.
+/// The archive, which knows all of them, keeps no more either.
+async fn check_reaction(rooms: &Rooms, room: RoomId, event: &StoredEvent) -> Result<(), Refusal> {
+    let StoredEvent::Reaction { target, emoji, on: true, .. } = event else { return Ok(()) };
+    let (respond, answer) = oneshot::channel();
+    let ask = RoomCommand::React { target: *target, emoji: emoji.clone(), respond };
+    if rooms.send(room, ask).is_err() {
+        return Err(Refusal::new(Code::Busy, "the room is busy; try again"));
+    }
+    // A room that is busy for long, or has just ended, does not know.
+    match tokio::time::timeout(ROOM_ANSWERS_WITHIN, answer).await {
+        Ok(Ok(false)) => {
+            let detail = format!(
+                "a message has at most {} kinds of reactions; use one of those that are there",
+                limits::REACTION_KINDS
+            );
+            Err(Refusal::new(Code::TooManyReactions, detail))
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn look_up(
