@@ -164,9 +164,9 @@ impl Bus {
 
     /// A complete file of a room.
     pub async fn file(&self, room: RoomId, file: FileId) -> Result<Option<FileRef>, LogError> {
-        let Some(json) = self.files.value(&subject::file_key(room, file)).await? else {
-            return Ok(None);
-        };
+        let entry = self.files.value(&subject::file_key(room, file)).await?;
+        // One that is empty says that the file was removed.
+        let Some(json) = entry.filter(|json| !json.is_empty()) else { return Ok(None) };
         serde_json::from_slice(&json).map(Some).map_err(|error| {
             LogError::Unavailable(format!("the file's entry cannot be read: {error}").into())
         })

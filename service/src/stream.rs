@@ -7,10 +7,14 @@ use async_nats::{
 use chrono::{DateTime, Utc};
 use protocol::{
     RoomId,
+    stored::StoredEvent,
     subject::{self, Shard, Shards},
 };
 
 use crate::roomlog::{LogError, RoomLog, unavailable};
+
+/// Events that may follow the one that says that a room was deleted.
+const LATE_EVENTS: usize = 1_000;
 
 /// See the module.
 pub struct ShardStream {
@@ -81,11 +85,30 @@ impl ShardStream {
         purge.map(drop).map_err(unavailable)
     }
 
-    /// Takes all events of a deleted room but the last one, which says that it is.
-    pub async fn purge_all_but_last(&self, room: RoomId) -> Result<(), LogError> {
+    /// Takes all events of a deleted room before the one that says that it is. That is the last one but
+    /// for sends that were on their way.
+    pub async fn purge_until_deleted(&self, room: RoomId) -> Result<(), LogError> {
         let subject = subject::stored(self.shards, room);
-        let purge = self.stream().await?.purge().filter(subject).keep(1).await;
-        purge.map(drop).map_err(unavailable)
+        let deleted = self.deleted_at(room).await?;
+        let purge = self.stream().await?.purge().filter(subject);
+        let purged = match deleted {
+            Some(seq) => purge.sequence(seq).await,
+            None => purge.keep(1).await,
+        };
+        purged.map(drop).map_err(unavailable)
+    }
+
+    /// The event that says that a room was deleted, looked for from the end.
+    async fn deleted_at(&self, room: RoomId) -> Result<Option<u64>, LogError> {
+        let mut newest = self.log.last(room).await?;
+        for _ in 0..LATE_EVENTS {
+            let Some(entry) = newest else { return Ok(None) };
+            if matches!(StoredEvent::decode(&entry.payload), Ok(StoredEvent::RoomDeleted { .. })) {
+                return Ok(Some(entry.seq));
+            }
+            newest = self.log.last_until(room, entry.seq.saturating_sub(1)).await?;
+        }
+        Ok(None)
     }
 
     /// Takes all that is left of a room.

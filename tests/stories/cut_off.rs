@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use async_nats::jetstream;
-use protocol::subject::{self, Shards};
+use protocol::{
+    Timestamp,
+    stored::{Person, StoredEvent},
+    subject::{self, Shards},
+};
 use serde_json::{Value, json};
 use stories::{Gateway, Link, Socket, World, stories};
 use tokio::time::Instant;
@@ -94,6 +98,31 @@ stories! {
             let event = socket.expect("receive-msg").await;
             assert_eq!((&event["seq"], &event["prev"]), (&json!(next), &json!(missed.last())));
             assert_eq!(socket.stored(), []);
+        }
+    }
+
+    async fn nothing_of_a_room_comes_after_its_end(world: World) {
+        let mut world = world;
+        let (gateway, link) = behind_a_link(&mut world).await;
+        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+        for is_removed in [false, true] {
+            let room = ada.create_room("lobby").await;
+            let (mut socket, _) = bob.join(&gateway, "lobby").await;
+            link.cut().await;
+            assert_eq!(ada.delete("/room/lobby").await.status, 204);
+            // A send that was on its way.
+            let from = Person { id: ada.id, name: "Ada".parse().unwrap() };
+            let (msg, at) = ("too late".parse().unwrap(), Timestamp::now());
+            world.append(room, StoredEvent::RoomBroadcast { from, msg, at }).await;
+            if is_removed {
+                while world.archive_once().await > 0 {}
+                assert_eq!(world.events_in_stream(room).await, 2, "the end, and what came late");
+            }
+            link.mend();
+            assert_eq!(socket.expect("room-deleted").await["roomId"], json!(room));
+            let typing = json!({ "roomId": room, "on": true });
+            socket.refused("typing", typing, "not-joined").await;
+            assert_eq!(socket.stored(), [], "nothing after it");
         }
     }
 

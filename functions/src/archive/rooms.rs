@@ -65,7 +65,7 @@ pub async fn remove(
         }
         match emptied_at {
             None => {
-                stream.purge_all_but_last(room).await?;
+                stream.purge_until_deleted(room).await?;
                 run(database, "UPDATE room SET emptied_at = $2 WHERE id = $1", id, Utc::now())
                     .await?;
             }
@@ -102,7 +102,7 @@ async fn empty(database: &Database, room: Uuid, steps: &mut usize) -> sqlx::Resu
 async fn is_owed(database: &Database, shards: Shards, room: RoomId) -> sqlx::Result<bool> {
     let subject = subject::stored(shards, room);
     let owed: Option<i32> = on_db!(database, e => sqlx::query_scalar(
-        "SELECT 1 FROM outbox WHERE subject = $1 LIMIT 1"
+        "SELECT 1 FROM outbox WHERE NOT revokes AND subject = $1 LIMIT 1"
     ).bind(&subject).fetch_optional(e))?;
     Ok(owed.is_some())
 }

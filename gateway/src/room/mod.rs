@@ -3,6 +3,7 @@
 
 mod gossip;
 mod join;
+mod kinds;
 pub mod live;
 pub mod presence;
 pub mod registry;
@@ -16,19 +17,20 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use protocol::{
-    Code, RoomId, UserId,
+    Code, Emoji, RoomId, UserId,
     code::Refusal,
     stored::{Person, Position, RawEvent},
     subject::MemberState,
 };
-use service::roomlog::LogError;
+use service::roomlog::{Entry, LogError};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::Instant,
 };
 
 use self::{
     join::{Join, WaitingJoins},
+    kinds::Kinds,
     presence::{GatewayId, Presence},
     ring::{Place, Ring},
 };
@@ -47,8 +49,9 @@ const BATCH: usize = 64;
 /// that moment is found by one look at the stream after it.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
-/// How long after a room was deleted its last event may come. The event may be late, and gone after an hour.
-const LAST_EVENT_WITHIN: Duration = Duration::from_secs(10);
+/// How long after a room was deleted its last event may come. The event may be late, or not be stored while
+/// the stream is full, and is gone after an hour.
+const LAST_EVENT_WITHIN: Duration = Duration::from_secs(3);
 
 /// What a room is asked.
 #[derive(Debug)]
@@ -76,6 +79,14 @@ pub enum Command {
     /// A gateway is gone, and its users with it.
     Lost {
         gateway: GatewayId,
+    },
+    /// The room was deleted.
+    Deleted,
+    /// Whether a message may get this reaction.
+    React {
+        target: u64,
+        emoji: Emoji,
+        respond: oneshot::Sender<bool>,
     },
 }
 
@@ -107,7 +118,8 @@ struct Room {
     gone_at: Option<Instant>,
     /// When the room ends if nobody joins.
     end_at: Option<Instant>,
-    /// Its last event was delivered.
+    kinds: Kinds,
+    /// It was deleted: nothing more is delivered, and nobody is here.
     is_deleted: bool,
 }
 
@@ -122,6 +134,9 @@ async fn run(id: RoomId, context: Arc<Context>, mut commands: mpsc::Receiver<Com
             return refuse_all(&context, id, commands, refusal).await;
         }
     };
+    if room.is_deleted {
+        return refuse_all(&context, id, commands, deleted()).await;
+    }
     let mut stored = stored.ready_chunks(BATCH);
     let mut live = std::pin::pin!(live);
     let mut disturbed: watch::Receiver<u64> = context.bus.disturbed();
@@ -140,11 +155,19 @@ async fn run(id: RoomId, context: Arc<Context>, mut commands: mpsc::Receiver<Com
             }
         }
         if is_over || room.is_deleted {
-            let refusal = Refusal::new(Code::Unavailable, "the room just closed here; try again");
+            let closed = "the room just closed here; try again";
+            let refusal = match room.is_deleted {
+                true => deleted(),
+                false => Refusal::new(Code::Unavailable, closed),
+            };
             room.refuse_waiting(&refusal).await;
             return refuse_all(&context, id, commands, refusal).await;
         }
     }
+}
+
+fn deleted() -> Refusal {
+    Refusal::new(Code::RoomDeleted, "the room was deleted")
 }
 
 /// The room ends: everyone who asks in this moment is told, and the next one starts it anew.
@@ -180,7 +203,9 @@ impl Room {
     > {
         let stored = context.bus.stored_events(id).await?;
         let mut live = context.bus.live_events(id).await?;
-        let head = context.bus.log().last(id).await?.map_or(0, |entry| entry.seq);
+        let newest = context.bus.log().last(id).await?;
+        let head = newest.as_ref().map_or(0, |entry| entry.seq);
+        let is_deleted = newest.is_some_and(|entry| ends_room(id, &entry));
         let settled_at = Instant::now() + LOOK_AGAIN_AFTER;
         let mut room = Self {
             id,
@@ -195,7 +220,8 @@ impl Room {
             settled_at,
             gone_at: None,
             end_at: Some(Instant::now() + LINGER),
-            is_deleted: false,
+            kinds: Kinds::default(),
+            is_deleted,
             context,
         };
         room.ask_others(&mut live).await;
@@ -227,6 +253,10 @@ impl Room {
                 self.gone_at = Some(Instant::now() + LAST_EVENT_WITHIN);
             }
             Command::Lost { gateway } => self.presence.lose(gateway),
+            Command::React { target, emoji, respond } => {
+                // Who asked may be gone.
+                let _ = respond.send(self.kinds.may_have(target, &emoji));
+            }
         }
         self.presence_changed();
     }
@@ -275,8 +305,15 @@ impl Room {
     /// and then nobody is here any more. One that says that somebody was removed takes nobody out:
     /// they may be back since, and only the bucket of revocations knows ([`Command::Member`]).
     async fn take(&mut self, seq: u64, payload: &[u8], batch: &mut BatchBuilder) {
+        if self.is_deleted {
+            // A send that was on its way when the room was deleted.
+            return;
+        }
         let position = Position { seq, prev: self.last(batch) };
         let Some(event) = parse(self.id, seq, payload) else { return };
+        if event.name == "reaction" {
+            self.kinds.note(payload);
+        }
         count_out(event.name);
         batch.push(Some(seq), &["42", &event.with_position(self.id, position)]);
         if event.name == "room-deleted" {
@@ -314,6 +351,11 @@ impl Room {
             self.context.shards.send(shard, command(self.id)).await;
         }
     }
+}
+
+/// Whether it is the event that says that the room was deleted.
+fn ends_room(room: RoomId, entry: &Entry) -> bool {
+    parse(room, entry.seq, &entry.payload).is_some_and(|event| event.name == "room-deleted")
 }
 
 /// Counts an event that goes out, however many sockets it goes to.

@@ -4,7 +4,7 @@ use service::roomlog::{Entry, LogError};
 use tokio::time::{Duration, Instant};
 
 use super::{
-    Room, parse,
+    Room, ends_room,
     replay::{PAGE, is_whole},
     ring::Ring,
 };
@@ -90,11 +90,9 @@ impl Room {
     /// the room like a socket that was too slow, join again and are told that they must page.
     async fn begin_anew(&mut self, oldest_kept: u64) -> Result<(), LogError> {
         let newest = self.context.bus.log().last(self.id).await?;
-        if let Some(Entry { seq, payload }) = &newest
-            && parse(self.id, *seq, payload).is_some_and(|event| event.name == "room-deleted")
-        {
+        if let Some(entry) = newest.as_ref().filter(|entry| ends_room(self.id, entry)) {
             // There is nothing left to page.
-            self.take(*seq, payload, &mut BatchBuilder::default()).await;
+            self.take(entry.seq, &entry.payload, &mut BatchBuilder::default()).await;
             return Ok(());
         }
         // A replica that lags behind may not even show the oldest one that is kept.
