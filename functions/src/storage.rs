@@ -50,6 +50,8 @@ pub struct Presigned {
 pub struct Stored {
     pub size: u64,
     pub media_type: String,
+    /// Another one for other content (its ETag); empty if the storage gives none.
+    pub version: String,
     /// Hexadecimal, if the storage knows it.
     pub sha256: Option<String>,
 }
@@ -163,6 +165,7 @@ impl Storage {
                 });
                 Ok(Some(Stored {
                     size: object.content_length().and_then(|n| n.try_into().ok()).unwrap_or(0),
+                    version: object.e_tag().unwrap_or_default().to_owned(),
                     media_type: object.content_type().unwrap_or_default().to_owned(),
                     sha256,
                 }))

@@ -4,11 +4,13 @@
 mod accounts;
 mod batch;
 mod config;
+mod kinds;
 mod objects;
 mod purge;
 mod rooms;
 mod rows;
 mod store;
+mod uploads;
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +21,11 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::config::Config;
 use self::{batch::Source, purge::Purge};
+<<<<<<< HEAD
 use crate::{db::Database, outbox, sent, storage::Storage};
+=======
+use crate::{db::Database, outbox::Sweeper, storage::Storage};
+>>>>>>> dce3d50 (files: remove those of deleted messages and stale uploads)
 
 /// How often what requests left behind is looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
@@ -27,6 +33,9 @@ const SWEEP_EVERY: Duration = Duration::from_secs(2);
 const TIDY_EVERY: Duration = Duration::from_secs(10 * 60);
 /// After a failure; what was not acknowledged comes again by itself.
 const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
+/// How long a statement of the archive may take: it goes in steps of some thousand rows, and nobody
+/// waits for an answer.
+const STATEMENT_WITHIN: Duration = Duration::from_secs(60);
 /// How long a batch may take to finish after the signal. One that is cut off comes again.
 const FINISH_WITHIN: Duration = Duration::from_secs(5);
 
@@ -37,6 +46,7 @@ pub struct Archive {
     log: RoomLog,
     storage: Storage,
     shards: Vec<Shard>,
+    outbox: Sweeper,
     tidied: Mutex<Option<Instant>>,
 }
 
@@ -50,7 +60,8 @@ struct Shard {
 impl Archive {
     /// Connects, and finds the durable consumers that `provision` made.
     pub async fn connect(config: &Config) -> anyhow::Result<Self> {
-        let database = Database::connect(config.database.0.expose_secret()).await?;
+        let database =
+            Database::connect_limited(config.database.0.expose_secret(), STATEMENT_WITHIN).await?;
         let client = nats::connect(&config.nats, |_| {}).await?;
         let log = RoomLog::new(client.clone(), config.shards);
         let mut shards = Vec::new();
@@ -63,7 +74,12 @@ impl Archive {
             });
         }
         let storage = Storage::connect(&config.storage).await?;
+<<<<<<< HEAD
         Ok(Self { database, client, log, storage, shards, tidied: Mutex::default() })
+=======
+        let (outbox, tidied) = (Sweeper::default(), Mutex::default());
+        Ok(Self { database, log, storage, shards, outbox, tidied })
+>>>>>>> dce3d50 (files: remove those of deleted messages and stale uploads)
     }
 
     /// Moves one batch of every shard, and sweeps. Returns how many events were moved.
@@ -80,13 +96,14 @@ impl Archive {
     async fn sweep(&self) -> anyhow::Result<()> {
         let streams: Vec<&ShardStream> = self.shards.iter().map(|shard| &shard.stream).collect();
         let shards = self.log.shards();
-        let swept = outbox::sweep(&self.database, &self.log).await.map(|swept| {
-            metrics::counter!("archive_outbox_swept_total").increment(swept as u64);
+        let swept = self.outbox.sweep(&self.database, &self.log).await.map(|swept| {
+            metrics::counter!("archive_outbox_swept_total").increment(swept);
         });
         let archived =
             self.shards.iter().map(|shard| shard.source.archived_until()).min().flatten();
         let results = [
             swept,
+            uploads::remove_incomplete(&self.database).await,
             objects::remove(&self.database, &self.storage).await,
             rooms::remove(&self.database, shards, &streams).await,
             accounts::erase(&self.database, &self.log, shards, archived).await,

@@ -8,7 +8,9 @@ use uuid::Uuid;
 
 use super::{
     batch::Heads,
+    kinds,
     rows::{Change, ChangeKind, Rows},
+    uploads,
 };
 use crate::{
     db::{Database, Tx, on_tx},
@@ -59,6 +61,7 @@ pub async fn store(
     let live = live(&mut tx, &rooms).await?;
     // A room that was deleted meanwhile keeps nothing.
     rows.retain(|room| live.contains(&room));
+    kinds::bound(&mut tx, &mut rows).await?;
     messages(&mut tx, &rows).await?;
     let mut early = Vec::new();
     for change in &rows.changes {
@@ -99,7 +102,7 @@ async fn messages(tx: &mut Tx, rows: &Rows) -> sqlx::Result<()> {
     insert!(
         tx,
         "INSERT INTO message
-           (room_id, seq, id, author_id, author_name, msg, file, parts, reply_to, at)",
+           (room_id, seq, id, author_id, author_name, msg, file, file_id, parts, reply_to, at)",
         rows.messages,
         |row| (
             "uuid": row.room.as_uuid(),
@@ -109,6 +112,7 @@ async fn messages(tx: &mut Tx, rows: &Rows) -> sqlx::Result<()> {
             "text": row.message.from.name.as_str(),
             "text": row.message.msg.as_str(),
             "text": row.file.as_deref(),
+            "uuid": row.message.file.as_ref().map(|file| file.id.as_uuid()),
             "text": row.parts.as_str(),
             "bigint": row.message.reply_to.map(|seq| seq as i64),
             "timestamptz": row.message.at.utc()
@@ -132,12 +136,18 @@ async fn apply(tx: &mut Tx, change: &Change) -> sqlx::Result<bool> {
             ).bind(room).bind(seq).bind(target).bind(msg).bind(parts).bind(at).execute(e))?
         }
         ChangeKind::Deleted => {
+            let file = uploads::of_message(tx, change.room, target).await?;
             on_tx!(tx, e => sqlx::query("DELETE FROM reaction WHERE room_id = $1 AND target = $2")
                 .bind(room).bind(target).execute(e))?;
-            on_tx!(tx, e => sqlx::query(
-                "UPDATE message SET msg = '', parts = NULL, file = NULL, deleted_at = $4, changed_seq = $2
+            let deleted = on_tx!(tx, e => sqlx::query(
+                "UPDATE message SET msg = '', parts = NULL, file = NULL, file_id = NULL, deleted_at = $4,
+                   changed_seq = $2
                  WHERE room_id = $1 AND seq = $3 AND deleted_at IS NULL"
-            ).bind(room).bind(seq).bind(target).bind(at).execute(e))?
+            ).bind(room).bind(seq).bind(target).bind(at).execute(e))?;
+            if let Some(file) = file {
+                uploads::remove_unless_shown(tx, change.room, file).await?;
+            }
+            deleted
         }
     };
     Ok(changed > 0)

@@ -1,5 +1,7 @@
 //! `POST /file/{id}/complete`: what was uploaded is held against what was declared.
 
+use std::time::Duration;
+
 use axum::{Json, extract::State as Shared};
 use chrono::Utc;
 use protocol::{
@@ -9,14 +11,18 @@ use protocol::{
 };
 use serde::Serialize;
 
-use super::{FileRow, find, kind};
+use super::{FileRow, find, is_member, kind};
 use crate::{
     db::on_tx,
     docs::refusals::refusals,
     error::ApiError,
     extract::{AuthUser, OfFile, Trace},
     state::State,
+    storage::Stored,
 };
+
+/// How long the lock of a file's row is held for the storage to remove its object.
+const REMOVE_WITHIN: Duration = Duration::from_secs(3);
 
 /// A file that is complete.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -41,13 +47,15 @@ pub async fn complete(
     if row.uploader_id != user.id().as_uuid() {
         return Err(ApiError::NotTheUploader);
     }
+    if !is_member(&state, &row, user.id()).await? {
+        return Err(ApiError::NoSuchFile);
+    }
     if row.completed_at.is_none() {
-        check(&state, &row).await?;
-        let mut tx = state.database.begin().await?;
-        on_tx!(&mut tx, e => sqlx::query(
-            "UPDATE file SET completed_at = $2 WHERE id = $1 AND completed_at IS NULL"
-        ).bind(row.id).bind(Utc::now()).execute(e))?;
-        tx.commit().await?;
+        let (checked, mismatch) = check(&state, &row).await?;
+        match mismatch {
+            None => set_complete(&state, &row).await?,
+            Some(mismatch) => refuse(&state, &row, &checked, mismatch).await?,
+        }
     }
     let file = row.reference();
     // Gateways look a message's file up here. Put again by every call: a lost answer is repaired by
@@ -60,19 +68,56 @@ pub async fn complete(
     Ok(Json(Completed { file }))
 }
 
-async fn check(state: &State, row: &FileRow) -> Result<(), ApiError> {
+async fn set_complete(state: &State, row: &FileRow) -> Result<(), ApiError> {
+    let mut tx = state.database.begin().await?;
+    on_tx!(&mut tx, e => sqlx::query(
+        "UPDATE file SET completed_at = $2 WHERE id = $1 AND completed_at IS NULL"
+    ).bind(row.id).bind(Utc::now()).execute(e))?;
+    Ok(tx.commit().await?)
+}
+
+/// Removes an object that is not what was declared, and nothing else: another request may have removed
+/// it before, and a third completed what was uploaded then. Under the lock of the row nobody completes
+/// it; while the object is there, the storage takes no other (`if-none-match: *`).
+async fn refuse(
+    state: &State,
+    row: &FileRow,
+    checked: &Stored,
+    mismatch: String,
+) -> Result<(), ApiError> {
+    let mut tx = state.database.begin().await?;
+    let incomplete = on_tx!(&mut tx, e => sqlx::query(
+        "UPDATE file SET completed_at = NULL WHERE id = $1 AND completed_at IS NULL"
+    ).bind(row.id).execute(e))?;
+    if incomplete == 0 {
+        // Completed since, with another object.
+        return Ok(());
+    }
+    let removing = async {
+        let stored = state.storage.head(&row.object_key).await?;
+        if stored.is_some_and(|stored| stored.version == checked.version) {
+            state.storage.delete(&row.object_key).await?;
+        }
+        Ok::<_, ApiError>(())
+    };
+    let removed = tokio::time::timeout(REMOVE_WITHIN, removing).await;
+    removed.map_err(|_| ApiError::Unavailable("the storage"))??;
+    tx.commit().await?;
+    Err(ApiError::FileMismatch(mismatch))
+}
+
+/// What is stored, and in what it is not what was declared.
+async fn check(state: &State, row: &FileRow) -> Result<(Stored, Option<String>), ApiError> {
     let key = &row.object_key;
-    let stored = state.storage.head(key).await?.ok_or(ApiError::NotUploaded)?;
+    let mut stored = state.storage.head(key).await?.ok_or(ApiError::NotUploaded)?;
     let mismatch = if stored.size != row.bytes() {
         Some(format!("declared with {} bytes, it has {}", row.bytes(), stored.size))
     } else if stored.media_type != row.media_type {
         Some(format!("declared as {}, uploaded as {}", row.media_type, stored.media_type))
     } else {
-        check_content(state, row, stored.sha256).await?
+        check_content(state, row, stored.sha256.take()).await?
     };
-    let Some(mismatch) = mismatch else { return Ok(()) };
-    state.storage.delete(key).await?;
-    Err(ApiError::FileMismatch(mismatch))
+    Ok((stored, mismatch))
 }
 
 async fn check_content(

@@ -9,9 +9,8 @@ use axum::{
 use protocol::{FileId, Timestamp};
 use serde::Serialize;
 
-use super::{find, kind};
+use super::{find, is_member, kind, shown};
 use crate::{
-    db::on_db,
     error::ApiError,
     extract::{AuthUser, OfFile},
     state::State,
@@ -37,13 +36,9 @@ pub async fn download(
 ) -> Result<Response, ApiError> {
     let row = find(&state, id).await?.filter(|row| row.completed_at.is_some());
     let row = row.ok_or(ApiError::NoSuchFile)?;
-    let member: Option<i32> = on_db!(&state.database, e => sqlx::query_scalar(
-        "SELECT 1 FROM member m JOIN room r ON r.id = m.room_id
-         WHERE m.room_id = $1 AND m.user_id = $2 AND r.deleted_at IS NULL
-           AND NOT EXISTS (SELECT 1 FROM ban b WHERE b.room_id = $1 AND b.user_id = $2)"
-    ).bind(row.room_id).bind(user.id().as_uuid()).fetch_optional(e))?;
-    // Who is not in the room does not learn that the file exists.
-    member.ok_or(ApiError::NoSuchFile)?;
+    if !is_member(&state, &row, user.id()).await? || shown::is_deleted(&state, &row).await? {
+        return Err(ApiError::NoSuchFile);
+    }
     let disposition = kind::disposition(kind::is_safe_inline(&row.media_type), &row.name);
     let link = state.storage.presign_get(&row.object_key, &disposition, &row.media_type).await?;
     let wants_json = headers

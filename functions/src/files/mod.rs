@@ -3,10 +3,11 @@
 mod complete;
 mod download;
 mod kind;
+mod shown;
 mod upload;
 
 use chrono::{DateTime, Utc};
-use protocol::{FileId, RoomId, stored::FileRef};
+use protocol::{FileId, RoomId, UserId, stored::FileRef};
 use utoipa_axum::{router::OpenApiRouter, routes};
 use uuid::Uuid;
 
@@ -54,6 +55,14 @@ impl FileRow {
 /// What the keys of all files of a room begin with.
 pub fn all_of(room: RoomId) -> String {
     format!("{room}/")
+}
+
+/// Whether a user is in a file's room. Who is not does not learn that the file exists.
+pub async fn is_member(state: &State, file: &FileRow, user: UserId) -> Result<bool, ApiError> {
+    let member: Option<i32> = on_db!(&state.database, e => sqlx::query_scalar(
+        "SELECT 1 FROM active_member WHERE room_id = $1 AND user_id = $2"
+    ).bind(file.room_id).bind(user.as_uuid()).fetch_optional(e))?;
+    Ok(member.is_some())
 }
 
 /// A file by its id.
