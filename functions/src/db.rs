@@ -331,9 +331,9 @@ mod tests {
         let database = Database::connect(&url).await.unwrap();
         let Database::Sqlite(pool) = &database else { panic!("not SQLite") };
         let synchronous: i32 =
-            sqlx::query_scalar("PRAGMA synchronous").fetch_one(pool).await.unwrap();
+            sqlx::query_scalar("PRAGMA synchronous").fetch_one(&**pool).await.unwrap();
         assert_eq!(synchronous, 2, "FULL");
-        sqlx::query("CREATE TABLE made (id INTEGER)").execute(pool).await.unwrap();
+        sqlx::query("CREATE TABLE made (id INTEGER)").execute(&**pool).await.unwrap();
         let files: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(Result::unwrap).collect();
         assert!(files.len() >= 2, "the database and its journal: {files:?}");
         for file in files {

@@ -145,6 +145,32 @@ stories! {
         assert_eq!(items[1]["reactions"], json!([{ "emoji": "👍", "count": 1, "mine": true }]));
     }
 
+    async fn one_kind_of_reaction_too_many_is_refused_at_the_door(world: World) {
+        let gateways = [world.gateway().await, world.gateway().await];
+        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+        let room = ada.create_room("lobby").await;
+        let seq = ada.say("lobby", "react to this").await;
+        let (mut socket, _) = ada.join(&gateways[0], "lobby").await;
+        let (mut elsewhere, _) = bob.join(&gateways[1], "lobby").await;
+        let react = |n: u32, on: bool| {
+            let emoji = char::from_u32(0x1F600 + n).unwrap().to_string();
+            json!({ "roomId": room, "seq": seq, "emoji": emoji, "on": on })
+        };
+        for n in 0..20 {
+            socket.ok("react", react(n, true)).await;
+            elsewhere.expect("reaction").await;
+        }
+        elsewhere.refused("react", react(20, true), "too-many-reactions").await;
+        // The own gateway has delivered them too by then, or does in a moment.
+        let mut n = 20;
+        while socket.call("react", react(n, true)).await["error"]["code"] != "too-many-reactions" {
+            n += 1;
+            assert!(n < 50, "it takes any number");
+        }
+        elsewhere.ok("react", react(7, true)).await;
+        elsewhere.ok("react", react(7, false)).await;
+    }
+
     async fn a_message_keeps_so_many_kinds_of_reactions(world: World) {
         let gateway = world.gateway().await;
         let (ada, bob) = (world.user("ada").await, world.user("bob").await);

@@ -21,11 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::config::Config;
 use self::{batch::Source, purge::Purge};
-<<<<<<< HEAD
-use crate::{db::Database, outbox, sent, storage::Storage};
-=======
-use crate::{db::Database, outbox::Sweeper, storage::Storage};
->>>>>>> dce3d50 (files: remove those of deleted messages and stale uploads)
+use crate::{db::Database, outbox::Sweeper, sent, storage::Storage};
 
 /// How often what requests left behind is looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
@@ -74,12 +70,8 @@ impl Archive {
             });
         }
         let storage = Storage::connect(&config.storage).await?;
-<<<<<<< HEAD
-        Ok(Self { database, client, log, storage, shards, tidied: Mutex::default() })
-=======
         let (outbox, tidied) = (Sweeper::default(), Mutex::default());
-        Ok(Self { database, log, storage, shards, outbox, tidied })
->>>>>>> dce3d50 (files: remove those of deleted messages and stale uploads)
+        Ok(Self { database, client, log, storage, shards, outbox, tidied })
     }
 
     /// Moves one batch of every shard, and sweeps. Returns how many events were moved.

@@ -188,6 +188,45 @@ async fn watched(pool: &Limited<Sqlite>) -> sqlx::Result<(PoolConnection<Sqlite>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::db::{Database, is_timeout, on_db, on_tx};
+
+    /// A statement without an end and without rows.
+    const ENDLESS: &str = "WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s)
+                           SELECT COUNT(*) FROM s";
+
+    async fn endless(database: &Database) -> sqlx::Result<i64> {
+        on_db!(database, e => sqlx::query_scalar(ENDLESS).fetch_one(e))
+    }
+
+    #[tokio::test]
+    async fn sqlite_ends_a_statement_at_its_deadline() {
+        let within = Duration::from_millis(200);
+        let database = Database::connect_limited("sqlite::memory:", within).await.unwrap();
+        assert!(endless(&database).await.is_err_and(|error| is_timeout(&error)));
+        let mut tx = database.begin().await.unwrap();
+        let counted = on_tx!(&mut tx, e => sqlx::query_scalar::<_, i64>(ENDLESS).fetch_optional(e));
+        assert!(counted.is_err_and(|error| is_timeout(&error)));
+        drop(tx);
+        database.ping().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn sqlite_ends_a_statement_that_nobody_waits_for() {
+        let within = Duration::from_secs(3600);
+        let database = Database::connect_limited("sqlite::memory:", within).await.unwrap();
+        // More than there are connections.
+        for _ in 0..6 {
+            let reading = tokio::time::timeout(Duration::from_millis(50), endless(&database));
+            assert!(reading.await.is_err(), "it has no end");
+        }
+        let writing = async {
+            let mut tx = database.begin().await.unwrap();
+            on_tx!(&mut tx, e => sqlx::query_scalar::<_, i64>(ENDLESS).fetch_optional(e))
+        };
+        assert!(tokio::time::timeout(Duration::from_millis(50), writing).await.is_err());
+        database.ping().await.unwrap();
+        database.begin().await.unwrap().commit().await.unwrap();
+    }
 
     #[test]
     fn a_statement_ends_at_its_deadline_or_when_it_is_abandoned() {
