@@ -80,8 +80,6 @@ pub enum Command {
     Lost {
         gateway: GatewayId,
     },
-    /// The room was deleted.
-    Deleted,
     /// Whether a message may get this reaction.
     React {
         target: u64,
