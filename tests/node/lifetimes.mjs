@@ -1,4 +1,5 @@
-// Tokens of a few seconds: the room outlives many of them, on the same socket.
+// Tokens of a few seconds: the room outlives many of them, on the same socket, and in two tabs at once that share a
+// session without the browser's locks, as on plain HTTP.
 import assert from 'node:assert/strict';
 
 import { api, BASE, finish, isIn, person, say, sees } from './people.mjs';
@@ -10,12 +11,17 @@ assert.ok(seconds > 0, 'ACCESS_TOKEN_SECONDS is what the server was started with
 const ada = await person('ada', { viewport: { width: 1280, height: 800 }, locale: 'en-GB', colorScheme: 'light' });
 const asAda = await api('ada');
 await asAda.call('POST', '/room', { name: 'lobby' });
+await ada.context.addInitScript(() => Object.defineProperty(navigator, 'locks', { value: undefined }));
+const twin = await ada.context.newPage();
 const sockets = [];
 ada.page.on('websocket', (socket) => sockets.push(socket));
 const refreshes = [];
-ada.page.on('response', (response) => response.url().endsWith('/login/refresh') && refreshes.push(response.status()));
+ada.context.on('response', (response) => response.url().endsWith('/login/refresh') && refreshes.push(response.status()));
 await ada.page.goto(`${BASE}/room/lobby`);
 await isIn(ada, 'online');
+assert.equal(await ada.page.evaluate(() => navigator.locks), undefined);
+await twin.goto(`${BASE}/room/lobby`);
+await isIn({ page: twin }, 'online');
 const states = await ada.page.evaluateHandle(() => {
   const seen = [];
   const state = document.querySelector('[data-testid=connection-state]');
@@ -33,6 +39,9 @@ assert.ok(refreshes.length >= LIFETIMES - 1 && refreshes.every((status) => statu
 assert.ok(refreshes.length <= LIFETIMES * 4, `no more renewals than needed: ${refreshes.length}`);
 assert.deepEqual(await states.jsonValue(), [], 'it was online all the time');
 assert.equal(sockets.length, 1, 'on one socket');
+await isIn({ page: twin }, 'online');
+assert.equal(twin.url(), `${BASE}/room/lobby`, 'the other tab was not logged out');
+await twin.close();
 
 // The renewal fails until the token is over: the room comes back with a new one.
 let refused = 0;
