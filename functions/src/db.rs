@@ -318,6 +318,25 @@ pub fn is_away(error: &sqlx::Error) -> bool {
     }
 }
 
+/// The database refuses the statement's values, and would refuse them again: a date out of range, text
+/// that it cannot hold, a broken constraint. A reference to a row that was deleted meanwhile is not
+/// among them: what is looked up anew finds that out.
+pub fn is_refused(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Encode(_) => true,
+        sqlx::Error::Database(error) if error.is_foreign_key_violation() => false,
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
+            // PostgreSQL's codes have five characters; its classes of data, constraints and limits.
+            // SQLite's TOOBIG, CONSTRAINT and MISMATCH, with what they are extended by.
+            if code.len() == 5 {
+                return matches!(code.get(..2), Some("22" | "23" | "54"));
+            }
+            code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 18..=20))
+        }),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;

@@ -50,6 +50,7 @@ async fn ready(Shared(state): Shared<State>) -> Response {
     let database = async { state.database.ping().await.is_ok() };
     let nats = async {
         state.nats.connection_state() == async_nats::connection::State::Connected
+            && !state.log.high_water().is_any_behind()
             && state.nats.flush().await.is_ok()
     };
     let (database, nats, storage) = tokio::join!(

@@ -29,6 +29,7 @@ mod searches;
 pub mod sent;
 mod state;
 pub mod storage;
+pub mod stream_log;
 pub mod throttle;
 
 use axum::Router;

@@ -1,6 +1,6 @@
 //! What all handlers share.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use protocol::token::{Minter, Verifier};
 use secrecy::ExposeSecret as _;
@@ -9,8 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     accounts::Exports, config::Config, db::Database, password::Hasher, searches::Searches, sent,
-    storage::Storage,
+    storage::Storage, stream_log,
 };
+
+/// How often streams are compared with the database.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Connections and keys; cheap to clone.
 #[derive(Clone)]
@@ -71,11 +74,34 @@ impl State {
             exports: Exports::default(),
             searches,
         }));
+        state.look_at_streams().await;
+        tokio::spawn(state.clone().watch_streams(shutdown.clone()));
         let closing = state.clone();
         tokio::spawn(async move {
             shutdown.cancelled().await;
             closing.database.close().await;
         });
         Ok(state)
+    }
+
+    /// A stream that is behind the database takes nothing: its seqs were given before. Where one of the
+    /// two does not answer, what was known before counts.
+    async fn look_at_streams(&self) {
+        let looked = async {
+            for shard in self.config.shards.all() {
+                let stored = stream_log::stored(&self.database, shard).await?;
+                self.log.high_water().raise(shard, stored.unwrap_or(0));
+            }
+            anyhow::Ok(self.log.look_at_streams().await?)
+        };
+        if let Err(error) = looked.await {
+            tracing::warn!(%error, "the streams cannot be compared with the database now");
+        }
+    }
+
+    async fn watch_streams(self, shutdown: CancellationToken) {
+        while shutdown.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+            self.look_at_streams().await;
+        }
     }
 }

@@ -19,13 +19,18 @@ use protocol::{
 use service::{
     bucket::{Bucket, BucketEntry},
     direct::{self, DirectGet, Origin},
+    high_water::HighWater,
     nats,
     roomlog::{Appended, LogError, Pending, RoomLog},
     trace::TraceParent,
 };
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::{config::Config, room::live::Live};
+
+/// How often the streams are compared with what is known of them.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// How long a look into the database may take. Who answers gives up a second sooner, and says so.
 const SENT_WITHIN: Duration = Duration::from_secs(3);
@@ -56,7 +61,7 @@ pub struct Asked {
 
 impl Bus {
     /// Connects; fails when NATS cannot be reached at start.
-    pub async fn connect(config: &Config) -> anyhow::Result<Self> {
+    pub async fn connect(config: &Config, high_water: HighWater) -> anyhow::Result<Self> {
         let (disturb, disturbed) = watch::channel(0);
         let disturb = Arc::new(disturb);
         let on_event = move |event: &Event| {
@@ -65,7 +70,7 @@ impl Bus {
             }
         };
         let client = nats::connect(&config.nats, on_event).await?;
-        let log = RoomLog::new(client.clone(), config.shards);
+        let log = RoomLog::new(client.clone(), config.shards).sharing(high_water);
         let stored = DirectGet::new(client.clone());
         let revoked = Bucket::new(stored.clone(), REVOKED_BUCKET);
         let files = Bucket::new(stored, FILES_BUCKET);
@@ -82,10 +87,20 @@ impl Bus {
         self.disturbed.clone()
     }
 
-    /// NATS answers.
+    /// NATS answers, and its streams are where they were.
     pub async fn ready(&self) -> bool {
         self.client.connection_state() == async_nats::connection::State::Connected
+            && !self.log.high_water().is_any_behind()
             && self.client.flush().await.is_ok()
+    }
+
+    /// Compares the streams with what this gateway has seen of them, until `ended`.
+    pub async fn watch_streams(self, ended: CancellationToken) {
+        while ended.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+            if let Err(error) = self.log.look_at_streams().await {
+                tracing::debug!(%error, "the streams cannot be looked at now");
+            }
+        }
     }
 
     /// A room's events as they are stored.

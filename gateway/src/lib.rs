@@ -40,6 +40,7 @@ use axum::{
 };
 use protocol::Timestamp;
 pub use service::admission;
+use service::high_water::HighWater;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::{AllowOrigin, CorsLayer};
@@ -81,13 +82,14 @@ impl Gateway {
     /// Connects to NATS and starts the shards. `shutdown` starts the drain.
     pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Result<Self> {
         let id = uuid::Uuid::new_v4();
-        let bus = Bus::connect(&config).await?;
+        let high_water = HighWater::new(config.shards);
+        let bus = Bus::connect(&config, high_water.clone()).await?;
         // The gateway goes on serving while it drains; what it listens to ends with it.
         let ended = CancellationToken::new();
         let keys = Keys::start(config.keys.clone(), ended.clone()).await?;
         let health = Health::default();
         let (shards, starter) = Shards::new(config.threads);
-        let threads = starter.open(&config, &health).await?;
+        let threads = starter.open(&config, &health, &high_water).await?;
         let peers = Peers::default();
         let budget = Budget::new(config.memory_budget);
         let rooms = Rooms::new(threads.iter().map(|thread| {
@@ -115,6 +117,7 @@ impl Gateway {
             })
         };
         let running = threads.into_iter().map(run).collect();
+        tokio::spawn(bus.clone().watch_streams(ended.clone()));
         let revocations = Revocations::new(
             bus.clone(),
             revoked.clone(),

@@ -4,11 +4,28 @@
 //! those the stream gives. To deliver it, [`RawEvent::with_position`] puts them in front of the
 //! fields without reading those again.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
 
 use crate::{
     DisplayName, Emoji, FileId, MessageId, MessageText, RoomId, RoomTitle, Timestamp, UserId,
+    event::MAX_SEQ,
 };
+
+/// Reads a seq. Databases and JavaScript know no larger number exactly.
+fn seq<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let seq = u64::deserialize(deserializer)?;
+    if seq > MAX_SEQ {
+        return Err(D::Error::custom("a seq above the largest safe integer"));
+    }
+    Ok(seq)
+}
+
+/// Reads a seq that may be missing or null.
+fn optional_seq<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    #[derive(Deserialize)]
+    struct Seq(#[serde(deserialize_with = "seq")] u64);
+    Ok(Option::<Seq>::deserialize(deserializer)?.map(|Seq(seq)| seq))
+}
 
 /// Who did it, as others see them. `id` is proven by a token; `name` is chosen by its owner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -41,7 +58,7 @@ pub struct Message {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<FileRef>,
     /// The seq of the message it answers.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_seq")]
     pub reply_to: Option<u64>,
 }
 
@@ -52,17 +69,20 @@ pub enum StoredEvent {
     ReceiveMsg(Message),
     /// `target` is the message's seq; `seq` is this event's own, as everywhere.
     MsgEdited {
+        #[serde(deserialize_with = "seq")]
         target: u64,
         msg: MessageText,
         by: UserId,
         at: Timestamp,
     },
     MsgDeleted {
+        #[serde(deserialize_with = "seq")]
         target: u64,
         by: UserId,
         at: Timestamp,
     },
     Reaction {
+        #[serde(deserialize_with = "seq")]
         target: u64,
         emoji: Emoji,
         on: bool,
@@ -103,6 +123,7 @@ pub enum StoredEvent {
 /// How far a user has read a room. Stored beside the room's events, not among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadMark {
+    #[serde(deserialize_with = "seq")]
     pub seq: u64,
 }
 
@@ -243,6 +264,26 @@ mod tests {
             assert_eq!((&data["seq"], &data["prev"]), (&9.into(), &8.into()), "{wire}");
             assert_eq!(data["roomId"], room.to_string());
             assert_eq!(data["at"], at.to_string());
+        }
+    }
+
+    #[test]
+    fn seqs_that_no_database_can_hold_are_refused() {
+        let (at, by) = (Timestamp::now(), UserId::generate());
+        for (target, is_read) in [(MAX_SEQ, true), (MAX_SEQ + 1, false), (u64::MAX, false)] {
+            let payload = StoredEvent::MsgDeleted { target, by, at }.encode();
+            assert_eq!(StoredEvent::decode(&payload).is_ok(), is_read, "{target}");
+            let message = Message {
+                id: MessageId::generate(),
+                from: person(),
+                msg: MessageText::parse("x").unwrap(),
+                at,
+                file: None,
+                reply_to: Some(target),
+            };
+            let payload = StoredEvent::ReceiveMsg(message).encode();
+            assert_eq!(StoredEvent::decode(&payload).is_ok(), is_read, "{target}");
+            assert_eq!(ReadMark::decode(&ReadMark { seq: target }.encode()).is_ok(), is_read);
         }
     }
 

@@ -12,11 +12,19 @@ pub const FILES_BUCKET: &str = "files";
 /// The key-value bucket of the oldest event of a room that its stream still holds for certain: the
 /// key is the room's id, the value the event's seq in decimal. Written before what is older is purged,
 /// so a room without a key has all its events. It never expires: nor does a purge.
+///
+/// The name of a stream is a key too: no event up to its value is in that stream, which was made anew
+/// when what it held was lost.
 pub const PURGED_BUCKET: &str = "purged";
 /// Where the stream of [`REVOKED_BUCKET`] republishes its entries: `chat.revoked.<key>`.
 pub const REVOKED_NEWS: &str = "chat.revoked.>";
-/// The prefix of JetStream's API for `archive`, which reaches it through imports of its NATS account.
+/// The prefix of JetStream's API for all but `provision`, who reach some of it through imports of their NATS
+/// accounts.
 pub const ARCHIVE_API: &str = "JS.CHAT.API";
+/// The stream of events that the archive could not store, kept for whoever looks into the fault.
+pub const DEAD_STREAM: &str = "DEAD";
+/// All that [`DEAD_STREAM`] stores: [`Shard::dead`] of every shard.
+pub const ALL_DEAD: &str = "chat.*.dead.*";
 /// Gateways announce themselves here.
 pub const GATEWAY_ALIVE: &str = "chat.gateway.alive";
 /// The durable consumer with which `archive` reads a stream.
@@ -54,6 +62,11 @@ impl Shards {
 pub struct Shard(u16);
 
 impl Shard {
+    /// Its place among [`Shards::all`].
+    pub fn index(self) -> usize {
+        self.0.into()
+    }
+
     /// `CHAT_<shard>`: the stream that holds the stored events of its rooms.
     pub fn stream(self) -> String {
         format!("CHAT_{}", self.0)
@@ -67,6 +80,11 @@ impl Shard {
     /// How far users have read, stored in the same stream and not republished.
     pub fn reads_of_all_rooms(self) -> String {
         format!("chat.{}.read.*.*", self.0)
+    }
+
+    /// Where the archive puts the shard's event of this seq when it cannot be stored.
+    pub fn dead(self, seq: u64) -> String {
+        format!("chat.{}.dead.{seq}", self.0)
     }
 
     /// Where the stream republishes what it stored, in NATS's mapping notation.
@@ -126,6 +144,13 @@ pub enum Stored {
 }
 
 impl Stored {
+    /// The room that it is of.
+    pub fn room(self) -> RoomId {
+        match self {
+            Self::Event(room) | Self::Read(room, _) => room,
+        }
+    }
+
     /// Reads a subject that [`stored`] or [`read`] made.
     pub fn parse(subject: &str) -> Option<Self> {
         let parts: Vec<&str> = subject.split('.').collect();

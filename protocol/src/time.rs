@@ -1,7 +1,11 @@
 //! Time on the wire: RFC 3339, UTC, with milliseconds.
 
-use chrono::{DateTime, SecondsFormat, SubsecRound, Utc};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use chrono::{DateTime, Datelike as _, SecondsFormat, SubsecRound, Utc};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+/// The years that RFC 3339 can write. Other dates are refused by PostgreSQL or sort wrongly as text
+/// in SQLite, so they are refused when they are read.
+const YEARS: std::ops::RangeInclusive<i32> = 0..=9999;
 
 /// A moment, kept to the millisecond so that it is the same value before and after the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, utoipa::ToSchema)]
@@ -45,7 +49,11 @@ impl Serialize for Timestamp {
 
 impl<'de> Deserialize<'de> for Timestamp {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        DateTime::<Utc>::deserialize(deserializer).map(Self::from)
+        let moment = DateTime::<Utc>::deserialize(deserializer)?;
+        if !YEARS.contains(&moment.year()) {
+            return Err(D::Error::custom("a year outside 0000 to 9999"));
+        }
+        Ok(Self::from(moment))
     }
 }
 
@@ -85,6 +93,24 @@ mod tests {
             prop_assume!(!text.contains('-'));
             let json = serde_json::to_string(&text).unwrap();
             prop_assert!(serde_json::from_str::<Timestamp>(&json).is_err());
+        }
+    }
+
+    #[test]
+    fn years_that_rfc_3339_cannot_write_are_refused() {
+        for text in [
+            "-0001-12-31T23:59:59Z",
+            "-9999-01-01T00:00:00Z",
+            "+10000-01-01T00:00:00Z",
+            "+262142-12-31T23:59:59Z",
+            // One hour before or after in UTC.
+            "0000-01-01T00:30:00+01:00",
+            "9999-12-31T23:30:00-01:00",
+        ] {
+            assert!(serde_json::from_str::<Timestamp>(&format!("\"{text}\"")).is_err(), "{text}");
+        }
+        for text in ["0000-01-01T00:00:00Z", "9999-12-31T23:59:59.999Z"] {
+            assert!(serde_json::from_str::<Timestamp>(&format!("\"{text}\"")).is_ok(), "{text}");
         }
     }
 

@@ -45,6 +45,15 @@ impl Bucket {
         Ok(newest.and_then(value_of))
     }
 
+    /// The newest values of some keys, of those that have one.
+    pub async fn values(&self, keys: &[String]) -> Result<Vec<Bytes>, LogError> {
+        let subjects: Vec<String> =
+            keys.iter().map(|key| format!("{}{key}", self.prefix)).collect();
+        let request = json!({ "multi_last": subjects });
+        let newest = self.stored.messages(&self.stream, &request).await?;
+        Ok(newest.into_iter().filter_map(value_of).collect())
+    }
+
     /// The values of all keys after a sequence, oldest first, at most `limit` of them.
     pub async fn after(&self, seq: u64, limit: usize) -> Result<Vec<BucketEntry>, LogError> {
         let all = format!("{}>", self.prefix);

@@ -6,6 +6,7 @@ pub mod bucket;
 pub mod client;
 pub mod direct;
 pub mod env;
+pub mod high_water;
 pub mod nats;
 pub mod presence;
 pub mod roomlog;

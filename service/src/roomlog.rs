@@ -4,26 +4,33 @@ use std::borrow::Cow;
 
 use async_nats::{
     Client, HeaderMap, Message,
-    header::NATS_MESSAGE_ID,
+    header::{NATS_MESSAGE_ID, NATS_TIME_STAMP},
     jetstream::{
-        self,
-        context::{PublishAckFuture, PublishErrorKind},
+        self, ErrorCode,
+        context::{GetStreamErrorKind, PublishAckFuture, PublishErrorKind},
     },
 };
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use protocol::{
     RoomId, Timestamp,
-    subject::{self, PURGED_BUCKET, Shard, Shards},
+    subject::{self, ARCHIVE_API, PURGED_BUCKET, Shard, Shards, Stored},
 };
 use serde_json::json;
 
 use crate::{
     bucket::Bucket,
     direct::{self, DirectGet},
+    high_water::HighWater,
     nats::ANSWER_WITHIN,
     trace::TraceParent,
 };
 
+/// What a dead letter keeps of a payload.
+const PARKED_BYTES: usize = 512 * 1024;
+/// Headers of a dead letter: where the event was, and why it could not be stored.
+const DEAD_SUBJECT: &str = "Chat-Subject";
+const DEAD_REASON: &str = "Chat-Reason";
 /// Events looked at by one request when one of them is looked for.
 const SEARCHED_AT_ONCE: usize = 256;
 /// JetStream's error for a stream at its size limit with `discard: new`.
@@ -66,20 +73,39 @@ pub struct RoomLog {
     stored: DirectGet,
     purged: Bucket,
     context: jetstream::Context,
+    /// JetStream's API, which other accounts than its own reach under a prefix.
+    api: jetstream::Context,
     shards: Shards,
+    high_water: HighWater,
 }
 
 /// An append that JetStream has yet to acknowledge.
-pub struct Pending(PublishAckFuture);
+pub struct Pending {
+    ack: PublishAckFuture,
+    /// For a room's stream: which one, and the highest seq that was known of it before.
+    place: Option<(Shard, u64)>,
+    high_water: HighWater,
+}
 
 impl Pending {
-    /// Waits for the acknowledgement: the event is stored.
+    /// Waits for the acknowledgement: the event is stored. One that was stored where something else was
+    /// before does not count: the stream went backwards, and the archive will not take it.
     pub async fn stored(self) -> Result<Appended, LogError> {
-        match self.0.await {
-            Ok(ack) => Ok(Appended { seq: ack.sequence, duplicate: ack.duplicate }),
-            Err(error) => Err(publish_error(&error)),
+        let ack = self.ack.await.map_err(|error| publish_error(&error))?;
+        if let Some((shard, before)) = self.place.filter(|_| !ack.duplicate) {
+            if ack.sequence <= before {
+                self.high_water.set_behind(shard, true);
+                return Err(behind(shard));
+            }
+            self.high_water.raise(shard, ack.sequence);
         }
+        Ok(Appended { seq: ack.sequence, duplicate: ack.duplicate })
     }
+}
+
+fn behind(shard: Shard) -> LogError {
+    let stream = shard.stream();
+    LogError::Unavailable(format!("{stream} is behind; run `provision --advance`").into())
 }
 
 fn publish_error(error: &async_nats::jetstream::context::PublishError) -> LogError {
@@ -102,9 +128,55 @@ impl RoomLog {
             .timeout(ANSWER_WITHIN)
             .ack_timeout(ANSWER_WITHIN)
             .build(client.clone());
+        let api = jetstream::with_prefix(client.clone(), ARCHIVE_API);
         let stored = DirectGet::new(client);
         let purged = Bucket::new(stored.clone(), PURGED_BUCKET);
-        Self { stored, purged, context, shards }
+        Self { stored, purged, context, api, shards, high_water: HighWater::new(shards) }
+    }
+
+    /// The same, for connections of one process that know of the streams together.
+    pub fn sharing(self, high_water: HighWater) -> Self {
+        Self { high_water, ..self }
+    }
+
+    /// How far the streams are, as far as this process knows.
+    pub fn high_water(&self) -> &HighWater {
+        &self.high_water
+    }
+
+    /// Refuses while the room's stream is behind: what is stored now would be lost.
+    pub fn check(&self, room: RoomId) -> Result<(), LogError> {
+        let shard = self.shards.of(room);
+        if self.high_water.is_behind(shard) { Err(behind(shard)) } else { Ok(()) }
+    }
+
+    /// Compares each stream with what is known of it, and notes whether it is behind. One that is not
+    /// there at all is, if anything was ever stored in it.
+    pub async fn look_at_streams(&self) -> Result<(), LogError> {
+        for shard in self.shards.all() {
+            let known = self.high_water.highest(shard);
+            if known == 0 {
+                continue;
+            }
+            let last = self.last_seq(shard).await?;
+            self.high_water.set_behind(shard, last.is_none_or(|last| last < known));
+        }
+        Ok(())
+    }
+
+    /// The newest seq that a stream has given; none without the stream.
+    pub async fn last_seq(&self, shard: Shard) -> Result<Option<u64>, LogError> {
+        match self.api.get_stream(shard.stream()).await {
+            Ok(stream) => Ok(Some(stream.cached_info().state.last_sequence)),
+            Err(error) => match error.kind() {
+                GetStreamErrorKind::JetStream(refusal)
+                    if refusal.error_code() == ErrorCode::STREAM_NOT_FOUND =>
+                {
+                    Ok(None)
+                }
+                _ => Err(unavailable(error)),
+            },
+        }
     }
 
     /// How rooms are spread over streams.
@@ -132,13 +204,19 @@ impl RoomLog {
         payload: Bytes,
         trace: Option<TraceParent>,
     ) -> Result<Pending, LogError> {
+        let shard = Stored::parse(&subject).map(|stored| self.shards.of(stored.room()));
+        if let Some(shard) = shard.filter(|shard| self.high_water.is_behind(*shard)) {
+            return Err(behind(shard));
+        }
+        let place = shard.map(|shard| (shard, self.high_water.highest(shard)));
         let mut headers = HeaderMap::new();
         headers.insert(NATS_MESSAGE_ID, id);
         if let Some(trace) = trace {
             headers.insert(subject::TRACEPARENT, trace.to_string());
         }
         let pending = self.context.publish_with_headers(subject, headers, payload).await;
-        pending.map(Pending).map_err(|error| publish_error(&error))
+        let ack = pending.map_err(|error| publish_error(&error))?;
+        Ok(Pending { ack, place, high_water: self.high_water.clone() })
     }
 
     /// The room's newest event.
@@ -157,6 +235,65 @@ impl RoomLog {
         let subject = subject::stored(self.shards, room);
         let request = json!({ "multi_last": [subject], "up_to_seq": seq });
         Ok(self.read(room, &request).await?.into_iter().next())
+    }
+
+    /// For each of some rooms of a shard, the seq of its newest event at or before `seq`. A room without
+    /// one is left out, as may be rooms for which one answer of the server had no place.
+    pub(crate) async fn newest_until(
+        &self,
+        shard: Shard,
+        rooms: &[RoomId],
+        seq: u64,
+    ) -> Result<Vec<(RoomId, u64)>, LogError> {
+        // The server takes 0 for "without an upper bound".
+        if rooms.is_empty() || seq == 0 {
+            return Ok(Vec::new());
+        }
+        let subjects: Vec<String> =
+            rooms.iter().map(|room| subject::stored(self.shards, *room)).collect();
+        let request = json!({ "multi_last": subjects, "up_to_seq": seq });
+        let answers = self.stored.messages(&shard.stream(), &request).await?;
+        let newest = answers.iter().filter_map(|answer| {
+            let origin = direct::origin(answer).ok()?;
+            let Some(Stored::Event(room)) = Stored::parse(origin.subject) else { return None };
+            Some((room, origin.seq))
+        });
+        Ok(newest.collect())
+    }
+
+    /// When the first message of a shard's stream with at least this seq was stored.
+    pub(crate) async fn time_of_first(
+        &self,
+        shard: Shard,
+        seq: u64,
+    ) -> Result<Option<DateTime<Utc>>, LogError> {
+        let request = json!({ "seq": seq.max(1), "next_by_subj": ">" });
+        let answers = self.stored.messages(&shard.stream(), &request).await?;
+        let Some(first) = answers.into_iter().next() else { return Ok(None) };
+        let time = first.headers.as_ref().and_then(|headers| headers.get_last(NATS_TIME_STAMP));
+        let time = time.and_then(|time| DateTime::parse_from_rfc3339(time.as_str()).ok());
+        let time = time.ok_or(LogError::Unavailable("an answer without a time".into()))?;
+        Ok(Some(time.to_utc()))
+    }
+
+    /// Keeps a message of a shard's stream that could not be stored anywhere else.
+    pub async fn park(
+        &self,
+        shard: Shard,
+        seq: u64,
+        subject: &str,
+        reason: &str,
+        payload: &Bytes,
+    ) -> Result<(), LogError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(NATS_MESSAGE_ID, format!("{}:{seq}", shard.stream()).as_str());
+        headers.insert(DEAD_SUBJECT, subject);
+        headers.insert(DEAD_REASON, reason);
+        let payload = payload.slice(..payload.len().min(PARKED_BYTES));
+        let dead = shard.dead(seq);
+        let pending = self.context.publish_with_headers(dead, headers, payload).await;
+        let pending = pending.map_err(|error| publish_error(&error))?;
+        pending.await.map(drop).map_err(|error| publish_error(&error))
     }
 
     /// The room's events after `seq`, oldest first, at most `limit` of them.
@@ -186,16 +323,32 @@ impl RoomLog {
         self.read(room, &request).await
     }
 
-    /// From this seq on the stream holds all events of the room; older ones may have been purged. 0
-    /// when nothing ever was. Events that were read before this was are all there are past it.
+    /// The stream holds all events of the room after this seq; older ones may have been purged, or
+    /// lost with an older stream. 0 when nothing ever was. Events that were read before this was are
+    /// all there are past it.
     pub async fn oldest_kept(&self, room: RoomId) -> Result<u64, LogError> {
-        let mark = self.purged.value(&room.to_string()).await?;
-        mark.map_or(Ok(0), |mark| seq_of(&mark))
+        let keys = [room.to_string(), self.shards.of(room).stream()];
+        let mut oldest = 0;
+        for mark in self.purged.values(&keys).await? {
+            oldest = seq_of(&mark)?.max(oldest);
+        }
+        Ok(oldest)
+    }
+
+    /// Says that no event of any room up to `seq` is in a shard's stream; see [`Self::oldest_kept`].
+    pub async fn begins_at(&self, shard: Shard, seq: u64) -> Result<(), LogError> {
+        let key = subject::bucket_put(PURGED_BUCKET, &shard.stream());
+        let id = format!("{}:{seq}", shard.stream());
+        self.publish(key, &id, seq.to_string().into(), None).await?.stored().await.map(drop)
     }
 
     /// Says that events of the room before `seq` are about to be purged; see [`Self::oldest_kept`].
-    /// `seq` is an event of the room, which stays, and never lower than what was said before.
+    /// `seq` is an event of the room, which stays. A mark never falls: a database that was restored from
+    /// a backup may ask for an older one. Callers do not do this for one room at the same time.
     pub async fn keep_from(&self, room: RoomId, seq: u64) -> Result<(), LogError> {
+        if self.oldest_kept(room).await? >= seq {
+            return Ok(());
+        }
         let key = subject::bucket_put(PURGED_BUCKET, &room.to_string());
         let payload = seq.to_string().into();
         self.publish(key, &format!("{room}:{seq}"), payload, None).await?.stored().await.map(drop)

@@ -4,17 +4,21 @@ use async_nats::{
     Client,
     jetstream::{self, stream},
 };
+use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use futures_util::StreamExt as _;
 use protocol::{
     RoomId,
     stored::StoredEvent,
-    subject::{self, Shard, Shards},
+    subject::{self, Shard, Shards, Stored},
 };
 
 use crate::roomlog::{LogError, RoomLog, unavailable};
 
 /// Events that may follow the one that says that a room was deleted.
 const LATE_EVENTS: usize = 1_000;
+/// Rooms that are listed at once.
+const ROOMS: usize = 100_000;
 
 /// See the module.
 pub struct ShardStream {
@@ -56,8 +60,8 @@ impl ShardStream {
     }
 
     pub async fn held(&self) -> Result<Held, LogError> {
-        let stream = self.context.get_stream(self.shard.stream()).await.map_err(unavailable)?;
-        let (state, config) = (&stream.cached_info().state, &stream.cached_info().config);
+        let info = self.stream().await?.get_info().await.map_err(unavailable)?;
+        let (state, config) = (&info.state, &info.config);
         Ok(Held {
             bytes: state.bytes,
             max_bytes: u64::try_from(config.max_bytes).ok().filter(|bytes| *bytes > 0),
@@ -69,6 +73,43 @@ impl ShardStream {
     /// The seq of the first event since a moment; none if there was none.
     pub async fn first_since(&self, since: DateTime<Utc>) -> Result<Option<u64>, LogError> {
         self.log.first_since(self.shard, since.into()).await
+    }
+
+    /// For each of these rooms of the shard, the seq of its newest event at or before `seq`, where it has
+    /// one. A page of rooms: the server takes up to 1,024 at once.
+    pub async fn newest_until(
+        &self,
+        rooms: &[RoomId],
+        seq: u64,
+    ) -> Result<Vec<(RoomId, u64)>, LogError> {
+        self.log.newest_until(self.shard, rooms, seq).await
+    }
+
+    /// Rooms with events in the stream, up to a bound.
+    pub async fn rooms(&self) -> Result<Vec<RoomId>, LogError> {
+        let subjects = self.shard.stored_by_all_rooms();
+        let info = self.stream().await?.info_with_subjects(subjects).await.map_err(unavailable)?;
+        let rooms = info.take(ROOMS).filter_map(|subject| {
+            let room = subject.ok().and_then(|(subject, _)| Stored::parse(&subject));
+            std::future::ready(room.map(Stored::room))
+        });
+        Ok(rooms.collect().await)
+    }
+
+    /// When the first message with at least this seq was stored; none if there is none.
+    pub async fn time_of_first(&self, seq: u64) -> Result<Option<DateTime<Utc>>, LogError> {
+        self.log.time_of_first(self.shard, seq).await
+    }
+
+    /// Keeps a message that could not be stored anywhere else, and why.
+    pub async fn park(
+        &self,
+        seq: u64,
+        subject: &str,
+        reason: &str,
+        payload: &Bytes,
+    ) -> Result<(), LogError> {
+        self.log.park(self.shard, seq, subject, reason, payload).await
     }
 
     /// Says that a room's events before `event` are about to be purged: whoever reads the room and
@@ -114,6 +155,16 @@ impl ShardStream {
     /// Takes all that is left of a room.
     pub async fn purge_all(&self, room: RoomId) -> Result<(), LogError> {
         let subject = subject::stored(self.shards, room);
+        let purge = self.stream().await?.purge().filter(subject).await;
+        purge.map(drop).map_err(unavailable)
+    }
+
+    /// Takes all that is stored on a subject that belongs to no room.
+    pub async fn purge_foreign(&self, subject: &str) -> Result<(), LogError> {
+        // A subject with a wildcard in it would stand for others as well.
+        if subject.contains(['*', '>']) {
+            return Ok(());
+        }
         let purge = self.stream().await?.purge().filter(subject).await;
         purge.map(drop).map_err(unavailable)
     }

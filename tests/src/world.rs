@@ -8,6 +8,7 @@ use std::{
 
 use local::nats::{self, Nats};
 use protocol::token::Minter;
+use provision::Recovery;
 use service::{env::Env, serve};
 use tempfile::TempDir;
 use tokio::{net::TcpListener, task::JoinHandle};
@@ -162,7 +163,13 @@ impl World {
 
     /// The release step.
     pub async fn provision(&self) {
-        provision::run(self.read(provision::Config::from_env)).await.unwrap();
+        self.recover(Recovery::default()).await.unwrap();
+    }
+
+    /// The same after a restore.
+    pub async fn recover(&self, recovery: Recovery) -> anyhow::Result<()> {
+        let config = self.read(provision::Config::from_env).recovering(recovery);
+        provision::run(config).await
     }
 
     /// Starts the functions once more, as another instance with what is set by now; its address.
@@ -231,10 +238,15 @@ impl World {
         self.archive = Some((stop, following));
     }
 
-    /// Moves one batch and returns how many events it had.
+    /// Moves all that is in the streams, sweeps, and returns how many events were moved.
     pub async fn archive_once(&self) -> usize {
+        self.try_archive_once().await.unwrap()
+    }
+
+    /// The same where it may fail.
+    pub async fn try_archive_once(&self) -> anyhow::Result<usize> {
         let config = self.read(functions::archive::Config::from_env);
-        functions::archive::once(config).await.unwrap()
+        functions::archive::once(config).await
     }
 
     /// Has everything archived anew, from the stream's beginning; returns how many messages there
@@ -259,6 +271,36 @@ impl World {
         self.nats = Nats::start(&folder, Some(port), password).unwrap();
     }
 
+    /// Copies NATS's data aside, as a backup of its disk.
+    pub fn back_up_nats(&mut self) {
+        self.nats.kill();
+        let copied =
+            copy(&self._folder.path().join("nats/data"), &self._folder.path().join("backup"));
+        copied.unwrap();
+        self.restart_nats();
+    }
+
+    /// NATS's disk is gone; with `restored`, the backup takes its place.
+    pub fn lose_nats(&mut self, restored: bool) {
+        self.nats.kill();
+        let data = self._folder.path().join("nats/data");
+        std::fs::remove_dir_all(&data).unwrap();
+        if restored {
+            copy(&self._folder.path().join("backup"), &data).unwrap();
+        }
+        self.restart_nats();
+    }
+
+    /// The storage's disk is gone.
+    pub fn lose_files(&self) {
+        let files = self._folder.path().join("s3");
+        for entry in std::fs::read_dir(&files).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }
+                .unwrap();
+        }
+    }
+
     /// A folder of this world.
     pub fn folder(&self) -> &Path {
         self._folder.path()
@@ -273,6 +315,20 @@ impl Drop for World {
         }
         self.ended.cancel();
     }
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(to)?;
+    for entry in std::fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &to)?;
+        } else {
+            std::fs::copy(entry.path(), to)?;
+        }
+    }
+    Ok(())
 }
 
 /// Any will do: the world is this test's alone.

@@ -136,15 +136,16 @@ async fn guesses_are_counted_by_the_address_that_api_gateway_saw() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn archive_moves_one_batch_an_invocation() {
+async fn archive_moves_all_there_is_in_one_invocation() {
     let world = World::new(Database::Postgres).await;
     let ada = world.user("ada").await;
-    ada.create_room("lobby").await;
-    ada.post("/room/lobby/message", json!({ "id": uuid::Uuid::now_v7(), "msg": "hi" })).await.ok();
+    let room = ada.create_room("lobby").await;
+    // More than one batch.
+    world.append_messages(room, ada.id, 4_500).await;
     let mut api = RuntimeApi::start().await;
     let archive = start(&world, &api, "archive");
-    assert_eq!(api.invoke(json!({})).await, json!({ "moved": 2 }));
+    assert_eq!(api.invoke(json!({})).await, json!({ "moved": 4_501 }));
     assert_eq!(api.invoke(json!({})).await, json!({ "moved": 0 }));
-    assert_eq!(world.count_messages().await, 1);
+    assert_eq!(world.count_messages().await, 4_500);
     drop(archive);
 }

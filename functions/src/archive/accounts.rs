@@ -6,6 +6,7 @@ use protocol::{UserId, subject::Shards};
 use service::{roomlog::RoomLog, trace::TraceParent};
 use uuid::Uuid;
 
+use super::failures::Failures;
 use crate::{
     accounts::{self, DELETED, REFRESH_WITHIN},
     db::{Database, on_db, on_tx},
@@ -36,27 +37,34 @@ pub async fn erase(
            OR EXISTS (SELECT 1 FROM room r WHERE r.creator_id = a.id AND r.deleted_at IS NULL))
          LIMIT $1"
     ).bind(ACCOUNTS).fetch_all(e))?;
+    let mut failures = Failures::default();
     for user in in_rooms {
         let (user, trace) = (UserId::from(user), TraceParent::root());
-        accounts::leave_rooms(database, log, shards, user, trace).await?;
+        let left = accounts::leave_rooms(database, log, shards, user, trace).await;
+        failures.note(left.map(drop).map_err(anyhow::Error::from));
     }
-    let Some(archived) = archived else { return Ok(()) };
+    let Some(archived) = archived else { return failures.into_result() };
     let named: Vec<Uuid> = on_db!(database, e => sqlx::query_scalar(
         "SELECT id FROM account WHERE deleted_at < $1 AND deleted_at IS NOT NULL AND erased_at IS NULL
          ORDER BY deleted_at LIMIT $2"
     ).bind(archived - LAST_WORDS_WITHIN).bind(ACCOUNTS).fetch_all(e))?;
     let mut steps = STEPS;
     for user in named {
-        while rename(database, user).await? {
-            let Some(left) = steps.checked_sub(1) else { return Ok(()) };
-            steps = left;
-        }
-        let mut tx = database.begin().await?;
-        on_tx!(&mut tx, e => sqlx::query("UPDATE account SET erased_at = $2 WHERE id = $1")
-            .bind(user).bind(Utc::now()).execute(e))?;
-        tx.commit().await?;
+        failures.note(erase_name(database, user, &mut steps).await.map_err(anyhow::Error::from));
     }
-    Ok(())
+    failures.into_result()
+}
+
+/// Within the steps; the next sweep goes on.
+async fn erase_name(database: &Database, user: Uuid, steps: &mut usize) -> sqlx::Result<()> {
+    while rename(database, user).await? {
+        let Some(left) = steps.checked_sub(1) else { return Ok(()) };
+        *steps = left;
+    }
+    let mut tx = database.begin().await?;
+    on_tx!(&mut tx, e => sqlx::query("UPDATE account SET erased_at = $2 WHERE id = $1")
+        .bind(user).bind(Utc::now()).execute(e))?;
+    tx.commit().await
 }
 
 /// Whether there were some.

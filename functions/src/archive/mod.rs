@@ -4,6 +4,10 @@
 mod accounts;
 mod batch;
 mod config;
+mod dead;
+mod entry;
+mod failures;
+mod held;
 mod kinds;
 mod objects;
 mod purge;
@@ -11,20 +15,29 @@ mod rooms;
 mod rows;
 mod store;
 mod uploads;
+mod volume;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret as _;
 use service::{nats, roomlog::RoomLog, stream::ShardStream};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 pub use self::config::Config;
-use self::{batch::Source, purge::Purge};
-use crate::{db::Database, outbox::Sweeper, sent, storage::Storage};
+use self::{batch::Source, failures::Failures, purge::Purge, volume::Volumes};
+use crate::{db::Database, outbox::Sweeper, sent, storage::Storage, stream_log};
 
 /// How often what requests left behind is looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
+/// How often a stream is looked at: one that is full takes nothing more until it is purged.
+const PURGE_EVERY: Duration = Duration::from_secs(1);
+/// How often stream and database are compared.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 /// How often is looked for what nobody can use any more.
 const TIDY_EVERY: Duration = Duration::from_secs(10 * 60);
 /// After a failure; what was not acknowledged comes again by itself.
@@ -43,6 +56,7 @@ pub struct Archive {
     storage: Storage,
     shards: Vec<Shard>,
     outbox: Sweeper,
+    pass: Duration,
     tidied: Mutex<Option<Instant>>,
 }
 
@@ -54,7 +68,7 @@ struct Shard {
 }
 
 impl Archive {
-    /// Connects, and finds the durable consumers that `provision` made.
+    /// Connects to database, NATS and storage.
     pub async fn connect(config: &Config) -> anyhow::Result<Self> {
         let database =
             Database::connect_limited(config.database.0.expose_secret(), STATEMENT_WITHIN).await?;
@@ -63,53 +77,81 @@ impl Archive {
         let mut shards = Vec::new();
         for shard in config.shards.all() {
             let stream = || ShardStream::new(client.clone(), log.clone(), shard);
+            let volumes = Arc::new(Volumes::default());
             shards.push(Shard {
-                source: Source::open(&client, shard).await?,
+                source: Source::new(client.clone(), stream(), volumes.clone()),
                 stream: stream(),
-                purge: Purge::new(stream(), config.replay_window),
+                purge: Purge::new(stream(), volumes, config.replay_window),
             });
         }
         let storage = Storage::connect(&config.storage).await?;
-        let (outbox, tidied) = (Sweeper::default(), Mutex::default());
-        Ok(Self { database, client, log, storage, shards, outbox, tidied })
+        let (outbox, pass, tidied) = (Sweeper::default(), config.pass, Mutex::default());
+        Ok(Self { database, client, log, storage, shards, outbox, pass, tidied })
     }
 
-    /// Moves one batch of every shard, and sweeps. Returns how many events were moved.
-    pub async fn once(&self) -> anyhow::Result<usize> {
-        let mut moved = 0;
-        for shard in &self.shards {
-            moved += shard.source.move_batch(&self.database).await?;
-        }
-        self.sweep().await?;
+    /// Moves events until every stream is empty or it is time to end, then sweeps. What fails stops
+    /// nothing else; all failures are returned at the end. `ends_at` is when this process must be done,
+    /// if somebody else says so. Returns how many events were moved.
+    pub async fn once(&self, ends_at: Option<Instant>) -> anyhow::Result<usize> {
+        let now = Instant::now();
+        let left = ends_at.map_or(self.pass, |at| at.saturating_duration_since(now).min(self.pass));
+        // The rest is for the sweeps.
+        let until = now + left * 2 / 3;
+        let drained = futures_util::future::join_all(self.shards.iter().map(|shard| async move {
+            match self.check(shard).await {
+                Ok(()) => shard.source.drain(&self.database, until).await,
+                Err(error) => (0, Err(error)),
+            }
+        }));
+        let drained = drained.await;
+        let moved = drained.iter().map(|(moved, _)| moved).sum();
+        let mut failures = Failures::default();
+        drained.into_iter().for_each(|(_, result)| failures.note(result));
+        failures.note(self.purge().await);
+        failures.note(self.sweep().await);
+        failures.into_result()?;
         Ok(moved)
     }
 
-    /// All of it, whatever part of it fails; then the first failure.
+    /// All of it, whatever part of it fails.
     async fn sweep(&self) -> anyhow::Result<()> {
         let streams: Vec<&ShardStream> = self.shards.iter().map(|shard| &shard.stream).collect();
         let shards = self.log.shards();
+        let mut failures = Failures::default();
         let swept = self.outbox.sweep(&self.database, &self.log).await.map(|swept| {
             metrics::counter!("archive_outbox_swept_total").increment(swept);
         });
-        let archived =
-            self.shards.iter().map(|shard| shard.source.archived_until()).min().flatten();
-        let results = [
-            swept,
-            uploads::remove_incomplete(&self.database).await,
-            objects::remove(&self.database, &self.storage).await,
-            rooms::remove(&self.database, shards, &streams).await,
-            accounts::erase(&self.database, &self.log, shards, archived).await,
-            self.purge().await,
-            self.tidy().await,
-        ];
-        results.into_iter().collect()
+        failures.note(swept);
+        failures.note(uploads::remove_incomplete(&self.database).await);
+        failures.note(objects::remove(&self.database, &self.storage).await);
+        failures.note(rooms::remove(&self.database, shards, &streams).await);
+        let archived = self.archived_until().await.map_err(|error| failures.note(Err(error)));
+        let archived = archived.ok();
+        failures.note(accounts::erase(&self.database, &self.log, shards, archived).await);
+        failures.note(self.tidy().await);
+        failures.into_result()
+    }
+
+    /// A moment before which every event of every room is archived.
+    async fn archived_until(&self) -> anyhow::Result<DateTime<Utc>> {
+        let mut until = Utc::now();
+        for shard in &self.shards {
+            until = until.min(shard.source.reached().await?.archived_until);
+        }
+        Ok(until)
     }
 
     async fn purge(&self) -> anyhow::Result<()> {
+        let mut failures = Failures::default();
         for shard in &self.shards {
-            shard.purge.run(&self.database, shard.source.acknowledged()).await?;
+            let purged = async {
+                self.check(shard).await?;
+                let acknowledged = shard.source.reached().await?.acknowledged;
+                shard.purge.run(&self.database, acknowledged).await
+            };
+            failures.note(purged.await);
         }
-        Ok(())
+        failures.into_result()
     }
 
     async fn tidy(&self) -> anyhow::Result<()> {
@@ -123,7 +165,7 @@ impl Archive {
 
     /// Goes on until `shutdown`, and finishes the batch it has.
     pub async fn follow(self, shutdown: CancellationToken) {
-        let moving = self.shards.iter().map(|shard| self.follow_source(&shard.source, &shutdown));
+        let moving = self.shards.iter().map(|shard| self.follow_shard(shard, &shutdown));
         let late = async {
             shutdown.cancelled().await;
             tokio::time::sleep(FINISH_WITHIN).await;
@@ -132,6 +174,7 @@ impl Archive {
             _ = futures_util::future::join_all(moving) => {}
             () = self.follow_sweeps() => {}
             () = self.answer_sent(&shutdown) => {}
+            () = self.follow_purges() => {}
             () = late => tracing::warn!("a batch did not finish in time; it comes again"),
         }
         self.database.close().await;
@@ -144,9 +187,46 @@ impl Archive {
         std::future::pending().await
     }
 
-    async fn follow_source(&self, source: &Source, shutdown: &CancellationToken) {
+    /// Stream and database must fit: what is archived from a stream that is behind, or purged from one
+    /// that the database is behind, is lost.
+    async fn check(&self, shard: &Shard) -> anyhow::Result<()> {
+        let (of, water) = (shard.stream.shard(), self.log.high_water());
+        let stream = of.stream();
+        // Asked before the database, which is written before the acknowledgement.
+        let acknowledged = shard.source.reached().await?.acknowledged;
+        let stored = stream_log::stored(&self.database, of).await?;
+        water.raise(of, stored.unwrap_or(0));
+        let last = self.log.last_seq(of).await?;
+        water.set_behind(of, last.is_none_or(|last| last < water.highest(of)));
+        anyhow::ensure!(
+            !water.is_behind(of),
+            "stream {stream} is behind the database; run `provision --advance`"
+        );
+        let is_ahead = match stored {
+            Some(stored) => acknowledged > stored,
+            None => acknowledged > 0 && stream_log::is_empty(&self.database).await?,
+        };
+        metrics::gauge!("database_behind", "stream" => stream.clone()).set(f64::from(is_ahead));
+        anyhow::ensure!(
+            !is_ahead,
+            "the database is behind stream {stream}, which was archived up to {acknowledged}; restore \
+             it, then run `provision --replay`"
+        );
+        Ok(())
+    }
+
+    async fn follow_shard(&self, shard: &Shard, shutdown: &CancellationToken) {
+        let mut checked_at: Option<Instant> = None;
         while !shutdown.is_cancelled() {
-            if let Err(error) = source.move_batch(&self.database).await {
+            let moved = async {
+                if checked_at.is_none_or(|at| at.elapsed() >= CHECK_EVERY) {
+                    self.check(shard).await?;
+                    checked_at = Some(Instant::now());
+                }
+                shard.source.move_batch(&self.database).await
+            };
+            if let Err(error) = moved.await {
+                checked_at = None;
                 tracing::warn!(error = format!("{error:#}"), "events cannot be archived now");
                 shutdown.run_until_cancelled(tokio::time::sleep(TRY_AGAIN_AFTER)).await;
             }
@@ -161,6 +241,16 @@ impl Archive {
             tokio::time::sleep(SWEEP_EVERY).await;
         }
     }
+
+    /// Apart from the sweeps: a long deletion must not keep a full stream full.
+    async fn follow_purges(&self) {
+        loop {
+            if let Err(error) = self.purge().await {
+                tracing::warn!(error = format!("{error:#}"), "not all could be purged now");
+            }
+            tokio::time::sleep(PURGE_EVERY).await;
+        }
+    }
 }
 
 /// Connects and goes on until `shutdown`.
@@ -169,7 +259,7 @@ pub async fn follow(config: Config, shutdown: CancellationToken) -> anyhow::Resu
     Ok(())
 }
 
-/// Connects, moves one batch, and ends.
+/// Connects, moves what there is, sweeps, and ends.
 pub async fn once(config: Config) -> anyhow::Result<usize> {
-    Archive::connect(&config).await?.once().await
+    Archive::connect(&config).await?.once(None).await
 }

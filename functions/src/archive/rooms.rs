@@ -9,14 +9,15 @@ use protocol::{
 use service::stream::ShardStream;
 use uuid::Uuid;
 
+use super::failures::Failures;
 use crate::db::{Database, on_db, on_tx};
 
 /// Rows of one step.
 const ROWS: i64 = 2_000;
 /// Steps of one sweep, so that other work gets its turn.
 const STEPS: usize = 50;
-/// Rooms looked at by one sweep.
-const ROOMS: i64 = 20;
+/// Rooms looked at by one sweep; what bounds its work are the steps.
+const ROOMS: i64 = 200;
 /// Who comes back within this time is told by the room's last event that it is gone.
 const TOLD_FOR: TimeDelta = TimeDelta::hours(1);
 
@@ -52,29 +53,37 @@ pub async fn remove(
          WHERE deleted_at IS NOT NULL AND (emptied_at IS NULL OR emptied_at < $1)
          ORDER BY deleted_at LIMIT $2"
     ).bind(Utc::now() - TOLD_FOR).bind(ROOMS).fetch_all(e))?;
-    let mut steps = STEPS;
-    for Ended { id, emptied_at } in ended {
-        let room = RoomId::from(id);
-        let stream = streams.iter().find(|stream| stream.has(room));
-        let Some(stream) = stream else { continue };
-        if !empty(database, id, &mut steps).await? {
-            return Ok(());
+    let (mut steps, mut failures) = (STEPS, Failures::default());
+    for room in ended {
+        let stream = streams.iter().find(|stream| stream.has(RoomId::from(room.id)));
+        if let Some(stream) = stream {
+            failures.note(go_on(database, shards, stream, room, &mut steps).await);
         }
-        if is_owed(database, shards, room).await? {
-            continue;
+    }
+    failures.into_result()
+}
+
+async fn go_on(
+    database: &Database,
+    shards: Shards,
+    stream: &ShardStream,
+    Ended { id, emptied_at }: Ended,
+    steps: &mut usize,
+) -> anyhow::Result<()> {
+    let room = RoomId::from(id);
+    if !empty(database, id, steps).await? || is_owed(database, shards, room).await? {
+        return Ok(());
+    }
+    match emptied_at {
+        None => {
+            stream.purge_until_deleted(room).await?;
+            run(database, "UPDATE room SET emptied_at = $2 WHERE id = $1", id, Utc::now()).await?;
         }
-        match emptied_at {
-            None => {
-                stream.purge_until_deleted(room).await?;
-                run(database, "UPDATE room SET emptied_at = $2 WHERE id = $1", id, Utc::now())
-                    .await?;
-            }
-            Some(_) => {
-                stream.purge_all(room).await?;
-                run(database, "DELETE FROM room WHERE id = $1 AND emptied_at < $2", id, Utc::now())
-                    .await?;
-                metrics::counter!("archive_rooms_removed_total").increment(1);
-            }
+        Some(_) => {
+            stream.purge_all(room).await?;
+            run(database, "DELETE FROM room WHERE id = $1 AND emptied_at < $2", id, Utc::now())
+                .await?;
+            metrics::counter!("archive_rooms_removed_total").increment(1);
         }
     }
     Ok(())

@@ -2,22 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use protocol::{
     Emoji, RoomId, UserId,
-    stored::{Message, ReadMark, StoredEvent},
-    subject::Stored,
+    stored::{Message, StoredEvent},
 };
 
+use super::entry::{Entry, Kind};
 use crate::fold;
-
-/// An event as it came from the stream.
-pub struct Event {
-    pub stored: Stored,
-    pub seq: u64,
-    pub payload: Bytes,
-}
 
 /// A row of `message`.
 pub struct MessageRow {
@@ -60,23 +52,13 @@ pub struct Rows {
 }
 
 impl Rows {
-    /// Of events in the order of their seqs. One that is none is passed over: it would be the same
-    /// whenever it came again.
-    pub fn of(events: &[Event]) -> Self {
+    /// Of entries in the order of their seqs.
+    pub fn of(entries: &[Entry]) -> Self {
         let mut rows = Self::default();
-        for event in events {
-            let passed_over = |error: &dyn std::fmt::Display| {
-                tracing::error!(seq = event.seq, %error, "an event is passed over");
-            };
-            match event.stored {
-                Stored::Event(room) => match StoredEvent::decode(&event.payload) {
-                    Ok(stored) => rows.take(room, event.seq, stored),
-                    Err(error) => passed_over(&error),
-                },
-                Stored::Read(room, user) => match ReadMark::decode(&event.payload) {
-                    Ok(ReadMark { seq }) => rows.has_read(room, user, seq),
-                    Err(error) => passed_over(&error),
-                },
+        for entry in entries {
+            match &entry.kind {
+                Kind::Event(room, event) => rows.take(*room, entry.seq, event.clone()),
+                Kind::Read(room, user, seq) => rows.has_read(*room, *user, *seq),
             }
         }
         rows
@@ -144,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_has_the_last_word_once_and_passes_over_what_is_no_event() {
+    fn a_batch_has_the_last_word_once() {
         let (room, user, at) = (RoomId::generate(), UserId::generate(), Timestamp::now());
         let by = Person { id: user, name: "Ada".parse().unwrap() };
         let emoji = Emoji::parse("👍").unwrap();
@@ -161,18 +143,12 @@ mod tests {
             reply_to: None,
         });
         let events = [message, react(true), react(false), react(true)];
-        let mut events: Vec<Event> = (1..)
+        let mut entries: Vec<Entry> = (1..)
             .zip(events)
-            .map(|(seq, event)| Event {
-                stored: Stored::Event(room),
-                seq,
-                payload: event.encode().into(),
-            })
+            .map(|(seq, event)| Entry { seq, kind: Kind::Event(room, event) })
             .collect();
-        events.push(Event { stored: Stored::Event(room), seq: 5, payload: "[]".into() });
-        let mark = ReadMark { seq: 4 }.encode();
-        events.push(Event { stored: Stored::Read(room, user), seq: 6, payload: mark.into() });
-        let mut rows = Rows::of(&events);
+        entries.push(Entry { seq: 6, kind: Kind::Read(room, user, 4) });
+        let mut rows = Rows::of(&entries);
         assert_eq!(rows.messages[0].parts, "XhXeXlXlXoX");
         assert_eq!(rows.reactions.into_values().collect::<Vec<_>>(), [(4, true)]);
         assert_eq!(rows.read[&(room, user)], 4);

@@ -7,7 +7,7 @@ use sqlx::AssertSqlSafe;
 use uuid::Uuid;
 
 use super::{
-    batch::Heads,
+    held::Heads,
     kinds,
     rows::{Change, ChangeKind, Rows},
     uploads,
@@ -48,54 +48,86 @@ fn numbered(kinds: &[&str], cast: impl Fn(&str) -> String) -> String {
     numbered.collect::<Vec<_>>().join(", ")
 }
 
-/// Stores what a batch came to. `heads` says how far rooms are, where that is known for sure. Returns
-/// the seqs of changes whose messages are still on their way, and which must come again.
+/// What a batch says of the whole stream, written in the transaction that stores its last events.
+pub struct Progress {
+    /// How far rooms are, where that is known for sure.
+    pub heads: Heads,
+    pub stream: String,
+    /// The newest seq of the batch.
+    pub stored: u64,
+}
+
+/// What became of a batch.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// The seqs of changes whose messages are still on their way, and which must come again.
+    pub early: Vec<u64>,
+    /// Rooms that the database does not know.
+    pub unknown: BTreeSet<RoomId>,
+}
+
+/// Stores what a batch came to. Every event up to `complete_to` is stored or in this batch: a change of
+/// a message that is not there by then changes nothing.
 pub async fn store(
     database: &Database,
     mut rows: Rows,
-    heads: Option<&Heads>,
-) -> anyhow::Result<Vec<u64>> {
+    progress: Option<&Progress>,
+    complete_to: u64,
+) -> sqlx::Result<Outcome> {
     let mut tx = database.begin().await?;
     let mut rooms = rows.rooms();
-    rooms.extend(heads.into_iter().flatten().map(|(room, _)| *room));
-    let live = live(&mut tx, &rooms).await?;
+    let heads = progress.into_iter().flat_map(|progress| &progress.heads);
+    rooms.extend(heads.clone().map(|(room, _)| *room));
+    let (live, known) = known(&mut tx, &rooms).await?;
     // A room that was deleted meanwhile keeps nothing.
     rows.retain(|room| live.contains(&room));
     kinds::bound(&mut tx, &mut rows).await?;
     messages(&mut tx, &rows).await?;
     let mut early = Vec::new();
     for change in &rows.changes {
-        // Without a head nobody knows what is still to come.
-        if !apply(&mut tx, change).await? && heads.is_none() && !is_there(&mut tx, change).await? {
+        if !apply(&mut tx, change).await?
+            && change.target > complete_to
+            && !is_there(&mut tx, change).await?
+        {
             early.push(change.seq);
         }
     }
     reactions(&mut tx, &rows).await?;
     read_marks(&mut tx, &rows).await?;
-    let heads = heads.into_iter().flatten().filter(|(room, _)| live.contains(room));
+    let heads = heads.filter(|(room, _)| live.contains(room));
     archived(&mut tx, &heads.collect::<Vec<_>>()).await?;
+    if let Some(Progress { stream, stored, .. }) = progress {
+        // Last, as two archives wait for each other here.
+        stored_up_to(&mut tx, stream, *stored).await?;
+    }
     tx.commit().await?;
-    Ok(early)
+    rooms.retain(|room| !known.contains(room));
+    Ok(Outcome { early, unknown: rooms })
 }
 
-/// Those of the rooms that are not deleted.
-async fn live(tx: &mut Tx, rooms: &BTreeSet<RoomId>) -> sqlx::Result<HashSet<RoomId>> {
-    let mut found: Vec<Uuid> = Vec::new();
+/// The rooms that are not deleted, and those that have a row.
+async fn known(
+    tx: &mut Tx,
+    rooms: &BTreeSet<RoomId>,
+) -> sqlx::Result<(HashSet<RoomId>, HashSet<RoomId>)> {
+    let mut found: Vec<(Uuid, bool)> = Vec::new();
     match tx {
         Tx::Postgres(transaction) => {
             let rooms: Vec<Uuid> = rooms.iter().map(|room| room.as_uuid()).collect();
-            let live = "SELECT id FROM room WHERE deleted_at IS NULL AND id = ANY($1)";
-            found = sqlx::query_scalar(live).bind(rooms).fetch_all(&mut **transaction).await?;
+            let live = "SELECT id, deleted_at IS NULL FROM room WHERE id = ANY($1)";
+            found = sqlx::query_as(live).bind(rooms).fetch_all(&mut **transaction).await?;
         }
         Tx::Sqlite(transaction) => {
             for room in rooms {
-                let live = "SELECT id FROM room WHERE deleted_at IS NULL AND id = $1";
-                let room = sqlx::query_scalar::<_, Uuid>(live).bind(room.as_uuid());
+                let live = "SELECT id, deleted_at IS NULL FROM room WHERE id = $1";
+                let room = sqlx::query_as::<_, (Uuid, bool)>(live).bind(room.as_uuid());
                 found.extend(room.fetch_optional(&mut **transaction).await?);
             }
         }
     }
-    Ok(found.into_iter().map(RoomId::from).collect())
+    let live = found.iter().filter(|(_, is_live)| *is_live);
+    let live = live.map(|(room, _)| RoomId::from(*room)).collect();
+    Ok((live, found.into_iter().map(|(room, _)| RoomId::from(room)).collect()))
 }
 
 async fn messages(tx: &mut Tx, rows: &Rows) -> sqlx::Result<()> {
@@ -203,4 +235,13 @@ async fn archived(tx: &mut Tx, heads: &[(&RoomId, &u64)]) -> sqlx::Result<()> {
          DO UPDATE SET archived_seq = excluded.archived_seq WHERE l.archived_seq < excluded.archived_seq"
     );
     Ok(())
+}
+
+/// Moves forward only.
+async fn stored_up_to(tx: &mut Tx, stream: &str, seq: u64) -> sqlx::Result<()> {
+    on_tx!(tx, e => sqlx::query(
+        "INSERT INTO stream_log AS l (stream, stored_seq) VALUES ($1, $2) ON CONFLICT (stream)
+         DO UPDATE SET stored_seq = excluded.stored_seq WHERE l.stored_seq < excluded.stored_seq"
+    ).bind(stream).bind(seq as i64).execute(e))
+    .map(drop)
 }

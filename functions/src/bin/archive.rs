@@ -1,7 +1,10 @@
-//! `archive [--follow]`: moves stored events into the database. As a Lambda function, one batch a
-//! call.
+//! `archive [--follow]`: moves stored events into the database. As a Lambda function, until the streams
+//! are empty or the call's deadline is near.
 
-use std::process::ExitCode;
+use std::{
+    process::ExitCode,
+    time::{Instant, SystemTime},
+};
 
 use clap::Parser;
 use functions::archive::{Archive, Config, follow};
@@ -36,13 +39,15 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
 async fn one_by_one(config: Config) -> anyhow::Result<()> {
     let archive = Archive::connect(&config).await?;
     if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
-        let moved = archive.once().await?;
-        tracing::info!(moved, "one batch");
+        let moved = archive.once(None).await?;
+        tracing::info!(moved, "one pass");
         return Ok(());
     }
     let archive = &archive;
-    let handler = service_fn(|_: LambdaEvent<serde_json::Value>| async move {
-        let moved = archive.once().await.map_err(|error| Error::from(format!("{error:#}")))?;
+    let handler = service_fn(|event: LambdaEvent<serde_json::Value>| async move {
+        let left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
+        let moved = archive.once(Some(Instant::now() + left)).await;
+        let moved = moved.map_err(|error| Error::from(format!("{error:#}")))?;
         Ok::<_, Error>(serde_json::json!({ "moved": moved }))
     });
     lambda_runtime::run(handler)

@@ -68,6 +68,8 @@ pub async fn enter(
     InRoom(name): InRoom,
 ) -> Result<Json<Entered>, ApiError> {
     let mut found = find(&state, &name, user.id()).await?;
+    // What is sent into a stream that is behind would be lost.
+    state.log.check(found.standing.room.room_id())?;
     if is_new_here(&found.standing)? {
         let person = as_person(user.id(), &found.display_name)?;
         let (shards, id) = (state.config.shards, found.standing.room.room_id());

@@ -82,14 +82,14 @@ pub async fn history(
     Params(window): Params<Window>,
 ) -> Result<(HeaderMap, Json<Page<Item>>), ApiError> {
     let direction = window.direction()?;
-    let room = membership::membership(&state, &name, user.id()).await?.room;
+    let mut room = membership::membership(&state, &name, user.id()).await?.room;
     let limit = window.limit.unwrap_or_default().count();
     // One more tells whether there is a next page.
     let wanted = match direction {
         Direction::After(after) => Wanted::First { after, limit: limit + 1 },
         Direction::Before(before) => Wanted::Last { before, limit: limit + 1 },
     };
-    let tail = Tail::read(&state, &room, user.id(), wanted).await?;
+    let tail = Tail::read(&state, &mut room, user.id(), wanted).await?;
     let headers = if tail.is_whole() { HeaderMap::new() } else { only_archived() };
     let mut items = match direction {
         Direction::After(after) => after_seq(&state, &room, after, limit + 1, tail).await?,

@@ -5,6 +5,8 @@ use protocol::{RoomId, Timestamp, UserId};
 use serde::Serialize;
 use uuid::Uuid;
 
+use crate::{db::on_db, state::State};
+
 /// A room.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -45,6 +47,22 @@ macro_rules! select_room {
     };
 }
 pub(super) use select_room;
+
+/// How far a room is archived, and how far its events have left the stream.
+#[derive(Debug, Clone, Copy, sqlx::FromRow)]
+pub struct RoomLogRow {
+    pub archived_seq: i64,
+    pub kept_seq: i64,
+}
+
+impl RoomLogRow {
+    /// None of a room of which nothing is archived.
+    pub async fn read(state: &State, room: Uuid) -> sqlx::Result<Option<Self>> {
+        on_db!(&state.database, e => sqlx::query_as(
+            "SELECT archived_seq, kept_seq FROM room_log WHERE room_id = $1"
+        ).bind(room).fetch_optional(e))
+    }
+}
 
 impl RoomRow {
     pub fn room_id(&self) -> RoomId {

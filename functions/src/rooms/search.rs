@@ -51,12 +51,12 @@ pub async fn search(
     InRoom(name): InRoom,
     Params(Query { q: part, cursor, limit }): Params<Query>,
 ) -> Result<Json<Page<Item>>, ApiError> {
-    let room = membership::membership(&state, &name, user.id()).await?.room;
+    let mut room = membership::membership(&state, &name, user.id()).await?.room;
     let search = state.searches.begin(user.id()).await?;
     let limit = limit.unwrap_or_default();
     let before: u64 = cursor.as_deref().map(paging::decode).transpose()?.unwrap_or(MAX_SEQ);
     let wanted = Wanted::Last { before, limit: RECENT };
-    let tail = Tail::read(&state, &room, user.id(), wanted).await?;
+    let tail = Tail::read(&state, &mut room, user.id(), wanted).await?;
     let rows = archived(&state, &room, &part, before, limit.and_one()).await?;
     search.done();
     let folded = fold::fold(&part);

@@ -13,12 +13,14 @@ use protocol::{
 
 use super::{
     past::{Gone, Item},
-    room::RoomRow,
+    room::{RoomLogRow, RoomRow},
 };
 use crate::{error::ApiError, sent, state::State};
 
 /// Events read from the stream by one request to it.
 const BATCH: usize = 256;
+/// How often a tail that was purged meanwhile is read again.
+const TRIES: usize = 3;
 /// Messages before the tail of which is remembered what the tail says. More only an archive that was
 /// away for long leaves; then some old messages show their changes late.
 const CHANGED: usize = 10_000;
@@ -75,8 +77,33 @@ async fn archived(
 }
 
 impl Tail {
-    /// Reads all of it; without NATS none, as reading goes on.
+    /// Reads all of it; without NATS none, as reading goes on. Where events were archived and purged
+    /// while they were read, `room` is how far the room is archived by then.
     pub async fn read(
+        state: &State,
+        room: &mut RoomRow,
+        me: UserId,
+        wanted: Wanted,
+    ) -> Result<Self, ApiError> {
+        for _ in 0..TRIES {
+            let tail = Self::read_once(state, room, me, wanted).await?;
+            if !tail.is_whole {
+                return Ok(tail);
+            }
+            let Some(log) = RoomLogRow::read(state, room.id).await? else { return Ok(tail) };
+            // Written down before the purge: what this does not tell of was there.
+            if log.kept_seq <= room.archived_seq {
+                return Ok(tail);
+            }
+            room.archived_seq = log.archived_seq;
+        }
+        tracing::warn!(room = %room.id, "the stream is purged as fast as it is read");
+        let mut tail = Self::read_once(state, room, me, wanted).await?;
+        tail.keep_nothing();
+        Ok(tail)
+    }
+
+    async fn read_once(
         state: &State,
         room: &RoomRow,
         me: UserId,
@@ -91,8 +118,7 @@ impl Tail {
                 Ok(entries) => entries,
                 Err(error) => {
                     tracing::warn!(%error, "history is served as far as it is archived");
-                    tail.items.clear();
-                    tail.is_whole = false;
+                    tail.keep_nothing();
                     return Ok(tail);
                 }
             };
@@ -123,6 +149,14 @@ impl Tail {
             from.name = gone.name(author, from.name.as_str())?;
         }
         Ok(self)
+    }
+
+    /// The answer is what the database has.
+    fn keep_nothing(&mut self) {
+        self.items.clear();
+        self.changes.clear();
+        self.sent.clear();
+        self.is_whole = false;
     }
 
     /// Who asks.

@@ -202,7 +202,11 @@ impl Room {
         let stored = context.bus.stored_events(id).await?;
         let mut live = context.bus.live_events(id).await?;
         let newest = context.bus.log().last(id).await?;
-        let head = newest.as_ref().map_or(0, |entry| entry.seq);
+        let head = match &newest {
+            Some(newest) => newest.seq,
+            // Nothing is in the stream: of a room that never had anything, or of before the stream.
+            None => context.bus.log().oldest_kept(id).await?,
+        };
         let is_deleted = newest.is_some_and(|entry| ends_room(id, &entry));
         let settled_at = Instant::now() + LOOK_AGAIN_AFTER;
         let mut room = Self {
@@ -313,6 +317,8 @@ impl Room {
             self.kinds.note(payload);
         }
         count_out(event.name);
+        let log = self.context.bus.log();
+        log.high_water().raise(log.shards().of(self.id), seq);
         batch.push(Some(seq), &["42", &event.with_position(self.id, position)]);
         if event.name == "room-deleted" {
             self.close(std::mem::take(batch)).await;

@@ -21,12 +21,27 @@ impl Room {
     /// once.
     pub(super) async fn look(&mut self) {
         match self.context.bus.log().last(self.id).await {
+            Ok(None) if self.ring.last() > 0 => self.look_at_mark().await,
             Ok(newest) if newest.as_ref().is_none_or(|entry| entry.seq <= self.ring.last()) => {}
             Ok(_) => self.catch_up().await,
             Err(error) => {
                 tracing::warn!(room = %self.id, %error, "the newest event cannot be read yet");
                 self.look_soon();
             }
+        }
+    }
+
+    /// The stream has nothing of a room that had something: all of it was purged, or it is another
+    /// stream. The marks say whether anything is missing.
+    async fn look_at_mark(&mut self) {
+        let begun = match self.context.bus.log().oldest_kept(self.id).await {
+            Ok(oldest_kept) if is_whole(self.ring.last(), oldest_kept) => Ok(()),
+            Ok(oldest_kept) => self.begin_anew(oldest_kept).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = begun {
+            tracing::warn!(room = %self.id, %error, "the room's mark cannot be read yet");
+            self.look_soon();
         }
     }
 

@@ -77,7 +77,11 @@ impl Room {
     async fn read_older(&mut self, after: u64) -> Result<Option<Vec<Batch>>, MissedError> {
         let (log, budget) = (self.context.bus.log(), &self.context.budget);
         let until = self.ring.complete_since();
-        let mut prev = log.last_until(self.id, after).await?.map_or(0, |entry| entry.seq);
+        let mut prev = match log.last_until(self.id, after).await? {
+            Some(before) => before.seq,
+            // It was purged, or the room begins after that.
+            None => log.oldest_kept(self.id).await?,
+        };
         let (mut events, mut bytes) = (self.ring.events(), self.ring.bytes());
         let (mut batches, mut read_until) = (Vec::new(), after);
         while read_until < until {

@@ -20,10 +20,13 @@ pub enum Place {
 }
 
 /// Where an event belongs after the one at `last`. `prev` may lie before that one when the stream
-/// was purged; an event between them cannot be missing, as sequences only grow.
+/// was purged; an event between them cannot be missing, as sequences only grow. An event without a
+/// `prev` in a room that had one comes from a stream that no longer has it: whether something between
+/// was lost, the stream's marks say.
 pub fn place(last: u64, position: Position) -> Place {
     match position {
         Position { seq, .. } if seq <= last => Place::Known,
+        Position { prev: 0, .. } if last > 0 => Place::AfterHole,
         Position { prev, .. } if prev <= last => Place::Next,
         _ => Place::AfterHole,
     }
@@ -159,7 +162,9 @@ mod tests {
     fn an_event_is_placed_by_its_predecessor() {
         let mut ring = Ring::new(5);
         assert_eq!(place(5, Position { seq: 9, prev: 5 }), Place::Next);
-        assert_eq!(place(5, Position { seq: 9, prev: 0 }), Place::Next);
+        assert_eq!(place(5, Position { seq: 9, prev: 3 }), Place::Next);
+        assert_eq!(place(5, Position { seq: 9, prev: 0 }), Place::AfterHole);
+        assert_eq!(place(0, Position { seq: 9, prev: 0 }), Place::Next);
         assert_eq!(place(5, Position { seq: 9, prev: 7 }), Place::AfterHole);
         assert_eq!(place(9, Position { seq: 9, prev: 5 }), Place::Known);
         ring.push(batch(&[9]), Allowance::USUAL);

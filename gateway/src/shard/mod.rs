@@ -31,6 +31,7 @@ use protocol::{
     event::Done,
     subject::{MemberState, Revoked},
 };
+use service::high_water::HighWater;
 use tokio::{
     runtime::Handle,
     sync::{Notify, mpsc, oneshot},
@@ -184,10 +185,16 @@ impl Shards {
 impl Starter {
     /// Starts the threads. Each has its own connection to NATS, so that what a socket sends, its
     /// acknowledgement and what a room brings need no other thread.
-    pub async fn open(self, config: &Config, health: &Health) -> anyhow::Result<Vec<Thread>> {
+    pub async fn open(
+        self,
+        config: &Config,
+        health: &Health,
+        high_water: &HighWater,
+    ) -> anyhow::Result<Vec<Thread>> {
         let mut threads = Vec::new();
         for (index, inbox) in self.0.into_iter().enumerate() {
-            threads.push(Thread::start(index, inbox, config.clone(), health.clone()).await?);
+            let (health, high_water) = (health.clone(), high_water.clone());
+            threads.push(Thread::start(index, inbox, config.clone(), health, high_water).await?);
         }
         Ok(threads)
     }
@@ -214,6 +221,7 @@ impl Thread {
         inbox: mpsc::Receiver<Command>,
         config: Config,
         health: Health,
+        high_water: HighWater,
     ) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
@@ -225,7 +233,7 @@ impl Thread {
             LocalSet::new().block_on(&runtime, async move {
                 let serve = async {
                     // Whoever waited for it is gone only when the gateway could not start.
-                    let _ = connected.send(Bus::connect(&config).await);
+                    let _ = connected.send(Bus::connect(&config, high_water).await);
                     if let Ok(context) = begin.await {
                         let run = run(index, context, inbox).map(Ok);
                         health.supervise(format!("worker {index}"), run).await;

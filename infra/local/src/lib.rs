@@ -71,7 +71,9 @@ pub async fn run(
     secrets::write_private(&data.join("env"), &variables.to_shell())?;
 
     let get = |name: &str| variables.get(name);
-    provision::run(Env::read(get, provision::Config::from_env)?).await?;
+    let config = Env::read(get, provision::Config::from_env)?;
+    // Nobody could run it by hand: NATS is a child of this process.
+    provision::run(config.recovering(provision::Recovery::AUTOMATIC)).await?;
     let archive = Env::read(get, functions::archive::Config::from_env)?;
     let archive = tokio::spawn(functions::archive::follow(archive, ended.clone()));
     let state = Env::read(get, functions::Config::from_env)?;

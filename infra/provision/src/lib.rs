@@ -2,6 +2,7 @@
 //! changes nothing. Servers never do this at their start.
 
 mod bucket;
+mod sequences;
 mod streams;
 
 use functions::{
@@ -33,6 +34,23 @@ pub struct Config {
     database: Option<DatabaseConfig>,
     streams: Option<StreamsConfig>,
     storage: Option<(StorageConfig, Vec<String>)>,
+    recovery: Recovery,
+}
+
+/// What to do after a restore from a backup. Without a word nothing is done that may lose events.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Make a stream anew that is behind the database, above what that knows.
+    pub advance: bool,
+    /// Have the archive take everything again that a stream holds.
+    pub replay: bool,
+    /// Replay whether or not it looks necessary.
+    pub is_asked: bool,
+}
+
+impl Recovery {
+    /// Whatever is necessary, for one machine that nobody looks after.
+    pub const AUTOMATIC: Self = Self { advance: true, replay: true, is_asked: false };
 }
 
 #[derive(Debug, Clone)]
@@ -66,7 +84,17 @@ impl Config {
             let origins = env.or("ALLOWED_ORIGINS", List::default()).0;
             Some((StorageConfig::from_env(env)?, origins))
         });
-        Some(Self { database: flat(database)?, streams: flat(streams)?, storage: flat(storage)? })
+        Some(Self {
+            database: flat(database)?,
+            streams: flat(streams)?,
+            storage: flat(storage)?,
+            recovery: Recovery::default(),
+        })
+    }
+
+    /// The same, after a restore from a backup.
+    pub fn recovering(self, recovery: Recovery) -> Self {
+        Self { recovery, ..self }
     }
 }
 
@@ -121,6 +149,7 @@ fn report(thing: &str, outcome: Outcome) {
 
 /// Does all of it, in the order in which parts need each other.
 pub async fn run(config: Config) -> anyhow::Result<()> {
+    let mut connected = None;
     if let Some(database) = &config.database {
         let database = Database::connect(database.0.expose_secret()).await?;
         let (before, now) = db::migrate(&database).await?;
@@ -131,11 +160,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
                  whole rooms; make it anew with a locale such as C.UTF-8"
             );
         }
-        database.close().await;
+        connected = Some(database);
     }
     if let Some(streams) = &config.streams {
         let client = nats::connect(&streams.nats, |_| {}).await?;
-        streams::provision(&client, streams).await?;
+        streams::provision(&client, streams, connected.as_ref(), config.recovery).await?;
+    }
+    if let Some(database) = connected {
+        database.close().await;
     }
     if let Some((storage, origins)) = &config.storage {
         let storage = Storage::connect(storage).await?;

@@ -9,17 +9,23 @@ use async_nats::{
         self, Context, ErrorCode,
         consumer::{AckPolicy, PullConsumer, pull},
         context::GetStreamErrorKind,
-        stream::{Config as StreamConfig, DiscardPolicy, Republish, RetentionPolicy, StorageType},
+        stream::{
+            Config as StreamConfig, DiscardPolicy, Info as StreamInfo, Republish, RetentionPolicy,
+            StorageType,
+        },
     },
 };
+use functions::db::Database;
 use protocol::{
     limits,
     subject::{
-        self, ARCHIVE_CONSUMER, FILES_BUCKET, PURGED_BUCKET, REVOKED_BUCKET, REVOKED_NEWS, Shard,
+        self, ALL_DEAD, ARCHIVE_CONSUMER, DEAD_STREAM, FILES_BUCKET, PURGED_BUCKET, REVOKED_BUCKET,
+        REVOKED_NEWS, Shard,
     },
 };
+use service::roomlog::RoomLog;
 
-use crate::{Outcome, StreamsConfig, report};
+use crate::{Outcome, Recovery, StreamsConfig, report, sequences::Sequences};
 
 /// A key-value bucket.
 struct Bucket {
@@ -55,34 +61,109 @@ const BUCKETS: [Bucket; 3] = [
 const DUPLICATE_WINDOW: Duration = Duration::from_secs(120);
 /// Bytes of each bucket; NATS reserves them.
 const BUCKET_BYTES: i64 = 256 * 1024 * 1024;
+/// Bytes of the dead letters, and how long they are kept: they hold what people wrote.
+const DEAD_BYTES: i64 = 64 * 1024 * 1024;
+const DEAD_FOR: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Events that archive has fetched and not acknowledged: some batches.
 const UNACKNOWLEDGED: i64 = 8_000;
 /// An event that was not acknowledged in this time comes again.
 const ACKNOWLEDGE_WITHIN: Duration = Duration::from_secs(30);
 
-/// Brings NATS to what this version needs.
-pub async fn provision(client: &Client, config: &StreamsConfig) -> anyhow::Result<()> {
+/// Brings NATS to what this version needs. Without a database nobody knows which seqs were given.
+pub async fn provision(
+    client: &Client,
+    config: &StreamsConfig,
+    database: Option<&Database>,
+    recovery: Recovery,
+) -> anyhow::Result<()> {
     let context = jetstream::new(client.clone());
+    let log = RoomLog::new(client.clone(), config.shards);
+    let sequences = match database {
+        Some(database) => {
+            let read = Sequences::read(database, log, &context, config.shards, recovery).await?;
+            read.check().await?;
+            Some(read)
+        }
+        None => {
+            tracing::warn!("the streams' sequences are not compared with the database");
+            None
+        }
+    };
+    for wanted in &BUCKETS {
+        bucket(&context, wanted, config.replicas).await?;
+    }
     for shard in config.shards.all() {
-        let wanted = stream(shard, config);
+        let mut wanted = stream(shard, config);
         let name = wanted.name.clone();
-        let before = config_of(&context, &name).await?;
+        let mut before = config_of(&context, &name).await?;
+        let mut replays = false;
+        if let Some(sequences) = &sequences {
+            replays = before.is_some() && sequences.replays(shard).await?;
+            if before.is_some() && sequences.behind(shard).await?.is_some() {
+                context.delete_stream(&name).await.with_context(|| format!("stream {name}"))?;
+                tracing::warn!("stream {name}: was behind the database, is made anew");
+                before = None;
+            }
+            if before.is_none() {
+                wanted.first_sequence = sequences.first(shard).await?;
+            }
+        }
+        if let Some(before) = &before {
+            wanted.first_sequence = before.first_sequence;
+        }
         let now = context.create_or_update_stream(wanted).await;
         let now = now.with_context(|| {
             format!("stream {name} (STREAM_MAX_BYTES={} is reserved for it)", config.stream_bytes)
         })?;
         report(&format!("stream {name}"), Outcome::of(before.as_ref(), &now.config));
-        consumer(&context, &name).await?;
+        if replays {
+            let deleted = context.delete_consumer_from_stream(ARCHIVE_CONSUMER, &name).await;
+            deleted.with_context(|| format!("consumer {ARCHIVE_CONSUMER} of {name}"))?;
+            tracing::warn!("stream {name}: the archive takes everything in it again");
+        }
+        let is_new = consumer(&context, &name).await?;
+        if let Some(sequences) = &sequences {
+            sequences.note(shard, is_new).await?;
+        }
     }
-    for wanted in &BUCKETS {
-        bucket(&context, wanted, config.replicas).await?;
-    }
+    dead_letters(&context, config.replicas).await
+}
+
+async fn dead_letters(context: &Context, replicas: usize) -> anyhow::Result<()> {
+    let wanted = StreamConfig {
+        name: DEAD_STREAM.into(),
+        description: Some("Events that the archive could not store, and why".into()),
+        subjects: vec![ALL_DEAD.into()],
+        retention: RetentionPolicy::Limits,
+        storage: StorageType::File,
+        // The newest are of use to whoever looks for the fault; a full stream must not stop the archive.
+        discard: DiscardPolicy::Old,
+        max_bytes: DEAD_BYTES,
+        max_age: DEAD_FOR,
+        deny_delete: true,
+        deny_purge: true,
+        num_replicas: replicas,
+        ..StreamConfig::default()
+    };
+    let before = config_of(context, DEAD_STREAM).await?;
+    let now = context.create_or_update_stream(wanted).await;
+    let now = now.with_context(|| format!("stream {DEAD_STREAM}"))?;
+    report(&format!("stream {DEAD_STREAM}"), Outcome::of(before.as_ref(), &now.config));
     Ok(())
 }
 
 async fn config_of(context: &Context, stream: &str) -> anyhow::Result<Option<StreamConfig>> {
+    Ok(info_of(context, stream).await?.map(|info| info.config))
+}
+
+/// The newest seq that a stream has given; none without the stream.
+pub async fn last_seq(context: &Context, stream: &str) -> anyhow::Result<Option<u64>> {
+    Ok(info_of(context, stream).await?.map(|info| info.state.last_sequence))
+}
+
+async fn info_of(context: &Context, stream: &str) -> anyhow::Result<Option<StreamInfo>> {
     match context.get_stream(stream).await {
-        Ok(found) => Ok(Some(found.cached_info().config.clone())),
+        Ok(found) => Ok(Some(found.cached_info().clone())),
         Err(error) => match error.kind() {
             GetStreamErrorKind::JetStream(refusal)
                 if refusal.error_code() == ErrorCode::STREAM_NOT_FOUND =>
@@ -94,7 +175,8 @@ async fn config_of(context: &Context, stream: &str) -> anyhow::Result<Option<Str
     }
 }
 
-async fn consumer(context: &Context, stream: &str) -> anyhow::Result<()> {
+/// Whether it is a new one.
+async fn consumer(context: &Context, stream: &str) -> anyhow::Result<bool> {
     let name = format!("consumer {ARCHIVE_CONSUMER} of {stream}");
     let before: Option<PullConsumer> =
         context.get_consumer_from_stream(ARCHIVE_CONSUMER, stream).await.ok();
@@ -102,7 +184,7 @@ async fn consumer(context: &Context, stream: &str) -> anyhow::Result<()> {
     let now = now.with_context(|| name.clone())?;
     let before = before.map(|before| before.cached_info().config.clone());
     report(&name, Outcome::of(before.as_ref(), &now.cached_info().config));
-    Ok(())
+    Ok(before.is_none())
 }
 
 fn stream(shard: Shard, config: &StreamsConfig) -> StreamConfig {

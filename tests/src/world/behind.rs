@@ -1,14 +1,33 @@
 //! What a story sees and does behind everybody's back: in the database, and in NATS.
 
 use protocol::{
-    RoomId, UserId,
-    stored::StoredEvent,
+    MessageId, RoomId, Timestamp, UserId,
+    stored::{Message, Person, StoredEvent},
     subject::{self, MemberState, Revoked, Shards},
     token::Role,
 };
 use service::roomlog::RoomLog;
 
 use super::World;
+
+/// Every table, each after those that it refers to.
+const TABLES: [&str; 15] = [
+    "account",
+    "session",
+    "refresh_token",
+    "room",
+    "member",
+    "message",
+    "file",
+    "doomed_object",
+    "outbox",
+    "attempt",
+    "ban",
+    "room_log",
+    "read_mark",
+    "reaction",
+    "stream_log",
+];
 
 impl World {
     /// The database, with connections of one's own.
@@ -54,6 +73,23 @@ impl World {
         done.unwrap()
     }
 
+    /// Copies every table aside, as a backup of the database.
+    pub async fn back_up_database(&self) {
+        for table in TABLES {
+            self.sql(&format!("CREATE TABLE backup_{table} AS SELECT * FROM {table}")).await;
+        }
+    }
+
+    /// The database is as it was at the backup.
+    pub async fn restore_database(&self) {
+        for table in TABLES.iter().rev() {
+            self.sql(&format!("DELETE FROM {table}")).await;
+        }
+        for table in TABLES {
+            self.sql(&format!("INSERT INTO {table} SELECT * FROM backup_{table}")).await;
+        }
+    }
+
     /// Makes JetStream forget which messages it has seen, as it does after its window.
     pub async fn forget_message_ids(&self) {
         let admin = async_nats::jetstream::new(self.nats_as("provision").await);
@@ -94,6 +130,49 @@ impl World {
         let id = uuid::Uuid::now_v7().to_string();
         let pending = log.append(room, &id, event.encode().into(), None).await.unwrap();
         pending.stored().await.unwrap();
+    }
+
+    /// Stores messages of a user in a room, many at once.
+    pub async fn append_messages(&self, room: RoomId, user: UserId, count: usize) {
+        let context = async_nats::jetstream::new(self.nats_as("functions").await);
+        let subject = subject::stored(Shards::new(1).unwrap(), room);
+        let from = Person { id: user, name: "Ada".parse().unwrap() };
+        let mut pending = Vec::new();
+        for _ in 0..count {
+            let event = StoredEvent::ReceiveMsg(Message {
+                id: MessageId::generate(),
+                from: from.clone(),
+                msg: "one of many".parse().unwrap(),
+                at: Timestamp::now(),
+                file: None,
+                reply_to: None,
+            });
+            pending.push(context.publish(subject.clone(), event.encode().into()).await.unwrap());
+        }
+        for stored in pending {
+            stored.await.unwrap();
+        }
+    }
+
+    /// Publishes anything on a stored subject, as a faulty gateway might; its seq, or none where the
+    /// stream takes no more.
+    pub async fn publish_raw(&self, subject: String, payload: Vec<u8>) -> Option<u64> {
+        let context = async_nats::jetstream::new(self.nats_as("gateway").await);
+        let stored = context.publish(subject, payload.into()).await.unwrap().await;
+        stored.ok().map(|ack| ack.sequence)
+    }
+
+    /// The dead letters: subject, reason, payload.
+    pub async fn dead_letters(&self) -> Vec<(String, String, Vec<u8>)> {
+        let admin = async_nats::jetstream::new(self.nats_as("provision").await);
+        let stream = admin.get_stream(subject::DEAD_STREAM).await.unwrap();
+        let mut letters = Vec::new();
+        for seq in 1..=stream.cached_info().state.last_sequence {
+            let letter = stream.get_raw_message(seq).await.unwrap();
+            let header = |name: &str| letter.headers.get(name).unwrap().to_string();
+            letters.push((header("Chat-Subject"), header("Chat-Reason"), letter.payload.to_vec()));
+        }
+        letters
     }
 
     /// Says what a user is in a room since a version of it, as the functions do.
