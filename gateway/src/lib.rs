@@ -38,6 +38,7 @@ use axum::{
     response::IntoResponse,
     routing::{any, get},
 };
+use futures_util::FutureExt as _;
 use protocol::Timestamp;
 pub use service::admission;
 use service::high_water::HighWater;
@@ -125,7 +126,8 @@ impl Gateway {
             rooms.clone(),
             config.revocations_unseen_at_most,
         );
-        tokio::spawn(revocations.run(ended.clone()));
+        let revocations = revocations.run(ended.clone()).map(Ok);
+        tokio::spawn(health.clone().supervise("the watch of revocations".into(), revocations));
         let peers_run =
             peers.run(bus.clone(), id, move |gateway| rooms.lost(gateway), ended.clone());
         tokio::spawn(health.clone().supervise("the watch of other gateways".into(), peers_run));

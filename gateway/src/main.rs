@@ -35,8 +35,11 @@ async fn run(Arguments { listen }: Arguments) -> anyhow::Result<()> {
     let gateway = Gateway::start(config, shutdown).await?;
     tracing::info!(%listen, "serving");
     // The listener stays open while sockets drain, so that /readyz can say so.
-    let served = tokio::spawn(serve::serve(listener, gateway.router(), limits, ended.clone()));
-    gateway.drained().await?;
+    let mut served = tokio::spawn(serve::serve(listener, gateway.router(), limits, ended.clone()));
+    tokio::select! {
+        ended_early = &mut served => return ended_early?,
+        drained = gateway.drained() => drained?,
+    }
     ended.cancel();
     served.await?
 }
