@@ -49,7 +49,7 @@ stories! {
             (stored.clone(), Vec::new()),
             (stored.clone(), b"not JSON".to_vec()),
             (stored.clone(), b"[\"receive-msg\",{".to_vec()),
-            (stored.clone(), format!(r#"["receive-msg",{{}}]"#).into_bytes()),
+            (stored.clone(), br#"["receive-msg",{}]"#.to_vec()),
             (stored.clone(), format!(r#"["unknown-kind",{{"at":"{at}"}}]"#).into_bytes()),
             (stored.clone(), b"[\"receive-msg\",{\"msg\":\"\xff\xfe\"}]".to_vec()),
             (stored.clone(), b"\0\0\0\0".to_vec()),

@@ -48,7 +48,7 @@ impl Stage {
                 Err(_) => return seqs,
             }
         }
-        panic!("never full");
+        unreachable!("the stream is bounded");
     }
 
     async fn send(&self, user: &User, room: &str, msg: &str) -> Option<u64> {

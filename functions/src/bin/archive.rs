@@ -30,7 +30,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let shutdown = serve::shutdown_on_signal()?;
     telemetry::start(telemetry::USUAL, shutdown.clone()).await?;
     if arguments.follow {
-        return follow(config, shutdown).await;
+        return Box::pin(follow(config, shutdown)).await;
     }
     // A batch that is cut off comes again.
     shutdown.run_until_cancelled(Box::pin(one_by_one(config))).await.unwrap_or(Ok(()))

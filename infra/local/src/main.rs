@@ -27,7 +27,7 @@ fn main() -> ExitCode {
         let shutdown = serve::shutdown_on_signal()?;
         telemetry::start(USUALLY, shutdown.clone()).await?;
         let shown = data.display().to_string();
-        local::run(Options { listen, data }, shutdown, |address| {
+        let running = local::run(Options { listen, data }, shutdown, |address| {
             let text = format!(
                 "ready http://{address}\n  \
                  Open it in two browser profiles, sign up in both, make a room in one and open it in the other.\n  \
@@ -37,7 +37,8 @@ fn main() -> ExitCode {
             );
             // Nobody may be reading, which is no reason to stop.
             let _ = std::io::stdout().write_all(text.as_bytes());
-        })
-        .await
+        });
+        // A big future: everything is in it.
+        Box::pin(running).await
     })
 }
