@@ -308,12 +308,11 @@ pub fn is_away(error: &sqlx::Error) -> bool {
         sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::Io(_)
+        // A proxy in front of the database accepts connections and ends them while it has no server.
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::Tls(_)
         | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            // PostgreSQL's classes for connections, rollbacks (a deadlock), resources and operators;
-            // SQLite's BUSY.
-            matches!(code.get(..2), Some("08" | "40" | "53" | "57")) || code == "5"
-        }),
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| is_for_a_while(&code)),
         _ => false,
     }
 }
@@ -337,6 +336,22 @@ pub fn is_refused(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Whether a database's error code names a condition that passes.
+fn is_for_a_while(code: &str) -> bool {
+    // PostgreSQL's have five characters; SQLite's are numbers, and the low byte names the error.
+    if let Ok(number) = code.parse::<u32>()
+        && code.len() < 5
+    {
+        const BUSY: u32 = 5;
+        const LOCKED: u32 = 6;
+        const FULL: u32 = 13;
+        return matches!(number & 0xff, BUSY | LOCKED | FULL);
+    }
+    // Connections, rollbacks such as of a deadlock, resources such as the disk, objects in use and databases that take
+    // nobody in, operators; and a server that is only a replica yet, as in a failover.
+    matches!(code.get(..2), Some("08" | "40" | "53" | "55" | "57")) || code == "25006"
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
@@ -358,6 +373,20 @@ mod tests {
         for file in files {
             let mode = file.metadata().unwrap().permissions().mode() & 0o777;
             assert_eq!(mode, 0o600, "{file:?}");
+        }
+    }
+
+    #[test]
+    fn errors_that_pass_are_told_from_those_that_do_not() {
+        for code in [
+            "08006", "40P01", "53100", "53300", "55000", "57014", "57P03", "25006", "5", "6", "13",
+            "517",
+        ] {
+            assert!(is_for_a_while(code), "{code}");
+        }
+        // Constraints, syntax, types, passwords; of SQLite constraint, corruption, read-only.
+        for code in ["23505", "42601", "22021", "28P01", "25001", "19", "11", "8", "2067", ""] {
+            assert!(!is_for_a_while(code), "{code}");
         }
     }
 }

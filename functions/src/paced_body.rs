@@ -2,19 +2,22 @@
 //!
 //! A body is made in a task of its own and handed over in small pieces. If the reader takes none for a while, or the
 //! whole takes too long, the task ends and drops what it holds: the rows still to be written, a place among the
-//! running exports. The connection itself may stay open; it holds no more than two pieces then, and is closed as
-//! soon as its reader goes on, because a body that was cut must not look whole.
+//! running exports. The connection is closed, because a body that was cut must not look whole; of HTTP/2 the stream
+//! alone, as soon as its reader goes on.
 
 use std::{io, time::Duration};
 
 use axum::{
     body::{Body, Bytes, HttpBody as _},
-    extract::{Request, State},
-    http::header,
+    extract::{FromRequestParts, Request, State},
+    http::{header, request::Parts},
     middleware::Next,
     response::Response,
 };
+use service::serve::HangUp;
 use tokio::{sync::mpsc, time::timeout};
+
+use crate::state;
 
 /// Small against what a socket buffers, large against the cost of a hand-over.
 pub const PIECE_BYTES: usize = 16 * 1024;
@@ -29,6 +32,25 @@ pub struct Pace {
     pub stall: Duration,
     /// `RESPONSE_SECONDS`: for the whole.
     pub total: Duration,
+}
+
+/// Whoever a body is for.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    pace: Pace,
+    /// Missing where the connection is not ours: on AWS Lambda, and in tests.
+    hang_up: Option<HangUp>,
+}
+
+impl FromRequestParts<state::State> for Reader {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        state: &state::State,
+    ) -> Result<Self, Self::Rejection> {
+        Ok(Self { pace: state.config.pace, hang_up: parts.extensions.get().cloned() })
+    }
 }
 
 /// Why a body was not written to its end.
@@ -73,11 +95,12 @@ impl Writer {
 }
 
 /// A body that `write` writes. What `write` holds is dropped when the body ends, whole or cut.
-pub fn body<F>(pace: Pace, write: impl FnOnce(Writer) -> F + Send + 'static) -> Body
+pub fn body<F>(reader: Reader, write: impl FnOnce(Writer) -> F + Send + 'static) -> Body
 where
     F: Future<Output = Result<Writer, Cut>> + Send + 'static,
 {
     let (parts, mut written) = mpsc::channel(1);
+    let Reader { pace, hang_up } = reader;
     tokio::spawn(async move {
         let whole = async {
             let writer = write(Writer { parts, stall: pace.stall }).await?;
@@ -94,6 +117,9 @@ where
             }
         };
         metrics::counter!("responses_cut_total", "reason" => reason).increment(1);
+        if let Some(hang_up) = hang_up {
+            hang_up.now();
+        }
     });
     Body::from_stream(futures_util::stream::poll_fn(move |context| {
         written.poll_recv(context).map(|part| match part {
@@ -106,13 +132,14 @@ where
 
 /// Paces the large bodies that handlers return as a whole.
 pub async fn pace_large(State(pace): State<Pace>, request: Request, next: Next) -> Response {
+    let reader = Reader { pace, hang_up: request.extensions().get().cloned() };
     let response = next.run(request).await;
     let size = response.body().size_hint().exact();
     let Some(size) = size.filter(|size| *size > PACED_FROM_BYTES) else { return response };
     let (mut head, whole) = response.into_parts();
     // A stream has no size of its own.
     head.headers.entry(header::CONTENT_LENGTH).or_insert_with(|| size.into());
-    let paced = body(pace, async move |writer: Writer| {
+    let paced = body(reader, async move |writer: Writer| {
         let whole = axum::body::to_bytes(whole, usize::MAX).await;
         let whole = whole.map_err(|error| Cut::Failed(error.to_string()))?;
         writer.write(whole).await?;
@@ -132,7 +159,7 @@ mod tests {
     const QUICK: Pace = Pace { stall: Duration::from_secs(60), total: Duration::from_secs(600) };
 
     fn endless(pace: Pace, held: mpsc::Sender<()>) -> Body {
-        body(pace, async move |writer: Writer| {
+        body(Reader { pace, hang_up: None }, async move |writer: Writer| {
             loop {
                 writer.write(Bytes::from_static(&[b'x'; PIECE_BYTES])).await?;
                 if held.is_closed() {

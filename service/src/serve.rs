@@ -15,6 +15,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::connection::Connections;
+pub use self::connection::HangUp;
 use crate::env::Env;
 
 /// How long handlers may take to finish after the signal: Kubernetes kills after 30 s.

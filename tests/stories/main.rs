@@ -42,6 +42,7 @@ mod memory;
 mod nats_roles;
 mod observed;
 mod openapi;
+mod outages;
 mod outbox;
 mod plans;
 mod presence;

@@ -287,21 +287,6 @@ async fn sockets(ada: &User, bob: &User, joins: &[Value; 2], secrets: &mut Secre
     [a, b]
 }
 
-/// Lets nobody into the database, and whoever is in out; or lets all in again.
-async fn database_lets_in(world: &World, whoever: bool) {
-    use sqlx::{Connection as _, Executor as _};
-    let (server, name) = world.variables()["DATABASE_URL"].rsplit_once('/').unwrap();
-    let mut admin = sqlx::PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
-    let allow = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {whoever}");
-    admin.execute(sqlx::AssertSqlSafe(allow)).await.unwrap();
-    if !whoever {
-        let end = format!(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
-        );
-        admin.execute(sqlx::AssertSqlSafe(end)).await.unwrap();
-    }
-}
-
 /// Each server that ours need is away once, and is asked for something meanwhile.
 async fn faults(world: &mut World, storage: &Link, ada: &User, secrets: &mut Secrets) {
     let declare = json!({ "name": "late.txt", "size": 1, "type": "text/plain" });
@@ -310,11 +295,11 @@ async fn faults(world: &mut World, storage: &Link, ada: &User, secrets: &mut Sec
     let complete = format!("/file/{}/complete", late["file"]["id"].as_str().unwrap());
     assert!(ada.post(&complete, json!({})).await.status.is_server_error());
     storage.mend();
-    database_lets_in(world, false).await;
+    world.database_lets_in(false).await;
     let login = json!({ "name": ada.name, "password": PASSWORD });
     assert!(world.post("/login", login).await.status.is_server_error());
     assert!(ada.get("/user").await.status.is_server_error());
-    database_lets_in(world, true).await;
+    world.database_lets_in(true).await;
     world.ready(FUNCTIONS).await;
     world.restart_nats();
     let id = uuid::Uuid::now_v7();

@@ -18,7 +18,7 @@ use crate::{
     docs::refusals::refusals,
     error::ApiError,
     extract::AuthUser,
-    paced_body::{self, Cut, PIECE_BYTES, Writer},
+    paced_body::{self, Cut, PIECE_BYTES, Reader, Writer},
     state::State,
 };
 
@@ -103,10 +103,14 @@ refusals!(NotExported: ExportRunning, TooManyExports);
     security(("access" = [])),
     responses((status = 200, body = Export,
         headers(("content-disposition" = String, description = "The name to save it under"))), NotExported))]
-pub async fn export(Shared(state): Shared<State>, user: AuthUser) -> Result<Response, ApiError> {
+pub async fn export(
+    Shared(state): Shared<State>,
+    user: AuthUser,
+    reader: Reader,
+) -> Result<Response, ApiError> {
     let account = User::from(user::find(&state, user.id()).await?);
     let running = state.exports.begin(user.id(), state.config.exports_at_once)?;
-    let body = paced_body::body(state.config.pace, async move |writer| {
+    let body = paced_body::body(reader, async move |writer| {
         let _running = running;
         let document = Document { state, user, writer };
         document.write(&account).await

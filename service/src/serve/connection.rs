@@ -12,7 +12,7 @@ use axum::{
     Router,
     body::{Body, Bytes, HttpBody},
     extract::{ConnectInfo, Request},
-    http::{HeaderMap, HeaderName, StatusCode, header},
+    http::{HeaderMap, HeaderName, StatusCode, Version, header},
     response::{IntoResponse as _, Response},
 };
 use hyper::{
@@ -86,10 +86,14 @@ impl Connections {
         shutdown: CancellationToken,
     ) {
         let asked = Arc::new(Notify::new());
-        let (builder, seen) = (self.builder.clone(), asked.clone());
+        let hang_up = HangUp(CancellationToken::new());
+        let (builder, seen, hung_up) = (self.builder.clone(), asked.clone(), hang_up.0.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
             seen.notify_one();
             request.extensions_mut().insert(ConnectInfo(peer));
+            if request.version() < Version::HTTP_2 {
+                request.extensions_mut().insert(hang_up.clone());
+            }
             self.clone().answer(request, peer)
         });
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
@@ -103,6 +107,11 @@ impl Connections {
                         metrics::counter!("http_connections_broken_total").increment(1);
                         tracing::debug!(%error, "a connection broke");
                     }
+                    return;
+                }
+                () = hung_up.cancelled() => {
+                    metrics::counter!("http_connections_cut_total").increment(1);
+                    tracing::debug!("a connection whose client does not read is cut off");
                     return;
                 }
                 () = asked.notified(), if state != Waiting::ForLastAnswers => {
@@ -150,6 +159,18 @@ impl Connections {
         }
         let address = client::address(headers, peer, trusted_hops);
         self.open.admit(Owner::address(address), per_address).map(Some).ok_or(())
+    }
+}
+
+/// Closes the connection that a request came on: for a handler whose client does not read its answer, which is not
+/// asked for more then. It is among the request's extensions, of HTTP/1 only: a connection of HTTP/2 carries other
+/// answers too.
+#[derive(Debug, Clone)]
+pub struct HangUp(CancellationToken);
+
+impl HangUp {
+    pub fn now(&self) {
+        self.0.cancel();
     }
 }
 

@@ -73,6 +73,7 @@ impl World {
         done.unwrap()
     }
 
+<<<<<<< HEAD
     /// Copies every table aside, as a backup of the database.
     pub async fn back_up_database(&self) {
         for table in TABLES {
@@ -87,6 +88,20 @@ impl World {
         }
         for table in TABLES {
             self.sql(&format!("INSERT INTO {table} SELECT * FROM backup_{table}")).await;
+=======
+    /// Lets nobody into the PostgreSQL database, and whoever is in out; or lets all in again.
+    pub async fn database_lets_in(&self, whoever: bool) {
+        use sqlx::{Connection as _, Executor as _};
+        let (server, name) = self.variables["DATABASE_URL"].rsplit_once('/').unwrap();
+        let mut admin = sqlx::PgConnection::connect(&format!("{server}/postgres")).await.unwrap();
+        let allow = format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {whoever}");
+        admin.execute(sqlx::AssertSqlSafe(allow)).await.unwrap();
+        if !whoever {
+            let end = format!(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+            );
+            admin.execute(sqlx::AssertSqlSafe(end)).await.unwrap();
+>>>>>>> 67e5bed (functions: answer every outage with 503 and Retry-After)
         }
     }
 
