@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use service::{
     env::{Env, List},
     nats::NatsConfig,
+    publish::PublishBudgets,
 };
 
 use crate::{memory, rate::Rate};
@@ -25,6 +26,8 @@ pub struct Config {
     /// `DRAIN_SECONDS`: how long clients have to move to another gateway when this one stops.
     pub drain: Duration,
     pub limits: Limits,
+    /// `LIMIT_USER_EVENT_RATE`, `LIMIT_ROOM_EVENT_RATE` and their bursts, and what was published so far.
+    pub publish: PublishBudgets,
     /// `MEMORY_BUDGET_BYTES`: what all sockets and rooms together may buffer; by default a quarter of
     /// what the process may use.
     pub memory_budget: usize,
@@ -214,6 +217,7 @@ impl Config {
             threads: env.or("GATEWAY_THREADS", cores).max(1),
             drain: Duration::from_secs(env.or("DRAIN_SECONDS", 10)),
             limits: Limits::from_env(env),
+            publish: PublishBudgets::from_env(env),
             memory_budget,
             revocations_unseen_at_most: Duration::from_secs(unseen),
             trusted_hops: env.or("TRUSTED_PROXY_HOPS", 0),

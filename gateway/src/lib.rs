@@ -114,6 +114,7 @@ impl Gateway {
                 admission,
                 budget,
                 health,
+                publish: config.publish.clone(),
                 conformance_echo,
             })
         };

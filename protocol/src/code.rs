@@ -88,6 +88,10 @@ codes! {
     MessageTooLong = "message-too-long",
     /// More events a second than `LIMIT_EVENT_RATE` allows.
     RateLimited = "rate-limited",
+    /// More than `LIMIT_USER_EVENT_RATE` by all connections of the user together, HTTP too.
+    UserRateLimited = "user-rate-limited",
+    /// More than `LIMIT_ROOM_EVENT_RATE` to this room, by all who send to it.
+    RoomRateLimited = "room-rate-limited",
     /// More rooms than `LIMIT_ROOMS_PER_SOCKET`.
     TooManyRooms = "too-many-rooms",
     /// More sockets of this user than `LIMIT_SOCKETS_PER_USER`.

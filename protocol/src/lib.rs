@@ -12,6 +12,7 @@ pub mod json;
 pub mod limits;
 pub mod name;
 pub mod presence;
+pub mod rate;
 pub mod sent;
 pub mod stored;
 pub mod subject;

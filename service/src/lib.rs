@@ -9,6 +9,7 @@ pub mod env;
 pub mod high_water;
 pub mod nats;
 pub mod presence;
+pub mod publish;
 pub mod roomlog;
 pub mod serve;
 pub mod stream;

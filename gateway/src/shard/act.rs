@@ -7,6 +7,8 @@ use protocol::{
     Code, RoomId, UserId,
     code::Refusal,
     event::{ClientEvent, Done},
+    rate::OverBudget,
+    stored::StoredEvent,
     subject::MemberState,
     token::Verifier,
 };
@@ -102,6 +104,9 @@ impl Shard {
                 self.acknowledge(id, ack, Ok(Done::NOTHING));
             }
             Action::Store { room, id: message, event, needs, look_up } => {
+                if let Err(over) = self.charge(id, room, &event) {
+                    return self.acknowledge(id, ack, Err(over.into()));
+                }
                 let what = What::Event { id: message, event, needs, look_up };
                 self.send(id, Send { room, what, ack });
             }
@@ -118,6 +123,27 @@ impl Shard {
             }
         }
     }
+
+    /// Takes an event from the budgets of its user and its room. Deletions are not refused for what
+    /// others send: they are how a moderator ends a flood.
+    fn charge(
+        &mut self,
+        id: SocketId,
+        room: RoomId,
+        event: &StoredEvent,
+    ) -> Result<(), OverBudget> {
+        let Some(user) = self.socket(id).and_then(Socket::session).map(|session| session.user())
+        else {
+            return Ok(());
+        };
+        let publish = &self.context().publish;
+        publish.charge_user(user)?;
+        if matches!(event, StoredEvent::MsgDeleted { .. }) {
+            return Ok(());
+        }
+        publish.charge_room(room)
+    }
+
     fn read_up_to(&mut self, id: SocketId, room: RoomId, seq: u64, ack: Option<u64>) {
         let key = self.room_keys.get(&room).copied();
         let newest = key.and_then(|key| self.rooms.get(key)).map_or(0, |room| room.log.newest());
@@ -126,8 +152,13 @@ impl Shard {
             let refusal = Refusal::new(Code::InvalidValue, "seq: past the room's newest event");
             return self.acknowledge(id, ack, Err(refusal));
         }
-        session.has_read(room, seq);
         let user = session.user();
+        // The room's budget is for what is delivered: in a big room everybody reads every message.
+        if let Err(over) = self.context().publish.charge_user(user) {
+            return self.acknowledge(id, ack, Err(over.into()));
+        }
+        let Some(session) = self.socket(id).and_then(Socket::session) else { return };
+        session.has_read(room, seq);
         self.send(id, Send { room, what: What::Read { user, seq }, ack });
     }
 

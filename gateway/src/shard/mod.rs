@@ -31,7 +31,7 @@ use protocol::{
     event::Done,
     subject::{MemberState, Revoked},
 };
-use service::high_water::HighWater;
+use service::{high_water::HighWater, publish::PublishBudgets};
 use tokio::{
     runtime::Handle,
     sync::{Notify, mpsc, oneshot},
@@ -149,6 +149,7 @@ pub struct Context {
     pub admission: Admission,
     pub budget: Budget,
     pub health: Health,
+    pub publish: PublishBudgets,
     /// See [`Config::conformance_echo`].
     pub conformance_echo: bool,
 }

@@ -1,0 +1,183 @@
+//! A rate with a burst, by the generic cell rate algorithm (GCRA): one number per key, the theoretical
+//! arrival time of its next event. The same rule for gateways, which keep that number in memory, and for
+//! functions, which keep it in the database. All times are microseconds of one clock.
+
+use std::time::Duration;
+
+use crate::{Code, code::Refusal};
+
+/// So many events a second, and so many at once after a pause.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// Microseconds that one event takes.
+    interval: i64,
+    /// How far the arrival time may be ahead of the clock before an event is refused.
+    tolerance: i64,
+}
+
+/// Whose budget is used up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Budget {
+    User,
+    Room,
+}
+
+/// An event that is over a budget, and after how long another one would not be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{}; try again in {} s", .budget.detail(), .wait.as_millis().div_ceil(1_000).max(1))]
+pub struct OverBudget {
+    pub budget: Budget,
+    pub wait: Duration,
+}
+
+impl Budget {
+    /// The code of a refusal.
+    pub const fn code(self) -> Code {
+        match self {
+            Self::User => Code::UserRateLimited,
+            Self::Room => Code::RoomRateLimited,
+        }
+    }
+
+    const fn detail(self) -> &'static str {
+        match self {
+            Self::User => "you send too much, by all your connections together",
+            Self::Room => "too much is sent to this room",
+        }
+    }
+}
+
+impl From<OverBudget> for Refusal {
+    fn from(over: OverBudget) -> Self {
+        Self::new(over.budget.code(), over.to_string())
+    }
+}
+
+impl Rate {
+    /// None where the rate or the burst is zero (or no number): then there is no limit.
+    pub fn new(per_second: f64, burst: u32) -> Option<Self> {
+        if !(per_second > 0.0 && per_second.is_finite()) || burst == 0 {
+            return None;
+        }
+        // A cast saturates, and the sum of two such still fits.
+        let interval = ((1_000_000.0 / per_second) as i64).clamp(1, i64::MAX / 4);
+        let tolerance = interval.saturating_mul(i64::from(burst) - 1).min(i64::MAX / 4);
+        Some(Self { interval, tolerance })
+    }
+
+    /// Microseconds that one event takes.
+    pub const fn interval(self) -> i64 {
+        self.interval
+    }
+
+    /// The latest arrival time, seen from `now`, with which one more event is allowed.
+    pub const fn latest(self, now: i64) -> i64 {
+        now.saturating_add(self.tolerance)
+    }
+
+    /// Takes one event; the new arrival time. `arrival` is the last one, or anything up to `now` if
+    /// there was none. Refused with how long it would have to wait.
+    pub fn charge(self, arrival: i64, now: i64) -> Result<i64, Duration> {
+        if arrival > self.latest(now) {
+            return Err(self.wait(arrival, now));
+        }
+        Ok(arrival.max(now).saturating_add(self.interval))
+    }
+
+    /// How long until an event is allowed.
+    pub fn wait(self, arrival: i64, now: i64) -> Duration {
+        let over = arrival.saturating_sub(self.latest(now));
+        Duration::from_micros(u64::try_from(over).unwrap_or(0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// How many of the events at these times are allowed.
+    fn allowed(rate: Rate, times: &[i64]) -> Vec<i64> {
+        let mut arrival = i64::MIN;
+        let mut allowed = Vec::new();
+        for &now in times {
+            if let Ok(next) = rate.charge(arrival, now) {
+                arrival = next;
+                allowed.push(now);
+            }
+        }
+        allowed
+    }
+
+    #[test]
+    fn a_burst_then_the_rate() {
+        let rate = Rate::new(20.0, 100).unwrap();
+        assert_eq!(allowed(rate, &[0; 500]).len(), 100);
+        // Ten seconds, a try each millisecond.
+        let times: Vec<i64> = (0..10_000).map(|millis| millis * 1_000).collect();
+        assert_eq!(allowed(rate, &times).len(), 100 + 199);
+    }
+
+    #[test]
+    fn nothing_is_limited_by_zero() {
+        for (rate, burst) in [(0.0, 1), (1.0, 0), (-1.0, 5), (f64::NAN, 5), (f64::INFINITY, 5)] {
+            assert_eq!(Rate::new(rate, burst), None, "{rate} {burst}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_names_its_code_and_never_no_time() {
+        let over = OverBudget { budget: Budget::Room, wait: Duration::ZERO };
+        let refusal = Refusal::from(over);
+        assert_eq!(refusal.code, Code::RoomRateLimited);
+        assert!(refusal.detail.ends_with("try again in 1 s"), "{refusal}");
+    }
+
+    proptest! {
+        /// In no stretch of time are more allowed than the burst and what the rate gives in it.
+        #[test]
+        fn no_stretch_of_time_has_more_than_burst_and_rate(
+            per_second in 1_u32..2_000,
+            burst in 1_u32..50,
+            gaps in proptest::collection::vec(0..20_000_i64, 1..300),
+        ) {
+            let rate = Rate::new(per_second.into(), burst).unwrap();
+            let mut now = 1_000_000_000;
+            let times: Vec<i64> = gaps.iter().map(|gap| { now += gap; now }).collect();
+            let allowed = allowed(rate, &times);
+            for (first, begin) in allowed.iter().enumerate() {
+                for (count, end) in (1..).zip(&allowed[first..]) {
+                    prop_assert!(count <= i64::from(burst) + (end - begin) / rate.interval());
+                }
+            }
+        }
+
+        /// Whoever waits as long as they were told is let through, and not a moment sooner.
+        #[test]
+        fn the_wait_is_exact(per_second in 0.001..2_000.0_f64, burst in 1_u32..2_000, tries in 1_usize..3_000, now in 0..i64::MAX / 4) {
+            let rate = Rate::new(per_second, burst).unwrap();
+            let mut arrival = 0;
+            for _ in 0..tries {
+                match rate.charge(arrival, now) {
+                    Ok(next) => arrival = next,
+                    Err(wait) => {
+                        let wait = wait.as_micros() as i64;
+                        prop_assert!(wait > 0);
+                        prop_assert!(rate.charge(arrival, now + wait - 1).is_err());
+                        prop_assert!(rate.charge(arrival, now + wait).is_ok());
+                        return Ok(());
+                    }
+                }
+            }
+            prop_assert!(tries <= burst as usize);
+        }
+
+        #[test]
+        fn any_number_is_a_rate_or_none_and_overflows_nothing(per_second: f64, burst: u32, arrival: i64, now: i64) {
+            if let Some(rate) = Rate::new(per_second, burst) {
+                let _ = (rate.charge(arrival, now), rate.wait(arrival, now));
+            }
+        }
+    }
+}
