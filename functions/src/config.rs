@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use protocol::{limits, subject::Shards, token::Lifetimes};
+use protocol::{limits, rate::Rate, subject::Shards, token::Lifetimes};
 use secrecy::SecretString;
 use service::{
     env::{Env, List},
     nats::NatsConfig,
+    publish::{PublishBudgets, PublishLimits},
 };
 use url::Url;
 
@@ -17,6 +18,10 @@ const STATEMENT_SECONDS: std::ops::RangeInclusive<u64> = 1..=14;
 const STATEMENT_SECONDS_DEFAULT: u64 = 10;
 /// One that is typed, and the one before it that is still on its way.
 const SEARCHES_PER_USER: usize = 2;
+
+/// Made and deleted again, each leaves some 250 bytes for an hour in the 256 MB that revocations have:
+/// it takes more than 500 users at this limit to fill them.
+const ROOMS_PER_HOUR: u32 = 1_000;
 
 /// Everything the HTTP functions need to know.
 #[derive(Debug, Clone)]
@@ -42,6 +47,12 @@ pub struct Config {
     /// `LIMIT_EXPORTS`: exports of accounts that run at once; 0 for any number.
     pub exports_at_once: usize,
     pub pace: Pace,
+    /// `LIMIT_USER_EVENT_RATE`, `LIMIT_ROOM_EVENT_RATE` and their bursts.
+    pub publish: PublishLimits,
+    /// Where functions and gateway are one process, what both count; otherwise the database counts.
+    pub shared_budgets: Option<PublishBudgets>,
+    /// `LIMIT_ROOMS_PER_HOUR`: rooms that a user may make, all at once or one after the other.
+    pub new_rooms: Option<Rate>,
     /// `ARGON2_CONCURRENCY`: passwords hashed at once; each takes 19 MiB and a core.
     pub hashes_at_once: usize,
     /// `DATABASE_STATEMENT_SECONDS`: how long a statement of a request may take.
@@ -171,6 +182,12 @@ impl Config {
             file_bytes: env
                 .or("LIMIT_FILE_BYTES", limits::SINGLE_PUT_BYTES)
                 .min(limits::SINGLE_PUT_BYTES),
+            publish: PublishLimits::from_env(env),
+            shared_budgets: None,
+            new_rooms: {
+                let an_hour = env.or("LIMIT_ROOMS_PER_HOUR", ROOMS_PER_HOUR);
+                Rate::new(f64::from(an_hour) / 3_600.0, an_hour)
+            },
             hashes_at_once: env.or("ARGON2_CONCURRENCY", cores).max(1),
             statement_within: Duration::from_secs(statement_seconds),
             searches_per_user: env.or("LIMIT_SEARCHES_PER_USER", SEARCHES_PER_USER),

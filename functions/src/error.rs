@@ -6,7 +6,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use protocol::{Code, json::BadJson, token::TokenError};
+use protocol::{Code, json::BadJson, rate::OverBudget, token::TokenError};
 use serde::Serialize;
 use service::roomlog::LogError;
 
@@ -52,6 +52,10 @@ pub enum ApiError {
     OriginNotAllowed,
     #[error("too many searches of yours are running; wait for one to end")]
     TooManySearches,
+    #[error(transparent)]
+    OverBudget(#[from] OverBudget),
+    #[error("you made too many rooms; try again in {} s", whole_seconds(.0))]
+    TooManyNewRooms(Duration),
     #[error("the password is wrong")]
     WrongPassword,
     #[error("you have no such session")]
@@ -137,6 +141,8 @@ impl ApiError {
             Self::TooManyAttempts(_) => (S::TOO_MANY_REQUESTS, "too-many-attempts"),
             Self::OriginNotAllowed => (S::FORBIDDEN, "origin-not-allowed"),
             Self::TooManySearches => (S::TOO_MANY_REQUESTS, "too-many-searches"),
+            Self::OverBudget(over) => (S::TOO_MANY_REQUESTS, over.budget.code().as_str()),
+            Self::TooManyNewRooms(_) => (S::TOO_MANY_REQUESTS, "too-many-new-rooms"),
             Self::WrongPassword => (S::FORBIDDEN, "wrong-password"),
             Self::NoSuchSession => (S::NOT_FOUND, "no-such-session"),
             Self::NameTaken => (S::CONFLICT, "name-taken"),
@@ -170,6 +176,9 @@ impl ApiError {
     fn retry_after(&self, status: StatusCode) -> Option<u64> {
         match self {
             Self::TooManyAttempts(wait) => Some(whole_seconds(wait)),
+            Self::OverBudget(OverBudget { wait, .. }) | Self::TooManyNewRooms(wait) => {
+                Some(whole_seconds(wait).max(1))
+            }
             Self::ExportRunning | Self::TooManyExports => Some(10),
             // The archive sweeps this often.
             Self::StorageFull => Some(10),

@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod archive;
+pub mod budget;
 pub mod config;
 pub mod db;
 mod docs;

@@ -10,8 +10,9 @@ use super::{
     user::{self, User},
 };
 use crate::{
+    budget,
     db::on_tx,
-    docs::refusals::refusals,
+    docs::refusals::{USER_OVER, refusals},
     error::ApiError,
     extract::{AuthUser, Body, Caller, Trace},
     hash_queue::Requester,
@@ -32,7 +33,7 @@ pub struct Change {
     current_password: Option<ClaimedPassword>,
 }
 
-refusals!(NotChanged: WrongPassword, TooManyAttempts(FIRST_WAIT));
+refusals!(NotChanged: WrongPassword, TooManyAttempts(FIRST_WAIT), OverBudget(USER_OVER));
 
 /// Change my account
 #[utoipa::path(patch, path = "/user", operation_id = "change_account", tag = "accounts",
@@ -45,6 +46,7 @@ pub async fn change(
     Trace(trace): Trace,
     Body(Change { display_name, password, current_password }): Body<Change>,
 ) -> Result<Json<User>, ApiError> {
+    budget::charge_user(&state, user.id()).await?;
     let mut proven = None;
     if let Some(password) = password {
         let current = current_password.ok_or(BadJson {

@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::config::Config;
 use self::{batch::Source, failures::Failures, purge::Purge, volume::Volumes};
-use crate::{db::Database, outbox::Sweeper, sent, storage::Storage, stream_log};
+use crate::{budget, db::Database, outbox::Sweeper, sent, storage::Storage, stream_log};
 
 /// How often what requests left behind is looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(2);
@@ -158,6 +158,7 @@ impl Archive {
         let mut tidied = self.tidied.lock().await;
         if tidied.is_none_or(|at| at.elapsed() >= TIDY_EVERY) {
             accounts::tidy(&self.database).await?;
+            budget::tidy(&self.database).await?;
             *tidied = Some(Instant::now());
         }
         Ok(())

@@ -1,10 +1,15 @@
 //! Which refusals an operation can answer with: those that its handler lists, and those that whatever
 //! takes a token, a body or a query brings. Status and code come from [`ApiError`] alone.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use axum::http::StatusCode;
-use protocol::{Code, json::BadJson, token::TokenError};
+use protocol::{
+    Code,
+    json::BadJson,
+    rate::{Budget, OverBudget},
+    token::TokenError,
+};
 use serde_json::{Map, Value, json};
 use utoipa::openapi::{RefOr, Response, extensions::ExtensionsBuilder, response::ResponseBuilder};
 
@@ -14,6 +19,12 @@ use crate::error::ApiError;
 const LISTED: &str = "x-refusals";
 /// The longest time a caller is asked to wait is well below a day.
 const RETRY_SECONDS_MAX: u32 = 86_400;
+
+/// Of what takes from a user's budget.
+pub const USER_OVER: OverBudget = OverBudget { budget: Budget::User, wait: A_SECOND };
+/// Of what takes from a room's budget.
+pub const ROOM_OVER: OverBudget = OverBudget { budget: Budget::Room, wait: A_SECOND };
+pub const A_SECOND: Duration = Duration::from_secs(1);
 
 /// Makes a type that lists, in a handler's `responses(…)`, the refusals that the handler itself can
 /// answer with: `refusals!(NotCreated: RoomExists, FileTooLarge(8))`. What its extractors refuse is

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use super::kind::{FileName, MediaType};
 use crate::{
+    budget,
     db::on_tx,
-    docs::refusals::refusals,
+    docs::refusals::{USER_OVER, refusals},
     error::ApiError,
     extract::{AuthUser, Body, InRoom},
     rooms,
@@ -77,7 +78,7 @@ pub struct Upload {
     expires_at: Timestamp,
 }
 
-refusals!(NotDeclared: NotAMember, Banned, FileTooLarge(protocol::limits::SINGLE_PUT_BYTES));
+refusals!(NotDeclared: NotAMember, Banned, FileTooLarge(protocol::limits::SINGLE_PUT_BYTES), OverBudget(USER_OVER));
 
 /// Send a file
 #[utoipa::path(post, path = "/room/{name}/file", tag = "files", params(("name" = RoomName, Path)),
@@ -91,6 +92,8 @@ pub async fn declare(
     Body(NewFile { name: file_name, size, media_type, sha256 }): Body<NewFile>,
 ) -> Result<(StatusCode, Json<Declared>), ApiError> {
     let room = rooms::membership(&state, &name, user.id()).await?.room.room_id();
+    // A complete file is told to the gateways as well.
+    budget::charge_user(&state, user.id()).await?;
     let size = size.get();
     if size > state.config.file_bytes {
         return Err(ApiError::FileTooLarge(state.config.file_bytes));

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{membership, message};
 use crate::{
-    docs::refusals::refusals,
+    budget,
+    docs::refusals::{ROOM_OVER, USER_OVER, refusals},
     error::ApiError,
     extract::{AuthUser, Body, InRoom, Trace},
     state::State,
@@ -26,7 +27,7 @@ pub struct Accepted {
     seq: u64,
 }
 
-refusals!(NotSent: NotAMember, Banned, NotAModerator);
+refusals!(NotSent: NotAMember, Banned, NotAModerator, OverBudget(USER_OVER), OverBudget(ROOM_OVER));
 
 /// Tell the whole room
 #[utoipa::path(post, path = "/room/{name}/broadcast", tag = "rooms", params(("name" = RoomName, Path)),
@@ -44,6 +45,7 @@ pub async fn broadcast(
         return Err(ApiError::NotAModerator);
     }
     message::check_text(&msg, false)?;
+    budget::charge_room(&state, user.id(), membership.room.room_id()).await?;
     let from = membership::person(&state, user.id()).await?;
     let event = StoredEvent::RoomBroadcast { from, msg, at: Timestamp::now() };
     let id = uuid::Uuid::now_v7().to_string();

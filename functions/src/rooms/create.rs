@@ -9,8 +9,9 @@ use super::{
     room::Room,
 };
 use crate::{
+    budget,
     db::{self, on_db, on_tx},
-    docs::refusals::refusals,
+    docs::refusals::{A_SECOND, USER_OVER, refusals},
     error::ApiError,
     extract::{AuthUser, Body, Trace},
     fold,
@@ -39,7 +40,9 @@ pub fn parts(name: &str, title: Option<&str>) -> String {
     fold::parts(&format!("{name} {}", title.unwrap_or_default()))
 }
 
-refusals!(NotCreated: RoomExists, TooManyAttempts(FIRST_WAIT));
+refusals!(
+    NotCreated: RoomExists, TooManyAttempts(FIRST_WAIT), OverBudget(USER_OVER), TooManyNewRooms(A_SECOND)
+);
 
 /// Make a room
 #[utoipa::path(post, path = "/room", operation_id = "create_room", tag = "rooms",
@@ -52,6 +55,7 @@ pub async fn create(
     Body(NewRoom { name, title, private, password }): Body<NewRoom>,
 ) -> Result<(StatusCode, Json<Room>), ApiError> {
     let creator = membership::person(&state, user.id()).await?;
+    budget::charge_new_room(&state, user.id()).await?;
     let hash = match password {
         Some(password) => {
             RateLimit::new_passwords(&state, user.id()).check(&state).await?;

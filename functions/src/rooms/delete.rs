@@ -17,8 +17,9 @@ use uuid::Uuid;
 
 use super::membership::{self, LockedMember};
 use crate::{
+    budget,
     db::{Tx, on_tx},
-    docs::refusals::refusals,
+    docs::refusals::{USER_OVER, refusals},
     error::ApiError,
     extract::{AuthUser, InRoom, Trace},
     files,
@@ -29,7 +30,7 @@ use crate::{
 /// How long the caller waits for the files to go.
 const REMOVE_WITHIN: Duration = Duration::from_secs(2);
 
-refusals!(NotDeleted: NotTheCreator);
+refusals!(NotDeleted: NotTheCreator, OverBudget(USER_OVER));
 
 /// Delete a room
 #[utoipa::path(delete, path = "/room/{name}", operation_id = "delete_room", tag = "rooms",
@@ -47,6 +48,7 @@ pub async fn delete(
         let is_seen = !found.room.private || found.role()?.is_some();
         return Err(if is_seen { ApiError::NotTheCreator } else { ApiError::NoSuchRoom });
     }
+    budget::charge_user(&state, user.id()).await?;
     let room = found.room.room_id();
     let mut tx = state.database.begin().await?;
     let owed = end(&mut tx, state.config.shards, room, user.id(), trace).await?;

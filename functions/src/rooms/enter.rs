@@ -9,8 +9,9 @@ use super::{
     room::{Room, RoomRow, select_room},
 };
 use crate::{
+    budget,
     db::on_db,
-    docs::refusals::refusals,
+    docs::refusals::{ROOM_OVER, USER_OVER, refusals},
     error::ApiError,
     extract::{AuthUser, InRoom, Trace},
     outbox,
@@ -55,7 +56,7 @@ struct Entering {
     members: i64,
 }
 
-refusals!(NotEntered: NotAMember, Banned, PasswordRequired);
+refusals!(NotEntered: NotAMember, Banned, PasswordRequired, OverBudget(USER_OVER), OverBudget(ROOM_OVER));
 
 /// Enter a room; a public one takes the caller in as a member
 #[utoipa::path(get, path = "/room/{name}", operation_id = "enter_room", tag = "rooms",
@@ -73,6 +74,7 @@ pub async fn enter(
     if is_new_here(&found.standing)? {
         let person = as_person(user.id(), &found.display_name)?;
         let (shards, id) = (state.config.shards, found.standing.room.room_id());
+        budget::charge_room(&state, user.id(), id).await?;
         let mut tx = state.database.begin().await?;
         let member = (person, Role::Member);
         let owed = membership::add(&mut tx, shards, id, member, Way::Open, trace).await?;

@@ -12,8 +12,9 @@ use super::{
     membership::{self, Standing, Way, as_person},
 };
 use crate::{
+    budget,
     db::{Tx, on_db, on_tx},
-    docs::refusals::refusals,
+    docs::refusals::{ROOM_OVER, USER_OVER, refusals},
     error::ApiError,
     extract::{AuthUser, Body, InRoom, Trace},
     hash_queue::Requester,
@@ -40,7 +41,8 @@ struct Named {
 }
 
 refusals!(
-    NotJoined: NotAMember, Banned, NotAModerator, NoSuchUser, NoSuchMember, WrongPassword, TooManyAttempts(FIRST_WAIT)
+    NotJoined: NotAMember, Banned, NotAModerator, NoSuchUser, NoSuchMember, WrongPassword, TooManyAttempts(FIRST_WAIT),
+    OverBudget(USER_OVER), OverBudget(ROOM_OVER)
 );
 
 /// Take somebody in, or come in with the room's password
@@ -86,6 +88,7 @@ async fn invite(
         "SELECT id, display_name FROM account WHERE name = $1"
     ).bind(name.as_str()).fetch_optional(e))?;
     let Named { id, display_name } = named.ok_or(ApiError::NoSuchUser)?;
+    budget::charge_room(state, by, found.room.room_id()).await?;
     let who = as_person(id.into(), &display_name)?;
     let tx = state.database.begin().await?;
     let added = add(state, tx, &found.room, who, Way::TakenIn { by }, trace).await?;
@@ -124,6 +127,8 @@ async fn come_in(
         _ => return Err(ApiError::NoSuchRoom),
     };
     let person = membership::person(state, user).await?;
+    let charged = budget::charge_room(state, user, standing.room.room_id()).await;
+    guess.unless_failed(&state.database, charged).await?;
     let mut tx = state.database.begin().await?;
     guess.succeeded(&mut tx).await?;
     let way = hash.as_deref().filter(|_| !is_open).map_or(Way::Open, Way::Password);

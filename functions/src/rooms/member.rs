@@ -14,8 +14,9 @@ use super::{
     room::RoomRow,
 };
 use crate::{
+    budget,
     db::{Tx, on_db, on_tx},
-    docs::refusals::refusals,
+    docs::refusals::{USER_OVER, refusals},
     error::ApiError,
     extract::{AuthUser, Body, InRoom, OfMember, Params, Trace},
     outbox,
@@ -112,7 +113,7 @@ pub struct RoleChange {
     role: Role,
 }
 
-refusals!(NotChanged: NotAMember, Banned, NotAnOwner, NoSuchMember, LastOwner);
+refusals!(NotChanged: NotAMember, Banned, NotAnOwner, NoSuchMember, LastOwner, OverBudget(USER_OVER));
 
 /// Make a member something else
 #[utoipa::path(patch, path = "/room/{name}/member/{userId}", tag = "rooms",
@@ -126,6 +127,7 @@ pub async fn change_role(
     Body(RoleChange { role }): Body<RoleChange>,
 ) -> Result<Json<Member>, ApiError> {
     let room = membership::membership(&state, &name, user.id()).await?.room;
+    budget::charge_user(&state, user.id()).await?;
     let mut tx = state.database.begin().await?;
     let locked = membership::lock(&mut tx, room.room_id()).await?.ok_or(ApiError::NoSuchRoom)?;
     let me = locked.member(&mut tx, user.id()).await?.ok_or(ApiError::NotAMember)?;
@@ -154,7 +156,9 @@ pub struct Removal {
     ban: Option<bool>,
 }
 
-refusals!(NotRemoved: NotAMember, Banned, NotAModerator, NotAnOwner, NoSuchMember, LastOwner);
+refusals!(
+    NotRemoved: NotAMember, Banned, NotAModerator, NotAnOwner, NoSuchMember, LastOwner, OverBudget(USER_OVER)
+);
 
 /// Remove or ban a member, or leave
 #[utoipa::path(delete, path = "/room/{name}/member/{userId}", operation_id = "remove_member", tag = "rooms",
@@ -173,6 +177,7 @@ pub async fn remove(
         return Err(ApiError::Invalid { field: "ban", detail });
     }
     let room = membership::membership(&state, &name, me).await?.room.room_id();
+    budget::charge_user(&state, me).await?;
     let mut tx = state.database.begin().await?;
     let locked = membership::lock(&mut tx, room).await?.ok_or(ApiError::NoSuchRoom)?;
     let mine = locked.member(&mut tx, me).await?.ok_or(ApiError::NotAMember)?;

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use super::membership;
 use crate::{
-    docs::refusals::refusals,
+    budget,
+    docs::refusals::{ROOM_OVER, USER_OVER, refusals},
     error::ApiError,
     extract::{AuthUser, Body, InRoom, Trace},
     files, sent,
@@ -42,7 +43,7 @@ pub struct Sent {
     duplicate: bool,
 }
 
-refusals!(NotSent: NotAMember, Banned, NoSuchFile);
+refusals!(NotSent: NotAMember, Banned, NoSuchFile, OverBudget(USER_OVER), OverBudget(ROOM_OVER));
 
 /// Send a message
 #[utoipa::path(post, path = "/room/{name}/message", operation_id = "send_message", tag = "messages",
@@ -58,6 +59,7 @@ pub async fn send(
 ) -> Result<(StatusCode, Json<Sent>), ApiError> {
     let room = membership::membership(&state, &name, user.id()).await?.room.room_id();
     check_text(&msg, file_id.is_some())?;
+    budget::charge_room(&state, user.id(), room).await?;
     let at = Timestamp::now();
     if let Some(First { seq, at }) = sent::earlier(&state, room, user.id(), id, at).await? {
         return Ok((StatusCode::CREATED, Json(Sent { seq, at, duplicate: true })));

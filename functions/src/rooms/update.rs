@@ -6,8 +6,9 @@ use serde::{Deserialize, Deserializer};
 
 use super::{create::parts, membership, room::Room};
 use crate::{
+    budget,
     db::on_tx,
-    docs::refusals::refusals,
+    docs::refusals::{USER_OVER, refusals},
     error::ApiError,
     extract::{AuthUser, Body, InRoom, Trace},
     hash_queue::Requester,
@@ -38,7 +39,9 @@ fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     Option::deserialize(deserializer).map(Some)
 }
 
-refusals!(NotChanged: NotAMember, Banned, NotAnOwner, TooManyAttempts(FIRST_WAIT));
+refusals!(
+    NotChanged: NotAMember, Banned, NotAnOwner, TooManyAttempts(FIRST_WAIT), OverBudget(USER_OVER)
+);
 
 /// Change a room
 #[utoipa::path(patch, path = "/room/{name}", operation_id = "update_room", tag = "rooms",
@@ -56,6 +59,7 @@ pub async fn update(
     if found.role < Role::Owner {
         return Err(ApiError::NotAnOwner);
     }
+    budget::charge_user(&state, user.id()).await?;
     let hash = match password {
         Some(Some(password)) => {
             RateLimit::new_passwords(&state, user.id()).check(&state).await?;

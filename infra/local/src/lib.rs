@@ -76,9 +76,11 @@ pub async fn run(
     provision::run(config.recovering(provision::Recovery::AUTOMATIC)).await?;
     let archive = Env::read(get, functions::archive::Config::from_env)?;
     let archive = tokio::spawn(functions::archive::follow(archive, ended.clone()));
-    let state = Env::read(get, functions::Config::from_env)?;
-    let state = functions::State::connect(state, ended.clone()).await?;
     let gateway = Env::read(get, gateway::Config::from_env)?;
+    let mut state = Env::read(get, functions::Config::from_env)?;
+    // One process: what is sent by HTTP and by sockets comes out of the same budgets.
+    state.shared_budgets = Some(gateway.publish.clone());
+    let state = functions::State::connect(state, ended.clone()).await?;
     let limits = Env::read(get, |env| Some(serve::Limits::from_env(env)))?;
     let gateway = gateway::Gateway::start(gateway, shutdown.clone()).await?;
     let router = functions::router(state).merge(gateway.socket_router());
