@@ -173,6 +173,8 @@ impl Server {
             ("JWKS", identity.jwks()?.as_str()),
             ("LIMIT_EVENT_RATE", "0"),
             ("LIMIT_EVENT_BURST", "0"),
+            ("LIMIT_USER_EVENT_RATE", "0"),
+            ("LIMIT_ROOM_EVENT_RATE", "0"),
             ("LIMIT_SOCKETS_PER_ADDRESS", "0"),
             ("LIMIT_SOCKETS_PER_USER", "0"),
             ("ALLOWED_ORIGINS", "*"),

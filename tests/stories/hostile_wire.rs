@@ -127,6 +127,8 @@ async fn a_slow_reader_is_told_where_to_go_on_and_misses_nothing() {
     let mut stage = Stage::with(&[
         ("LIMIT_EVENT_RATE", "0"),
         ("LIMIT_EVENT_BURST", "0"),
+        ("LIMIT_USER_EVENT_RATE", "0"),
+        ("LIMIT_ROOM_EVENT_RATE", "0"),
         ("LIMIT_MESSAGE_CHARS", "0"),
         ("PING_INTERVAL_SECONDS", "600"),
     ])
@@ -171,7 +173,13 @@ async fn a_slow_reader_is_told_where_to_go_on_and_misses_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_rooms_rejoined_at_once_are_replayed_one_after_the_other() {
-    let mut stage = Stage::with(&[("LIMIT_EVENT_RATE", "0"), ("LIMIT_EVENT_BURST", "0")]).await;
+    let mut stage = Stage::with(&[
+        ("LIMIT_EVENT_RATE", "0"),
+        ("LIMIT_EVENT_BURST", "0"),
+        ("LIMIT_USER_EVENT_RATE", "0"),
+        ("LIMIT_ROOM_EVENT_RATE", "0"),
+    ])
+    .await;
     let mut joins = Vec::new();
     for n in 0..20 {
         let name = format!("room-{n}");

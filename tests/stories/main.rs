@@ -9,6 +9,7 @@ mod archived;
 mod bad_events;
 mod bad_requests;
 mod bans;
+mod budgets;
 mod changes;
 mod chat;
 mod clients;
