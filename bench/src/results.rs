@@ -5,7 +5,7 @@ use std::{fs, path::PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    scenarios::{Archived, Asked, Idle, Sample, Storm},
+    scenarios::{Archived, Asked, Idle, IdleRooms, Sample, Storm},
     servers::Kind,
 };
 
@@ -77,6 +77,7 @@ pub struct Results {
     pub acknowledgement: Option<Hops>,
     pub across: Vec<Hops>,
     pub idle: Vec<(Kind, Idle)>,
+    pub idle_rooms: Option<IdleRooms>,
     pub join: Vec<(Kind, usize, Storm)>,
     pub replay: Option<Storm>,
     pub send: Vec<Loaded>,

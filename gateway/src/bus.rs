@@ -2,23 +2,20 @@
 
 use std::{sync::Arc, time::Duration};
 
-use async_nats::{
-    Client, Event, Message, Request, RequestErrorKind, Subject, Subscriber,
-    header::NATS_LAST_SEQUENCE,
-};
+use async_nats::{Client, Event, Request, RequestErrorKind, Subscriber};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use protocol::{
     FileId, MessageId, RoomId, Timestamp, UserId,
     event::{Done, Stored},
-    presence::{Answer, Question},
+    presence::Question,
     sent,
     stored::{FileRef, Position, ReadMark, StoredEvent},
     subject::{self, FILES_BUCKET, REVOKED_BUCKET},
 };
 use service::{
     bucket::{Bucket, BucketEntry},
-    direct::{self, DirectGet, Origin},
+    direct::DirectGet,
     high_water::HighWater,
     nats,
     roomlog::{Appended, LogError, Pending, RoomLog},
@@ -47,6 +44,7 @@ pub struct Bus {
 }
 
 /// A stored event as the stream republished it.
+#[derive(Debug)]
 pub struct Republished {
     pub position: Position,
     pub payload: Bytes,
@@ -54,9 +52,10 @@ pub struct Republished {
 }
 
 /// A question that waits for its answer.
+#[derive(Debug)]
 pub struct Asked {
     pub question: Question,
-    reply: Subject,
+    pub reply: String,
 }
 
 impl Bus {
@@ -101,41 +100,6 @@ impl Bus {
                 tracing::debug!(%error, "the streams cannot be looked at now");
             }
         }
-    }
-
-    /// A room's events as they are stored.
-    pub async fn stored_events(
-        &self,
-        room: RoomId,
-    ) -> Result<impl Stream<Item = Republished> + Send + Unpin + use<>, LogError> {
-        let shards = self.log.shards();
-        let (stream, stored) = (shards.of(room).stream(), subject::stored(shards, room));
-        let messages = self.subscribe(subject::republished(shards, room)).await?;
-        Ok(messages
-            .filter_map(move |message| std::future::ready(republished(message, &stream, &stored))))
-    }
-
-    /// A room's events that are not stored.
-    pub async fn live_events(
-        &self,
-        room: RoomId,
-    ) -> Result<impl Stream<Item = Bytes> + Send + Unpin + use<>, LogError> {
-        Ok(self.subscribe(subject::live(room)).await?.map(|message| message.payload))
-    }
-
-    /// Questions of who is online in a room.
-    pub async fn questions(
-        &self,
-        room: RoomId,
-    ) -> Result<impl Stream<Item = Asked> + Send + Unpin + use<>, LogError> {
-        let messages = self.subscribe(subject::online(room)).await?;
-        Ok(messages.filter_map(move |message| std::future::ready(asked(room, message))))
-    }
-
-    /// Answers; lost when NATS is away.
-    pub async fn answer(&self, asked: Asked, online: Vec<UserId>) {
-        let answer = Answer { online }.encode();
-        self.publish_live(asked.reply.into_string(), answer.into()).await;
     }
 
     /// Other gateways' signs of life.
@@ -255,26 +219,4 @@ pub async fn settle(
     let first = if duplicate { bus.stored(room, seq).await? } else { None };
     let at = first.map_or(at, |event| event.at());
     Ok(Done::Stored(Stored { seq, at, duplicate }))
-}
-
-fn asked(room: RoomId, message: Message) -> Option<Asked> {
-    let question = Question::decode(&message.payload)
-        .inspect_err(|error| tracing::warn!(%room, %error, "a question is not answered"))
-        .ok()?;
-    Some(Asked { question, reply: message.reply? })
-}
-
-/// An event that `stream` stored on the subject `stored`. Whatever else comes was sent by another gateway, which may not
-/// publish there, but can name the subject as the reply to a request: see infra/nats/nats.conf.
-fn republished(message: Message, stream: &str, stored: &str) -> Option<Republished> {
-    let origin =
-        Origin::of(&message).filter(|origin| (origin.stream, origin.subject) == (stream, stored));
-    let headers = message.headers.as_ref()?;
-    let prev = direct::number(headers, NATS_LAST_SEQUENCE);
-    let Some((Origin { seq, .. }, prev)) = origin.zip(prev) else {
-        tracing::error!(subject = %message.subject, "a message that the stream did not republish");
-        return None;
-    };
-    let trace = headers.get(subject::TRACEPARENT).and_then(|trace| trace.as_str().parse().ok());
-    Some(Republished { position: Position { seq, prev }, payload: message.payload, trace })
 }

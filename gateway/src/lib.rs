@@ -21,6 +21,7 @@ pub mod room;
 pub mod session;
 pub mod shard;
 pub mod sid;
+mod subscriptions;
 pub mod ws;
 
 use std::{
@@ -59,6 +60,7 @@ use self::{
     room::registry::Rooms,
     session::Rules,
     shard::{Command, Running, Shards, Thread},
+    subscriptions::Subscriptions,
 };
 
 /// A running gateway.
@@ -74,6 +76,7 @@ struct Inner {
     shards: Shards,
     admission: Admission,
     budget: Budget,
+    subscriptions: Vec<Subscriptions>,
     draining: AtomicBool,
     running: Mutex<Vec<Running>>,
     health: Health,
@@ -93,10 +96,12 @@ impl Gateway {
         let threads = starter.open(&config, &health, &high_water).await?;
         let peers = Peers::default();
         let budget = Budget::new(config.memory_budget);
+        let subscriptions = threads.iter().map(|thread| thread.subscriptions.clone()).collect();
         let rooms = Rooms::new(threads.iter().map(|thread| {
             let (bus, shards, peers) = (thread.bus.clone(), shards.clone(), peers.clone());
-            let budget = budget.clone();
-            (thread.runtime.clone(), room::Context { bus, shards, peers, budget, gateway: id })
+            let (budget, subscriptions) = (budget.clone(), thread.subscriptions.clone());
+            let context = room::Context { bus, subscriptions, shards, peers, budget, gateway: id };
+            (thread.runtime.clone(), context)
         }));
         let revoked = RevokedSet::default();
         let rules = Arc::new(Rules { limits: config.limits.clone(), revoked: revoked.clone() });
@@ -141,6 +146,7 @@ impl Gateway {
             shards,
             admission,
             budget,
+            subscriptions,
             draining: AtomicBool::new(false),
             running: Mutex::new(running),
             health,
@@ -265,7 +271,8 @@ fn cors(origins: &[String]) -> CorsLayer {
 const CORS_MAX_AGE: Duration = Duration::from_secs(3600);
 
 async fn ready(State(gateway): State<Gateway>) -> impl IntoResponse {
-    let nats = gateway.0.bus.ready().await;
+    let listening = gateway.0.subscriptions.iter().all(Subscriptions::is_connected);
+    let nats = gateway.0.bus.ready().await && listening;
     let keys = gateway.0.keys.ready();
     let revocations = gateway.0.revoked.is_whole();
     let serving = !gateway.is_draining();

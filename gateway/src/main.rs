@@ -18,7 +18,17 @@ struct Arguments {
     listen: SocketAddr,
 }
 
+/// Rooms and sockets are many small things. On huge pages, which mimalloc asks the kernel for, a
+/// thousand rooms took three times the memory that they hold.
+fn use_small_pages() {
+    #[cfg(target_os = "linux")]
+    if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
+        eprintln!("huge pages stay on: {error}");
+    }
+}
+
 fn main() -> ExitCode {
+    use_small_pages();
     let arguments = Arguments::parse();
     serve::run(run(arguments))
 }

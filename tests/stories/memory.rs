@@ -13,6 +13,7 @@ use protocol::{
     DisplayName, MessageId, MessageText, RoomId, Timestamp,
     stored::{Message, Person, StoredEvent},
     subject::Shards,
+    token::Role,
 };
 use serde_json::json;
 use service::roomlog::RoomLog;
@@ -210,6 +211,40 @@ async fn many_sockets_that_join_with_a_long_replay_and_never_read_cost_no_more_t
         (gateway.metric("gateway_memory_used_bytes").await < BUDGET as f64 / 4.0).then_some(())
     })
     .await;
+}
+
+const SILENT_ROOMS: u64 = 1_000;
+
+/// Has a socket join rooms that nobody else is in.
+async fn join_silent_rooms(world: &World, user: &User, socket: &mut Socket, count: u64) {
+    for _ in 0..count {
+        let room = RoomId::generate();
+        let ticket = world.ticket(user, room, Role::Member);
+        let join = json!({ "roomId": room, "userId": user.id.to_string(), "ticket": ticket });
+        socket.ok("join-room", join).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_room_in_which_nothing_happens_costs_little() {
+    let world = World::new(Database::Sqlite).await;
+    let ada = world.user("ada").await;
+    let unlimited = ["LIMIT_ROOMS_PER_SOCKET", "LIMIT_EVENT_RATE", "LIMIT_EVENT_BURST"];
+    let mut variables = unlimited.map(|name| (name, "0")).to_vec();
+    variables.extend([("PING_INTERVAL_SECONDS", "600"), ("RUST_LOG", "error")]);
+    let gateway = Measured::start(&world, &variables).await;
+    let mut socket = Socket::connect(&gateway.base, &ada.access).await;
+    // What the process holds from its first rooms on is not theirs.
+    join_silent_rooms(&world, &ada, &mut socket, 50).await;
+    let before = gateway.resident();
+    join_silent_rooms(&world, &ada, &mut socket, SILENT_ROOMS).await;
+    // What it took to open them is given back within moments.
+    let costs = || gateway.resident().saturating_sub(before) / SILENT_ROOMS;
+    eventually("rooms to cost less than 6 KiB each", || async {
+        (costs() < 6 * 1024).then_some(())
+    })
+    .await;
+    eprintln!("{} bytes a room", costs());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use self::plot::{Group, bars, short};
 use crate::{
     results::{Hops, Loaded, Results, Row},
+    scenarios::IdleRooms,
     servers::Kind,
 };
 
@@ -82,6 +83,13 @@ fn tables(results: &Results) -> String {
         let kib = idle.rss_bytes_per_socket / 1024.0;
         let (name, sockets, cpu) = (kind.title(), idle.sockets, idle.cpu_percent);
         out += &format!("| {name} | {sockets} | {kib:.1} | {cpu:.1}% |\n");
+    }
+    if let Some(IdleRooms { sockets, rooms, rss_bytes_per_room }) = results.idle_rooms {
+        let kib = rss_bytes_per_room / 1024.0;
+        out += &format!(
+            "\nA room in which nothing happens: {kib:.1} KiB of RSS ({sockets} sockets in {rooms} rooms, less as many \
+             in one).\n"
+        );
     }
     out += "\n### Storms\n\n| server | storm | wall, s | CPU, s | replayed events |\n|---|---|--:|--:|--:|\n";
     let joins = results.join.iter().map(|(kind, rooms, storm)| {

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use self::{
     archive::{Archived, archive},
     fanout::{Fanout, fanout, open_loop},
-    memory::{Idle, idle},
+    memory::{Idle, IdleRooms, idle, idle_rooms},
     pages::{Asked, FILLED_PAGES, PAGES, alone, beside_bare, logins},
     storms::{Storm, join_storm, replay_storm},
 };

@@ -6,7 +6,7 @@ use super::Suite;
 use crate::{
     process::pin_self,
     results::{Hops, Loaded, Row},
-    scenarios::{Fanout, fanout, idle, join_storm, open_loop, replay_storm},
+    scenarios::{Fanout, fanout, idle, idle_rooms, join_storm, open_loop, replay_storm},
     servers::{ALL, Kind, OTHERS, Server},
 };
 
@@ -150,6 +150,10 @@ impl Suite<'_> {
             eprintln!("  {:24} {idle:?}", kind.title());
             self.results.idle.push((kind, idle));
         }
+        let start = || Server::start(Kind::Gateway, &self.identity);
+        let rooms = idle_rooms(start, &self.identity, 2_000, 500)?;
+        eprintln!("  {rooms:?}");
+        self.results.idle_rooms = Some(rooms);
         Ok(())
     }
 

@@ -1,16 +1,15 @@
 //! What is live in a room: what other gateways say of it, and what they and the room's sockets are
 //! told.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _};
 use protocol::{event::ServerEvent, limits};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::{
     LOOK_AGAIN_AFTER, Room, count_out,
     live::{Heard, Live},
+    mailbox::{Mail, Mailbox},
     presence::{Change, Gossip},
 };
 use crate::{
@@ -34,18 +33,28 @@ fn gather(users: usize) -> Duration {
 const ANSWERS_WITHIN: Duration = Duration::from_millis(50);
 
 impl Room {
-    pub(super) async fn ask_others(&mut self, live: &mut (impl Stream<Item = Bytes> + Unpin)) {
+    /// Asks other gateways who is there and hears their answers; what else came meanwhile.
+    pub(super) async fn ask_others(&mut self, mailbox: &Mailbox) -> VecDeque<Mail> {
+        let mut others = VecDeque::new();
         if self.context.peers.is_alone() {
-            return;
+            return others;
         }
         self.gossip(Gossip::Ask { gateway: self.context.gateway }).await;
-        let answers = async {
-            while let Some(payload) = live.next().await {
-                self.on_live(&payload).await;
+        let until = Instant::now() + ANSWERS_WITHIN;
+        while Instant::now() < until
+            && let Ok(taken) = timeout_at(until, mailbox.take()).await
+        {
+            for mail in taken.mail {
+                match mail {
+                    Mail::Live(payload) => self.on_live(&payload).await,
+                    other => others.push_back(other),
+                }
             }
-        };
-        // The time running out is how this ends.
-        let _ = tokio::time::timeout(ANSWERS_WITHIN, answers).await;
+            if taken.missed {
+                self.look_soon();
+            }
+        }
+        others
     }
 
     pub(super) async fn on_live(&mut self, payload: &[u8]) {
@@ -78,9 +87,9 @@ impl Room {
         }
     }
 
-    pub(super) async fn on_question(&self, asked: Asked) {
+    pub(super) fn on_question(&self, asked: Asked) {
         let online = self.presence.among(asked.question.users());
-        self.context.bus.answer(asked, online).await;
+        self.context.subscriptions.answer(asked, online);
     }
 
     /// Messages may have been missed: look for stored ones, and ask again who is there.

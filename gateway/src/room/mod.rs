@@ -5,40 +5,38 @@ mod gossip;
 mod join;
 mod kinds;
 pub mod live;
+pub mod mailbox;
 pub mod presence;
 pub mod registry;
 mod repair;
 mod replay;
 mod ring;
+mod task;
 mod timers;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt as _};
 use protocol::{
-    Code, Emoji, RoomId, UserId,
-    code::Refusal,
+    Emoji, RoomId, UserId,
     stored::{Person, Position, RawEvent},
     subject::MemberState,
 };
 use service::roomlog::{Entry, LogError};
-use tokio::{
-    sync::{mpsc, oneshot, watch},
-    time::Instant,
-};
+use tokio::{sync::oneshot, time::Instant};
 
 use self::{
     join::{Join, WaitingJoins},
     kinds::Kinds,
+    mailbox::{Mail, Mailbox},
     presence::{GatewayId, Presence},
     ring::{Place, Ring},
 };
 use crate::{
-    bus::{Asked, Bus, Republished},
+    bus::{Bus, Republished},
     memory::Budget,
     peers::Peers,
     shard::{Batch, BatchBuilder, Command as ShardCommand, Shards, SocketRef},
+    subscriptions::{Listening, Subscriptions},
 };
 
 /// A room without sockets keeps its ring this long, so that a reconnect storm finds it warm.
@@ -91,6 +89,7 @@ pub enum Command {
 /// What all rooms of a shard's thread share.
 pub struct Context {
     pub bus: Bus,
+    pub subscriptions: Subscriptions,
     pub shards: Shards,
     pub peers: Peers,
     pub budget: Budget,
@@ -121,86 +120,15 @@ struct Room {
     is_deleted: bool,
 }
 
-/// Runs a room until it has been empty for a while or is deleted.
-async fn run(id: RoomId, context: Arc<Context>, mut commands: mpsc::Receiver<Command>) {
-    let opened = Room::open(id, context.clone()).await;
-    let (mut room, stored, live, mut questions) = match opened {
-        Ok(opened) => opened,
-        Err(error) => {
-            tracing::warn!(room = %id, %error, "a room could not be opened");
-            let refusal = Refusal::new(Code::Unavailable, "the room cannot be reached; try again");
-            return refuse_all(&context, id, commands, refusal).await;
-        }
-    };
-    if room.is_deleted {
-        return refuse_all(&context, id, commands, deleted()).await;
-    }
-    let mut stored = stored.ready_chunks(BATCH);
-    let mut live = std::pin::pin!(live);
-    let mut disturbed: watch::Receiver<u64> = context.bus.disturbed();
-    disturbed.mark_unchanged();
-    loop {
-        let mut is_over = false;
-        tokio::select! {
-            Some(command) = commands.recv() => room.on_command(command).await,
-            Some(events) = stored.next() => room.on_stored(events).await,
-            Some(payload) = live.next() => room.on_live(&payload).await,
-            Some(asked) = questions.next() => room.on_question(asked).await,
-            Ok(()) = disturbed.changed() => room.on_disturbed().await,
-            () = timers::at(room.next_moment()) => {
-                // A join that came in this moment keeps the room open.
-                is_over = room.on_time().await && commands.is_empty();
-            }
-        }
-        if is_over || room.is_deleted {
-            let closed = "the room just closed here; try again";
-            let refusal = match room.is_deleted {
-                true => deleted(),
-                false => Refusal::new(Code::Unavailable, closed),
-            };
-            room.refuse_waiting(&refusal).await;
-            return refuse_all(&context, id, commands, refusal).await;
-        }
-    }
-}
-
-fn deleted() -> Refusal {
-    Refusal::new(Code::RoomDeleted, "the room was deleted")
-}
-
-/// The room ends: everyone who asks in this moment is told, and the next one starts it anew.
-async fn refuse_all(
-    context: &Context,
-    id: RoomId,
-    mut commands: mpsc::Receiver<Command>,
-    refusal: Refusal,
-) {
-    commands.close();
-    while let Some(command) = commands.recv().await {
-        if let Command::Join { socket, ack, .. } = command {
-            let refusal = refusal.clone();
-            let command = ShardCommand::NotJoined { socket: socket.id, room: id, ack, refusal };
-            context.shards.send(socket.shard, command).await;
-        }
-    }
-}
-
 impl Room {
-    /// Subscribes first and reads the head after, so that no event falls between.
+    /// Subscribes first and reads the head after, so that no event falls between. Also what came
+    /// meanwhile and is not handled yet.
     async fn open(
         id: RoomId,
         context: Arc<Context>,
-    ) -> Result<
-        (
-            Self,
-            impl Stream<Item = Republished> + Unpin,
-            impl Stream<Item = Bytes> + Unpin,
-            impl Stream<Item = Asked> + Unpin,
-        ),
-        LogError,
-    > {
-        let stored = context.bus.stored_events(id).await?;
-        let mut live = context.bus.live_events(id).await?;
+        mailbox: &Mailbox,
+    ) -> Result<(Self, Listening, VecDeque<Mail>), LogError> {
+        let listening = context.subscriptions.listen(id, mailbox.clone()).await?;
         let newest = context.bus.log().last(id).await?;
         let head = match &newest {
             Some(newest) => newest.seq,
@@ -226,10 +154,10 @@ impl Room {
             is_deleted,
             context,
         };
-        room.ask_others(&mut live).await;
+        let mail = room.ask_others(mailbox).await;
         // Asked only now that it knows who is there.
-        let questions = room.context.bus.questions(id).await?;
-        Ok((room, stored, live, questions))
+        listening.answer_questions();
+        Ok((room, listening, mail))
     }
 
     async fn on_command(&mut self, command: Command) {
@@ -270,7 +198,7 @@ impl Room {
             if self.place(&batch, event.position) == Place::AfterHole {
                 metrics::counter!("gateway_holes_total").increment(1);
                 self.deliver(std::mem::take(&mut batch)).await;
-                self.catch_up().await;
+                Box::pin(self.catch_up()).await;
             }
             match self.place(&batch, event.position) {
                 Place::Next => {

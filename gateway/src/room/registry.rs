@@ -6,15 +6,13 @@ use std::{
 };
 
 use protocol::RoomId;
-use tokio::{
-    runtime::Handle,
-    sync::mpsc::{self, error::TrySendError},
+use tokio::runtime::Handle;
+
+use super::{
+    Command, Context,
+    mailbox::{Mailbox, NotTaken},
+    presence::GatewayId,
 };
-
-use super::{Command, Context, presence::GatewayId};
-
-/// Commands that wait for one room. A join storm of more than this is told to try again.
-const MAILBOX: usize = 8_192;
 
 /// The rooms that have sockets on this gateway, or had some a moment ago.
 #[derive(Clone)]
@@ -22,7 +20,7 @@ pub struct Rooms(Arc<Inner>);
 
 struct Inner {
     homes: Vec<(Handle, Arc<Context>)>,
-    rooms: Mutex<HashMap<RoomId, mpsc::Sender<Command>>>,
+    rooms: Mutex<HashMap<RoomId, Mailbox>>,
 }
 
 impl Rooms {
@@ -37,7 +35,7 @@ impl Rooms {
         &homes[(room.as_uuid().as_u128() % homes.len() as u128) as usize]
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<RoomId, mpsc::Sender<Command>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RoomId, Mailbox>> {
         self.0.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -45,31 +43,32 @@ impl Rooms {
     /// full.
     pub fn send(&self, room: RoomId, mut command: Command) -> Result<(), Command> {
         let mut rooms = self.lock();
-        if let Some(sender) = rooms.get(&room) {
-            match sender.try_send(command) {
+        if let Some(mailbox) = rooms.get(&room) {
+            match mailbox.command(command) {
                 Ok(()) => return Ok(()),
-                Err(TrySendError::Full(command)) => return Err(command),
+                Err(NotTaken::Full(command)) => return Err(command),
                 // It ended in this moment.
-                Err(TrySendError::Closed(returned)) => command = returned,
+                Err(NotTaken::Closed(returned)) => command = returned,
             }
         }
         if !matches!(command, Command::Join { .. }) {
             // Nobody is in a room that has ended.
             return Ok(());
         }
-        let (sender, receiver) = mpsc::channel(MAILBOX);
-        let sent = sender.try_send(command).map_err(TrySendError::into_inner);
-        rooms.insert(room, sender);
+        let mailbox = Mailbox::default();
+        let sent = mailbox.command(command);
+        rooms.insert(room, mailbox.clone());
         metrics::gauge!("gateway_rooms").set(rooms.len() as f64);
         let (thread, context) = self.home(room);
-        thread.spawn(self.clone().run(room, context.clone(), receiver));
-        sent
+        thread.spawn(self.clone().run(room, context.clone(), mailbox));
+        sent.map_err(|(NotTaken::Full(command) | NotTaken::Closed(command))| command)
     }
 
-    async fn run(self, room: RoomId, context: Arc<Context>, receiver: mpsc::Receiver<Command>) {
-        super::run(room, context, receiver).await;
+    async fn run(self, room: RoomId, context: Arc<Context>, mailbox: Mailbox) {
+        let _closing = mailbox.close_when_dropped();
+        super::task::run(room, context, mailbox).await;
         let mut rooms = self.lock();
-        if rooms.get(&room).is_some_and(mpsc::Sender::is_closed) {
+        if rooms.get(&room).is_some_and(Mailbox::is_closed) {
             rooms.remove(&room);
         }
         metrics::gauge!("gateway_rooms").set(rooms.len() as f64);
@@ -77,8 +76,8 @@ impl Rooms {
 
     /// Tells all rooms that a gateway is gone.
     pub fn lost(&self, gateway: GatewayId) {
-        for sender in self.lock().values() {
-            if sender.try_send(Command::Lost { gateway }).is_err() {
+        for mailbox in self.lock().values() {
+            if mailbox.command(Command::Lost { gateway }).is_err() {
                 tracing::warn!(%gateway, "a room was too busy to hear that a gateway is gone");
             }
         }

@@ -100,12 +100,12 @@ impl Room {
                     prev = entry.seq;
                     events += 1;
                 }
-                if batch.len() >= BATCH_BYTES {
-                    bytes += batch.len();
+                if batch.size() >= BATCH_BYTES {
+                    bytes += batch.size();
                     batches.extend(std::mem::take(&mut batch).build(budget));
                 }
             }
-            bytes += batch.len();
+            bytes += batch.size();
             batches.extend(batch.build(budget));
             if events > limits::REPLAY_EVENTS || bytes > limits::REPLAY_BYTES {
                 return Ok(None);

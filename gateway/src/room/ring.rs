@@ -99,7 +99,7 @@ impl Ring {
     pub fn push(&mut self, batch: Batch, allowance: Allowance) {
         let Some(last) = batch.last() else { return };
         debug_assert!(last > self.last);
-        self.bytes += batch.len();
+        self.bytes += batch.size();
         self.events += batch.frames();
         self.batches.push_back(batch);
         self.last = last;
@@ -120,7 +120,7 @@ impl Ring {
     /// since, as read from the stream. Call [`Self::trim`] once they were used.
     pub fn extend_back(&mut self, after: u64, batches: Vec<Batch>) {
         for batch in batches.into_iter().rev() {
-            self.bytes += batch.len();
+            self.bytes += batch.size();
             self.events += batch.frames();
             self.batches.push_front(batch);
         }
@@ -131,7 +131,7 @@ impl Ring {
     pub fn trim(&mut self, allowance: Allowance) {
         while self.events > allowance.events || self.bytes > allowance.bytes {
             let Some(batch) = self.batches.pop_front() else { return };
-            self.bytes -= batch.len();
+            self.bytes -= batch.size();
             self.events -= batch.frames();
             self.complete_since = batch.last().unwrap_or(self.complete_since);
         }

@@ -25,6 +25,8 @@ use crate::{
 
 /// How long the peer may take to close its side after we closed ours.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
+/// A session's expiry is looked at this often.
+const LOOK_AT_EXPIRY: Duration = Duration::from_secs(60);
 /// The share of the drain time in which all sockets are told, so that the last one has time too.
 const TELL_WITHIN: f64 = 0.5;
 
@@ -239,7 +241,10 @@ impl Shard {
         let Some(session) = self.socket(id).and_then(Socket::session) else { return };
         let left = session.expires() - Timestamp::now().unix();
         match u64::try_from(left) {
-            Ok(left @ 1..) => self.remind(id, Duration::from_secs(left), Due::Expiry),
+            // Not all the time at once: the reminders of sockets that have gone wait too.
+            Ok(left @ 1..) => {
+                self.remind(id, Duration::from_secs(left).min(LOOK_AT_EXPIRY), Due::Expiry);
+            }
             _ => self.expire(id, Code::TokenExpired),
         }
     }

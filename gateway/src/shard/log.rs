@@ -59,7 +59,7 @@ impl BatchBuilder {
     }
 
     /// Bytes of the frames in it.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.bytes.len()
     }
 
@@ -82,7 +82,7 @@ impl Batch {
     }
 
     /// Bytes of the frames.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.bytes.len()
     }
 
@@ -239,7 +239,7 @@ mod tests {
         let mut builder = BatchBuilder::default();
         (1..=3).for_each(|seq| builder.push(Some(seq), &["hello"]));
         let batch = builder.build(&budget).unwrap();
-        assert!(budget.used() >= batch.len());
+        assert!(budget.used() >= batch.size());
         let (copy, part) = (batch.clone(), batch.after(2));
         assert_eq!(part, b"\x81\x05hello"[..]);
         drop((batch, copy));

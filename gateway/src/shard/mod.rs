@@ -53,6 +53,7 @@ use crate::{
     room::registry::Rooms,
     session::Rules,
     sid::Sid,
+    subscriptions::Subscriptions,
 };
 
 /// Commands that wait for one shard; who sends more waits.
@@ -205,6 +206,7 @@ impl Starter {
 pub struct Thread {
     pub runtime: Handle,
     pub bus: Bus,
+    pub subscriptions: Subscriptions,
     context: oneshot::Sender<Context>,
     drained: oneshot::Receiver<()>,
     release: oneshot::Sender<()>,
@@ -233,8 +235,11 @@ impl Thread {
         std::thread::Builder::new().name(format!("shard-{index}")).spawn(move || {
             LocalSet::new().block_on(&runtime, async move {
                 let serve = async {
+                    let bus = Bus::connect(&config, high_water).await;
+                    let listening =
+                        |bus| (bus, Subscriptions::start(config.nats.clone(), config.shards));
                     // Whoever waited for it is gone only when the gateway could not start.
-                    let _ = connected.send(Bus::connect(&config, high_water).await);
+                    let _ = connected.send(bus.map(listening));
                     if let Ok(context) = begin.await {
                         let run = run(index, context, inbox).map(Ok);
                         health.supervise(format!("worker {index}"), run).await;
@@ -249,7 +254,8 @@ impl Thread {
                 }
             });
         })?;
-        Ok(Self { runtime: handle, bus: bus.await??, context, drained, release })
+        let (bus, subscriptions) = bus.await??;
+        Ok(Self { runtime: handle, bus, subscriptions, context, drained, release })
     }
 
     /// Lets it serve.

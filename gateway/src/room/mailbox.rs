@@ -1,0 +1,230 @@
+//! What a room's task has yet to handle, in the order in which it came: commands of sockets, messages
+//! of NATS. It holds no memory while it is empty, as rooms are most of the time.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::Command;
+use crate::bus::{Asked, Republished};
+
+/// Commands that wait for one room. A join storm of more than this is told to try again.
+const COMMANDS: usize = 8_192;
+/// Messages of NATS that wait for one room, and bytes of them: what comes on top is dropped and read
+/// from the stream later. More than what comes while a room waits for an answer of JetStream.
+const MESSAGES: usize = 16_384;
+const BYTES: usize = 8 * 1024 * 1024;
+
+/// Something to handle.
+#[derive(Debug)]
+pub enum Mail {
+    Command(Command),
+    /// An event as the stream republished it.
+    Stored(Republished),
+    /// What other gateways say.
+    Live(Bytes),
+    Question(Asked),
+}
+
+impl Mail {
+    fn size(&self) -> usize {
+        match self {
+            Self::Stored(event) => event.payload.len(),
+            Self::Live(payload) => payload.len(),
+            Self::Command(_) | Self::Question(_) => 0,
+        }
+    }
+}
+
+/// Why a command was not taken.
+#[derive(Debug)]
+pub enum NotTaken {
+    Full(Command),
+    Closed(Command),
+}
+
+/// What was there.
+#[derive(Debug, Default)]
+pub struct Taken {
+    pub mail: VecDeque<Mail>,
+    /// Messages may have been missed since the last time.
+    pub missed: bool,
+}
+
+/// See the module. Clones share it.
+#[derive(Debug, Clone, Default)]
+pub struct Mailbox(Arc<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    state: Mutex<State>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    mail: VecDeque<Mail>,
+    commands: usize,
+    bytes: usize,
+    missed: bool,
+    closed: bool,
+}
+
+impl Mailbox {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a command.
+    pub fn command(&self, command: Command) -> Result<(), NotTaken> {
+        let mut state = self.lock();
+        if state.closed {
+            return Err(NotTaken::Closed(command));
+        }
+        if state.commands >= COMMANDS {
+            return Err(NotTaken::Full(command));
+        }
+        state.commands += 1;
+        state.mail.push_back(Mail::Command(command));
+        drop(state);
+        self.0.arrived.notify_one();
+        Ok(())
+    }
+
+    /// Adds a message of NATS, or notes that it was missed.
+    pub fn message(&self, message: Mail) {
+        let mut state = self.lock();
+        if state.closed {
+            return;
+        }
+        let bytes = state.bytes + message.size();
+        if state.mail.len() - state.commands >= MESSAGES || bytes > BYTES {
+            if !state.missed {
+                metrics::counter!("gateway_mailbox_overflows_total").increment(1);
+            }
+            state.missed = true;
+        } else {
+            state.bytes = bytes;
+            state.mail.push_back(message);
+        }
+        drop(state);
+        self.0.arrived.notify_one();
+    }
+
+    /// Notes that messages may have been missed.
+    pub fn miss(&self) {
+        self.lock().missed = true;
+        self.0.arrived.notify_one();
+    }
+
+    /// Nothing is there.
+    pub fn is_empty(&self) -> bool {
+        let state = self.lock();
+        state.mail.is_empty() && !state.missed
+    }
+
+    /// Waits for something and takes all that is there. For one task only.
+    pub async fn take(&self) -> Taken {
+        loop {
+            if let Some(taken) = self.take_now() {
+                return taken;
+            }
+            self.0.arrived.notified().await;
+        }
+    }
+
+    fn take_now(&self) -> Option<Taken> {
+        let mut state = self.lock();
+        if state.mail.is_empty() && !state.missed {
+            return None;
+        }
+        (state.commands, state.bytes) = (0, 0);
+        let missed = std::mem::take(&mut state.missed);
+        Some(Taken { mail: std::mem::take(&mut state.mail), missed })
+    }
+
+    /// Takes nothing any more; what was there.
+    pub fn close(&self) -> VecDeque<Mail> {
+        let mut state = self.lock();
+        state.closed = true;
+        std::mem::take(&mut state.mail)
+    }
+
+    /// Closes it, however its task ends.
+    pub fn close_when_dropped(&self) -> Closing {
+        Closing(self.clone())
+    }
+
+    /// See [`Self::close`].
+    pub fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+}
+
+/// See [`Mailbox::close_when_dropped`].
+pub struct Closing(Mailbox);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{UserId, stored::Position};
+
+    use super::*;
+
+    fn leave() -> Command {
+        Command::Leave { shard: 0, user: UserId::generate() }
+    }
+
+    fn stored(seq: u64, size: usize) -> Mail {
+        let position = Position { seq, prev: seq - 1 };
+        Mail::Stored(Republished { position, payload: vec![0; size].into(), trace: None })
+    }
+
+    #[tokio::test]
+    async fn mail_is_taken_in_its_order_and_leaves_no_memory() {
+        let mailbox = Mailbox::default();
+        mailbox.command(leave()).unwrap();
+        mailbox.message(stored(1, 10));
+        mailbox.command(leave()).unwrap();
+        let Taken { mut mail, missed } = mailbox.take().await;
+        assert!(matches!(
+            mail.make_contiguous(),
+            [Mail::Command(_), Mail::Stored(_), Mail::Command(_)]
+        ));
+        assert!(!missed && mailbox.is_empty());
+        assert_eq!(mailbox.lock().mail.capacity(), 0);
+        // What comes while it is waited for wakes.
+        let other = mailbox.clone();
+        let (taken, ()) = tokio::join!(mailbox.take(), async move { other.miss() });
+        assert!(taken.missed && taken.mail.is_empty());
+    }
+
+    #[test]
+    fn what_is_too_much_is_refused_or_missed() {
+        let mailbox = Mailbox::default();
+        for _ in 0..COMMANDS {
+            mailbox.command(leave()).unwrap();
+        }
+        assert!(matches!(mailbox.command(leave()), Err(NotTaken::Full(_))));
+        mailbox.message(stored(1, BYTES));
+        assert!(!mailbox.lock().missed);
+        mailbox.message(stored(2, 1));
+        let taken = mailbox.take_now().unwrap();
+        assert!(taken.missed && taken.mail.len() == COMMANDS + 1);
+        (0..=MESSAGES as u64).for_each(|seq| mailbox.message(stored(seq + 1, 1)));
+        let taken = mailbox.take_now().unwrap();
+        assert!(taken.missed && taken.mail.len() == MESSAGES);
+        mailbox.command(leave()).unwrap();
+        assert_eq!(mailbox.close().len(), 1);
+        assert!(matches!(mailbox.command(leave()), Err(NotTaken::Closed(_))));
+    }
+}

@@ -1,0 +1,114 @@
+//! A room's task: waits for mail and moments, and hands them to the room.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use protocol::{Code, RoomId, code::Refusal};
+use tokio::sync::watch;
+
+use super::{
+    BATCH, Command, Context, Room,
+    mailbox::{Mail, Mailbox},
+    timers,
+};
+use crate::shard::Command as ShardCommand;
+
+/// Runs a room until it has been empty for a while or is deleted. All but the waiting is boxed, so that a
+/// room that is idle holds no memory for it.
+pub(super) async fn run(id: RoomId, context: Arc<Context>, mailbox: Mailbox) {
+    let opened = Box::pin(Room::open(id, context.clone(), &mailbox)).await;
+    let (mut room, _listening, mut mail) = match opened {
+        Ok(opened) => opened,
+        Err(error) => {
+            tracing::warn!(room = %id, %error, "a room could not be opened");
+            let refusal = Refusal::new(Code::Unavailable, "the room cannot be reached; try again");
+            return Box::pin(refuse_all(&context, id, mailbox.close(), refusal)).await;
+        }
+    };
+    let mut disturbed: watch::Receiver<u64> = context.bus.disturbed();
+    disturbed.mark_unchanged();
+    let mut is_over = false;
+    while !is_over && !room.is_deleted {
+        let mut missed = false;
+        if mail.is_empty() {
+            tokio::select! {
+                taken = mailbox.take() => { mail = taken.mail; missed = taken.missed; }
+                Ok(()) = disturbed.changed() => missed = true,
+                () = timers::at(room.next_moment()) => {
+                    // A join that came in this moment keeps the room open.
+                    is_over = Box::pin(room.on_time()).await && mailbox.is_empty();
+                }
+            }
+        }
+        if !mail.is_empty() {
+            Box::pin(room.on_mail(&mut mail)).await;
+        }
+        if missed {
+            Box::pin(room.on_disturbed()).await;
+        }
+    }
+    mail.extend(mailbox.close());
+    let closed = "the room just closed here; try again";
+    let refusal = match room.is_deleted {
+        true => deleted(),
+        false => Refusal::new(Code::Unavailable, closed),
+    };
+    Box::pin(room.refuse_waiting(&refusal)).await;
+    Box::pin(refuse_all(&context, id, mail, refusal)).await;
+}
+
+fn deleted() -> Refusal {
+    Refusal::new(Code::RoomDeleted, "the room was deleted")
+}
+
+/// The room ends: everyone who asks in this moment is told, and the next one starts it anew.
+async fn refuse_all(context: &Context, id: RoomId, mail: VecDeque<Mail>, refusal: Refusal) {
+    for mail in mail {
+        if let Mail::Command(Command::Join { socket, ack, .. }) = mail {
+            let refusal = refusal.clone();
+            let command = ShardCommand::NotJoined { socket: socket.id, room: id, ack, refusal };
+            context.shards.send(socket.shard, command).await;
+        }
+    }
+}
+
+impl Room {
+    /// Handles what came, in its order; events that follow each other go out together. What comes
+    /// after the room's last event stays.
+    async fn on_mail(&mut self, mail: &mut VecDeque<Mail>) {
+        let mut stored = Vec::new();
+        while let Some(next) = mail.pop_front() {
+            let follows = matches!(mail.front(), Some(Mail::Stored(_))) && stored.len() + 1 < BATCH;
+            match next {
+                Mail::Stored(event) => {
+                    stored.push(event);
+                    if !follows {
+                        self.on_stored(std::mem::take(&mut stored)).await;
+                    }
+                }
+                Mail::Command(command) => Box::pin(self.on_command(command)).await,
+                Mail::Live(payload) => Box::pin(self.on_live(&payload)).await,
+                Mail::Question(asked) => self.on_question(asked),
+            }
+            if self.is_deleted {
+                return;
+            }
+        }
+        // An idle room holds no memory for its busy past.
+        *mail = VecDeque::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, C, F>(_: impl Fn(A, B, C) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_task_that_waits_for_something_to_happen_is_small() {
+        let size = size_of_future(run);
+        assert!(size <= 2 * 1024, "{size} bytes for every room");
+    }
+}
