@@ -7,7 +7,7 @@ use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use axum::Router;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     signal::unix::{SignalKind, signal},
     sync::Semaphore,
     time::timeout,
@@ -20,6 +20,9 @@ use crate::env::Env;
 
 /// How long handlers may take to finish after the signal: Kubernetes kills after 30 s.
 const HANDLERS_FINISH_WITHIN: Duration = Duration::from_secs(20);
+/// A client that takes nothing of what is sent to it, or confirms nothing, for this long is cut off: what it does not
+/// read is held in memory.
+const NOTHING_TAKEN_FOR: Duration = Duration::from_secs(60);
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// What clients may hold open at a server.
@@ -115,6 +118,7 @@ pub async fn serve(
                 continue;
             }
         };
+        cut_off_when_stuck(&stream);
         let Some(admitted) = connections.admit(peer) else {
             metrics::counter!("http_connections_refused_total").increment(1);
             continue;
@@ -131,4 +135,30 @@ pub async fn serve(
         tracing::warn!("some handlers did not finish in time");
     }
     Ok(())
+}
+
+/// Has the kernel break the connection, also one that is a WebSocket later. Not on a client that is merely silent.
+fn cut_off_when_stuck(stream: &TcpStream) {
+    #[cfg(target_os = "linux")]
+    if let Err(error) =
+        socket2::SockRef::from(stream).set_tcp_user_timeout(Some(NOTHING_TAKEN_FOR))
+    {
+        tracing::warn!(%error, "a client that stops reading will not be cut off");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_is_cut_off_by_the_kernel() {
+        let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        cut_off_when_stuck(&stream);
+        let timeout = socket2::SockRef::from(&stream).tcp_user_timeout().unwrap();
+        assert_eq!(timeout, Some(NOTHING_TAKEN_FOR));
+    }
 }
