@@ -73,7 +73,6 @@ impl World {
         done.unwrap()
     }
 
-<<<<<<< HEAD
     /// Copies every table aside, as a backup of the database.
     pub async fn back_up_database(&self) {
         for table in TABLES {
@@ -88,7 +87,9 @@ impl World {
         }
         for table in TABLES {
             self.sql(&format!("INSERT INTO {table} SELECT * FROM backup_{table}")).await;
-=======
+        }
+    }
+
     /// Lets nobody into the PostgreSQL database, and whoever is in out; or lets all in again.
     pub async fn database_lets_in(&self, whoever: bool) {
         use sqlx::{Connection as _, Executor as _};
@@ -101,7 +102,6 @@ impl World {
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
             );
             admin.execute(sqlx::AssertSqlSafe(end)).await.unwrap();
->>>>>>> 67e5bed (functions: answer every outage with 503 and Retry-After)
         }
     }
 
