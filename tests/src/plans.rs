@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -63,6 +64,9 @@ impl Plans {
         let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                       WHERE datname = current_database() AND pid <> pg_backend_pid()";
         admin.execute(others).await.unwrap();
+        // The functions do not ask a connection that they used within the last second whether it is alive
+        // (`ALIVE_FOR` in db.rs): a request on one that was just cut off would be answered 503.
+        tokio::time::sleep(Duration::from_millis(1_100)).await;
         Self { url: url.to_owned(), database }
     }
 

@@ -26,7 +26,7 @@ async fn post_until(user: &User, room: &str, code: &str) -> usize {
             return count;
         }
     }
-    panic!("never refused");
+    unreachable!("none of {TRIES} is refused");
 }
 
 /// The same by sockets in turns.
@@ -40,7 +40,7 @@ async fn emit_until(sockets: &mut [Socket], room: RoomId, code: &str) -> usize {
             return count;
         }
     }
-    panic!("never refused");
+    unreachable!("none of {TRIES} is refused");
 }
 
 async fn sockets(user: &User, gateway: &Gateway, room: &str) -> Vec<Socket> {

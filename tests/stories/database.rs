@@ -35,7 +35,7 @@ async fn waiting(world: &World) -> i64 {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_statement_that_takes_too_long_ends_with_an_answer() {
-    let (world, base, held) = with_long_statements("1").await;
+    let (world, base, held) = Box::pin(with_long_statements("1")).await;
     let ada = world.user("ada").await.at(&base);
     ada.create_room("lobby").await;
     let answer = ada.get("/room/lobby/message").await;
@@ -48,7 +48,7 @@ async fn a_statement_that_takes_too_long_ends_with_an_answer() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_statement_ends_with_its_request() {
-    let (world, base, held) = with_long_statements("14").await;
+    let (world, base, held) = Box::pin(with_long_statements("14")).await;
     let ada = world.user("ada").await.at(&base);
     ada.create_room("lobby").await;
     // More than the pool has connections, each by a client that hangs up.
@@ -71,7 +71,7 @@ async fn a_statement_ends_with_its_request() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_runs_so_many_searches_at_the_same_time() {
-    let (mut world, _, held) = with_long_statements("14").await;
+    let (mut world, _, held) = Box::pin(with_long_statements("14")).await;
     world.set("LIMIT_SEARCHES_PER_USER", "2");
     let base = world.functions().await;
     let (ada, bob) = (world.user("ada").await.at(&base), world.user("bob").await.at(&base));

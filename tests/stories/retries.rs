@@ -200,7 +200,8 @@ stories! {
         let mut last = 0;
         for ack in acks {
             let sent = socket.ack(ack).await;
-            let seq = sent["seq"].as_u64().unwrap_or_else(|| panic!("{sent}"));
+            assert_eq!(sent["ok"], true, "{sent}");
+            let seq = sent["seq"].as_u64().unwrap();
             assert!(seq > last, "{seq} after {last}");
             last = seq;
         }
