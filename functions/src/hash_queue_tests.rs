@@ -12,10 +12,12 @@ fn address(n: u32) -> IpAddr {
     IpAddr::from(std::net::Ipv4Addr::from_bits(n))
 }
 
+type Waiting = (Requester, Pin<Box<dyn Future<Output = Option<Slot>>>>);
+
 /// Requests that have begun to wait.
 struct Requests {
     queue: HashQueue,
-    waiting: Vec<(Requester, Pin<Box<dyn Future<Output = Option<Slot>>>>)>,
+    waiting: Vec<Waiting>,
 }
 
 impl Requests {

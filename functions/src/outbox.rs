@@ -6,7 +6,7 @@
 //! There are two kinds, on two paths. **Events** of rooms go to the bounded stream, in order per subject.
 //! **Revocations** go to the key-value bucket, in any order, for they carry versions or are final. An
 //! event stream that is full or slow must not delay a revocation: neither path waits for the other
-//! longer than [`OTHER_PATH_FIRST_FOR`], and each has its own deadline.
+//! longer than `OTHER_PATH_FIRST_FOR`, and each has its own deadline.
 
 mod sweep;
 
@@ -106,7 +106,7 @@ impl Owed {
 /// in one room is told in its order. Failures are not the caller's: the rows stay and are swept.
 ///
 /// The kind that stands first in `owed` goes first, if that takes no longer than
-/// [`OTHER_PATH_FIRST_FOR`].
+/// `OTHER_PATH_FIRST_FOR`.
 pub async fn publish(database: &Database, log: &RoomLog, owed: &[Owed]) {
     let first_event = owed.iter().position(|one| !one.revokes).unwrap_or(owed.len());
     let (leading, rest) = owed.split_at(first_event);

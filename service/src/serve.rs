@@ -140,8 +140,7 @@ pub async fn serve(
 /// Has the kernel break the connection, also one that is a WebSocket later. Not on a client that is merely silent.
 fn cut_off_when_stuck(stream: &TcpStream) {
     #[cfg(target_os = "linux")]
-    if let Err(error) =
-        socket2::SockRef::from(stream).set_tcp_user_timeout(Some(NOTHING_TAKEN_FOR))
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(NOTHING_TAKEN_FOR))
     {
         tracing::warn!(%error, "a client that stops reading will not be cut off");
     }

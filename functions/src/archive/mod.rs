@@ -256,7 +256,8 @@ impl Archive {
 
 /// Connects and goes on until `shutdown`.
 pub async fn follow(config: Config, shutdown: CancellationToken) -> anyhow::Result<()> {
-    Archive::connect(&config).await?.follow(shutdown).await;
+    // All that runs side by side makes a big future; the caller should not carry it.
+    Box::pin(Archive::connect(&config).await?.follow(shutdown)).await;
     Ok(())
 }
 

@@ -99,7 +99,7 @@ impl Connections {
         let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         let mut connection = pin!(connection);
         let mut deadline = Instant::now() + FIRST_REQUEST_WITHIN;
-        let mut state = Waiting::ForFirstRequest;
+        let mut state = Waiting::FirstRequest;
         loop {
             tokio::select! {
                 ended = connection.as_mut() => {
@@ -114,22 +114,22 @@ impl Connections {
                     tracing::debug!("a connection whose client does not read is cut off");
                     return;
                 }
-                () = asked.notified(), if state != Waiting::ForLastAnswers => {
-                    (state, deadline) = (Waiting::ForRequest, Instant::now() + IDLE_AT_MOST);
+                () = asked.notified(), if state != Waiting::LastAnswers => {
+                    (state, deadline) = (Waiting::NextRequest, Instant::now() + IDLE_AT_MOST);
                 }
-                () = shutdown.cancelled(), if state != Waiting::ForLastAnswers => {
+                () = shutdown.cancelled(), if state != Waiting::LastAnswers => {
                     connection.as_mut().graceful_shutdown();
-                    state = Waiting::ForLastAnswers;
+                    state = Waiting::LastAnswers;
                     deadline = Instant::now() + LAST_ANSWERS_WITHIN;
                 }
                 () = sleep_until(deadline) => {
-                    if state != Waiting::ForRequest {
+                    if state != Waiting::NextRequest {
                         metrics::counter!("http_connections_cut_total").increment(1);
                         tracing::debug!(?state, "a connection is cut off");
                         return;
                     }
                     connection.as_mut().graceful_shutdown();
-                    state = Waiting::ForLastAnswers;
+                    state = Waiting::LastAnswers;
                     deadline = Instant::now() + LAST_ANSWERS_WITHIN;
                 }
             }
@@ -177,9 +177,9 @@ impl HangUp {
 /// What a connection's deadline is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Waiting {
-    ForFirstRequest,
-    ForRequest,
-    ForLastAnswers,
+    FirstRequest,
+    NextRequest,
+    LastAnswers,
 }
 
 /// RFC 9457. The router, which knows the usual form of errors, is not asked.
