@@ -118,6 +118,8 @@ impl Subscriptions {
             }
             table.rooms.insert(number, entry);
             let ping = table.ping();
+            // While NATS is away, those who gave up would gather here.
+            table.waiting.retain(|(_, heard)| !heard.is_closed());
             table.waiting.push((ping, heard));
             number
         };
@@ -193,7 +195,8 @@ impl Subscriptions {
             }
             let out = std::mem::take(&mut self.table().out);
             if !out.is_empty() {
-                stream.write_all(&out).await?;
+                // A server that is gone without a word takes nothing, and no sign of life is waited for meanwhile.
+                timeout(PING_EVERY, stream.write_all(&out)).await??;
             }
             tokio::select! {
                 more = read(&mut stream, &mut decoder) => more?,
