@@ -1,8 +1,8 @@
 //! What infra/nats/nats.conf lets each role do, and what not: by a direct publish, and by having the server publish.
 
-mod deliver;
+mod consumers;
 mod headers;
-mod replies;
+mod reply_subjects;
 
 use std::{collections::BTreeMap, time::Duration};
 

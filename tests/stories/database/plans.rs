@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 use stories::{Answer, Database, Fault, Plans, User, World};
 
-const FILL: &str = include_str!("../../bench/sql/fill.sql");
+const FILL: &str = include_str!("../../../bench/sql/fill.sql");
 /// More members than a page, and more messages and members in `room-1` than a plan may look at.
 const SIZES: [(&str, &str); 4] = [
     ("{accounts}", "5000"),

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use stories::{Database, World};
 
-const README: &str = include_str!("../../README.md");
+const README: &str = include_str!("../../../README.md");
 
 /// `{roomId,after?,online:{count,users}}` as the names at its top, each with its `?`.
 fn fields(cell: &str) -> BTreeSet<String> {

@@ -9,7 +9,7 @@ use stories::{
     wire::{CLOSE, CONTINUATION, FIRST_OF_TEXT, LAST, Raw, TEXT, frame},
 };
 
-use crate::abuse::Stage;
+use super::hostile_client::Stage;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn packets_that_break_the_protocol_close_their_socket_alone() {

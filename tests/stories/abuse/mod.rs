@@ -1,0 +1,9 @@
+//! Hostile clients: malformed input, floods, and what one client may cost the others.
+
+mod bad_events;
+mod bad_requests;
+mod connection_limits;
+mod hostile_client;
+mod hostile_wire;
+mod publish_budgets;
+mod slow_readers;

@@ -1,0 +1,4 @@
+//! Files: upload, download and the removal of objects that nothing refers to.
+
+mod cleanup;
+mod upload;

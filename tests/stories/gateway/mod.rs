@@ -1,0 +1,10 @@
+//! The gateway: its wire protocols, its limits, its memory, and several gateways together.
+
+mod conformance;
+mod limits;
+mod polling_close;
+mod several_gateways;
+mod signing_keys;
+mod socket_memory;
+mod unauthenticated_memory;
+mod worker_failure;

@@ -1,0 +1,6 @@
+//! Membership of rooms: access, roles, bans and revocations.
+
+mod access_and_roles;
+mod bans;
+mod revocations;
+mod versions;

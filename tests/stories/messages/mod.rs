@@ -1,0 +1,5 @@
+//! Stored messages: history, edits, search and retries.
+
+mod edits_and_search;
+mod history;
+mod retries;

@@ -1,0 +1,11 @@
+//! Operations: processes, logs, metrics, outages, crashes, recovery and NATS permissions.
+
+mod compose;
+mod crashes;
+mod lambda;
+mod metrics_and_logs;
+mod nats_roles;
+mod outages;
+mod processes;
+mod recovery;
+mod secrets_in_logs;

@@ -1,0 +1,4 @@
+//! Rooms: creation, listing, deletion and joining.
+
+mod create_list_delete;
+mod joins;
