@@ -55,10 +55,10 @@ tests/node/node_modules/.package-lock.json: tests/node/package.json tests/node/p
 	@touch $@
 
 .PHONY: lint
-lint: setup-lint web ## formatting, clippy, rustdoc, licences and origins of what we use, types of the web page
+lint: setup-lint web ## formatting, lints and types of Rust and web, rustdoc, licences and origins of dependencies
 	cargo fmt --all --check
 	cargo deny $(LOCKED) --log-level error check -A duplicate licenses bans sources
-	npm run check --prefix web
+	npm run lint --prefix web
 	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc $(LOCKED) --workspace --no-deps
 

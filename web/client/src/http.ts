@@ -1,4 +1,4 @@
-import { ApiError } from './errors.ts';
+import { ApiError, type FieldError } from './errors.ts';
 
 /** The server answers within 15 s; what takes longer was lost. */
 const ANSWER_WITHIN_MS = 20_000;
@@ -50,8 +50,8 @@ function parse<T>(status: number, text: string): T {
 function problem({ status, headers }: Response, text: string): ApiError {
   const wait = retryAfter(headers.get('retry-after'));
   try {
-    const { code, detail, errors } = JSON.parse(text);
-    if (typeof code === 'string') return new ApiError(status, code, detail, errors, wait);
+    const { code, detail, errors } = JSON.parse(text) as { code?: string; detail?: string; errors?: FieldError[] };
+    if (typeof code === 'string') return new ApiError(status, code, detail ?? '', errors, wait);
   } catch {
     // Not ours: see below.
   }

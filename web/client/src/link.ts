@@ -61,7 +61,7 @@ export class Link {
   async call<T>(event: string, data: unknown): Promise<T> {
     let ack: Ack<T>;
     try {
-      ack = await this.#socket.timeout(ACK_WITHIN_MS).emitWithAck(event, data);
+      ack = (await this.#socket.timeout(ACK_WITHIN_MS).emitWithAck(event, data)) as Ack<T>;
     } catch {
       throw new GatewayError('timeout', 'no answer in time');
     }

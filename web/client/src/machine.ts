@@ -18,8 +18,7 @@ export interface Failure {
 export type Outcome = 'complete' | 'missed' | 'incomplete';
 
 export type Step =
-  | { name: 'idle' | 'waiting' | 'entering' | 'ended' }
-  | { name: 'connecting' | 'joining' | 'reading'; link: number };
+  { name: 'idle' | 'waiting' | 'entering' | 'ended' } | { name: 'connecting' | 'joining' | 'reading'; link: number };
 
 export interface State {
   step: Step;
@@ -56,7 +55,14 @@ export type Effect =
 export type Status = 'connecting' | 'online' | 'reconnecting' | 'ended';
 
 export const initial: State = {
-  step: { name: 'idle' }, attempt: 0, failures: 0, links: 0, link: null, live: null, wasOnline: false, again: false,
+  step: { name: 'idle' },
+  attempt: 0,
+  failures: 0,
+  links: 0,
+  link: null,
+  live: null,
+  wasOnline: false,
+  again: false,
 };
 
 export function status({ step, live, wasOnline }: State): Status {
@@ -81,11 +87,16 @@ function ofAttempt(state: State, input: Extract<Input, { attempt: number }>): [S
     case 'entered': {
       if (link !== null) return join(state, link);
       const links = state.links + 1;
-      return [{ ...state, links, step: { name: 'connecting', link: links } }, [{ type: 'connect', attempt, link: links }]];
+      return [
+        { ...state, links, step: { name: 'connecting', link: links } },
+        [{ type: 'connect', attempt, link: links }],
+      ];
     }
     case 'joined': {
       if (link === null) return retry(state, 0);
-      if (input.outcome === 'missed') return [{ ...state, step: { name: 'reading', link } }, [{ type: 'read', attempt }]];
+      if (input.outcome === 'missed') {
+        return [{ ...state, step: { name: 'reading', link } }, [{ type: 'read', attempt }]];
+      }
       if (input.outcome === 'incomplete' || state.again) return retryNow(state);
       const old: Effect[] = live !== null && live !== link ? [{ type: 'closeLink', link: live }] : [];
       return [{ ...state, step: { name: 'idle' }, live: link, wasOnline: true }, [{ type: 'joined', link }, ...old]];

@@ -46,7 +46,7 @@ export class Outbox {
       const timer = setTimeout(() => {
         this.#drop(entry, new GatewayError('timeout', 'it could not be sent in time; send it again with the same id'));
       }, SEND_WITHIN_MS);
-      const entry: Entry = { event, data, resolve: resolve as Entry['resolve'], reject, timer };
+      const entry: Entry = { event, data, resolve, reject, timer };
       this.#queue.push(entry);
       void this.#run();
     });

@@ -39,7 +39,7 @@ export class Replay {
 
   /** Pages the messages up to `head` that the gateway no longer replays. What follows is the next join's. */
   async read(head: number, isCurrent: () => boolean): Promise<void> {
-    for (let more = true; more && this.#last < head; ) {
+    for (let more = true; more && this.#last < head;) {
       const page = await this.#api.messages(this.#room, { after: this.#last, limit: PAGE });
       if (!isCurrent()) return;
       if (!page.complete) throw new ApiError(503, 'unavailable', 'the newest messages cannot be read now');

@@ -73,7 +73,9 @@ export class FakeServer {
     }
     if (what === 'migrate') socket.deliver('migrate', { deadline: '' });
     if (what === 'session-expired') {
-      socket.deliver('session-expired', { code: this.random.pick(['token-expired', 'token-invalid', 'unknown-later']) });
+      socket.deliver('session-expired', {
+        code: this.random.pick(['token-expired', 'token-invalid', 'unknown-later']),
+      });
       socket.lose();
     }
     const last = this.events.at(-1);
@@ -120,12 +122,15 @@ export class FakeServer {
   }
 
   #expire(socket: FakeSocket): void {
-    setTimeout(() => {
-      if (!this.sockets.has(socket)) return;
-      if ((this.#expires.get(socket.token) ?? 0) > Date.now()) return this.#expire(socket);
-      socket.deliver('session-expired', { code: 'token-expired' });
-      socket.lose();
-    }, Math.max(1, (this.#expires.get(socket.token) ?? 0) - Date.now()));
+    setTimeout(
+      () => {
+        if (!this.sockets.has(socket)) return;
+        if ((this.#expires.get(socket.token) ?? 0) > Date.now()) return this.#expire(socket);
+        socket.deliver('session-expired', { code: 'token-expired' });
+        socket.lose();
+      },
+      Math.max(1, (this.#expires.get(socket.token) ?? 0) - Date.now()),
+    );
   }
 
   /** What a socket's event is acknowledged with; nothing if the answer is lost. */
@@ -133,8 +138,11 @@ export class FakeServer {
     await delay(this.random.below(50));
     const fails = this.random.is(this.trouble);
     if (fails && this.random.is(0.5)) {
-      const ofJoins = event === 'join-room' ? ['ticket-expired', 'ticket-invalid', 'forbidden', 'too-many-rooms'] : ['not-joined'];
-      return refusal(this.random.pick(['unavailable', 'busy', 'rate-limited', 'room-rate-limited', 'storage-full', ...ofJoins]));
+      const ofJoins =
+        event === 'join-room' ? ['ticket-expired', 'ticket-invalid', 'forbidden', 'too-many-rooms'] : ['not-joined'];
+      return refusal(
+        this.random.pick(['unavailable', 'busy', 'rate-limited', 'room-rate-limited', 'storage-full', ...ofJoins]),
+      );
     }
     const answer = this.#act(socket, event, data);
     return fails ? undefined : answer;
@@ -172,17 +180,29 @@ export class FakeServer {
   }
 
   #answer(path: string, query: URLSearchParams, init: RequestInit): Response {
-    if (path === '/login/refresh') return this.#renew(JSON.parse(String(init.body)).refreshToken);
+    if (path === '/login/refresh') {
+      const body = JSON.parse(init.body as string) as { refreshToken: string };
+      return this.#renew(body.refreshToken);
+    }
     const token = new Headers(init.headers).get('authorization')?.slice('Bearer '.length) ?? '';
     if (this.#revoked) return problem(401, 'session-revoked');
     if ((this.#expires.get(token) ?? 0) <= Date.now()) return problem(401, 'token-expired');
     if (path === '/room/lobby') {
       const room = { id: 'room', name: 'lobby', title: null };
-      return json({ room, you: { role: 'member' }, ticket: 'ticket', gateway: 'http://fake', head: this.head, members: { count: 1 } });
+      return json({
+        room,
+        you: { role: 'member' },
+        ticket: 'ticket',
+        gateway: 'http://fake',
+        head: this.head,
+        members: { count: 1 },
+      });
     }
     if (path !== '/room/lobby/message') return problem(404, 'not-found');
     const after = Number(query.get('after'));
-    const items = this.events.filter(({ name, data }) => name === 'receive-msg' && data.seq > after).map(({ data }) => data);
+    const items = this.events
+      .filter(({ name, data }) => name === 'receive-msg' && data.seq > after)
+      .map(({ data }) => data);
     return json({ items: items.slice(0, PAGE), next: items.length > PAGE ? 'more' : null });
   }
 

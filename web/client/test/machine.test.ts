@@ -22,7 +22,11 @@ test('entering, connecting and joining follow each other', () => {
 });
 
 test('a lag during a join has the room join again', () => {
-  const { state, effects } = after(...joining, { type: 'lag', link: 1 }, { type: 'joined', attempt: 1, outcome: 'complete' });
+  const { state, effects } = after(
+    ...joining,
+    { type: 'lag', link: 1 },
+    { type: 'joined', attempt: 1, outcome: 'complete' },
+  );
   expect(status(state)).toBe('connecting');
   expect(effects).toEqual([{ type: 'enter', attempt: 2 }]);
 });
@@ -48,17 +52,29 @@ test('what repeats itself waits, until the room was joined for a while', () => {
 });
 
 test('a link whose join is not answered is replaced', () => {
-  const { state, effects } = after(...joining, { type: 'failed', attempt: 1, failure: { code: 'timeout', final: false } });
+  const { state, effects } = after(...joining, {
+    type: 'failed',
+    attempt: 1,
+    failure: { code: 'timeout', final: false },
+  });
   expect(effects).toMatchObject([{ type: 'closeLink', link: 1 }, { type: 'wait' }]);
   expect(state.link).toBeNull();
 });
 
 test('an older link delivers until the new one has joined', () => {
-  const moved: Input[] = [...online, { type: 'migrate', link: 1 }, { type: 'entered', attempt: 2 }, { type: 'connected', link: 2 }];
+  const moved: Input[] = [
+    ...online,
+    { type: 'migrate', link: 1 },
+    { type: 'entered', attempt: 2 },
+    { type: 'connected', link: 2 },
+  ];
   expect(after(...moved).state).toMatchObject({ live: 1, link: 2 });
   const { state, effects } = after(...moved, { type: 'joined', attempt: 2, outcome: 'complete' });
   expect(state).toMatchObject({ live: 2, link: 2 });
-  expect(effects).toEqual([{ type: 'joined', link: 2 }, { type: 'closeLink', link: 1 }]);
+  expect(effects).toEqual([
+    { type: 'joined', link: 2 },
+    { type: 'closeLink', link: 1 },
+  ]);
 });
 
 test('answers to earlier attempts count for nothing', () => {
@@ -74,7 +90,12 @@ test('answers to earlier attempts count for nothing', () => {
 });
 
 test('in any state, a failure leads to another attempt and a final one to the end', () => {
-  const ways: Input[][] = [[{ type: 'open' }], connecting, joining, [...joining, { type: 'joined', attempt: 1, outcome: 'missed' }]];
+  const ways: Input[][] = [
+    [{ type: 'open' }],
+    connecting,
+    joining,
+    [...joining, { type: 'joined', attempt: 1, outcome: 'missed' }],
+  ];
   for (const way of ways) {
     const { state, effects } = after(...way, { type: 'failed', attempt: 1, failure });
     expect(effects.at(-1)).toMatchObject({ type: 'wait', attempt: 2, failures: 1 });

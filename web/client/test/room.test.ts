@@ -82,7 +82,10 @@ test('events of any kind come in order and once; only by HTTP just messages do',
     expect(told.seqs, what).toEqual([...new Set(told.seqs)].sort((a, b) => a - b));
     const heard = new Set(told.seqs);
     const after = server.events.filter(({ name, data }) => name === 'receive-msg' && data.seq >= told.seqs[0]!);
-    expect(after.filter(({ data }) => !heard.has(data.seq)), what).toEqual([]);
+    expect(
+      after.filter(({ data }) => !heard.has(data.seq)),
+      what,
+    ).toEqual([]);
     room.close();
   }
 }, 120_000);

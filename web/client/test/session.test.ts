@@ -131,7 +131,14 @@ test('whatever is lost between many instances and the server, the session goes o
     server.trouble = 0.4;
     const tokens: Promise<unknown>[] = [];
     for (let n = 0; n < 300; n++) {
-      if (server.random.is(0.3)) tokens.push(server.random.pick(all).session.token().catch(({ status }) => expect(status).not.toBe(401)));
+      if (server.random.is(0.3)) {
+        tokens.push(
+          server.random
+            .pick(all)
+            .session.token()
+            .catch(({ status }) => expect(status).not.toBe(401)),
+        );
+      }
       await wait(1_000);
     }
     server.trouble = 0;

@@ -1,9 +1,20 @@
 import {
-  ApiError, Room, uploadFile, uuidv7, type Entered, type FileRef, type History, type Message, type Person, type Status, type StoredEvent,
+  ApiError,
+  Room,
+  uploadFile,
+  uuidv7,
+  type Entered,
+  type FileRef,
+  type History,
+  type Message,
+  type Person,
+  type Status,
+  type StoredEvent,
 } from '@chatting-room/client';
 
 import { app } from './app.svelte.ts';
-import { changed, merged, sent, type Line } from './lines.ts';
+import { changed, merged, sending, sent, type Line } from './lines.ts';
+import { afterPresence } from './people.ts';
 import { untilDone } from './retry.ts';
 
 export interface Sending {
@@ -84,12 +95,8 @@ export class Chat {
   async send(msg: string, file?: FileRef, id = uuidv7()): Promise<void> {
     const { user } = app;
     if (!user) return;
-    const from = { id: user.id, name: user.displayName };
-    const message: Message = {
-      roomId: '', seq: 0, id, from, msg, at: new Date().toISOString(), ...(file ? { file } : {}),
-    };
     const others = this.lines.filter(({ key }) => key !== id);
-    this.lines = merged(others, [{ kind: 'message', key: id, message, state: 'sending' }]);
+    this.lines = merged(others, [sending(id, { id: user.id, name: user.displayName }, msg, file)]);
     try {
       await this.#room.send(msg, { id, ...(file ? { fileId: file.id } : {}) });
     } catch {
@@ -101,19 +108,19 @@ export class Chat {
 
   async sendFile(file: File): Promise<void> {
     this.error = null;
-    const sending: Sending = { key: uuidv7(), name: file.name, share: 0, stop: new AbortController() };
-    this.uploads.push(sending);
-    const shown = this.uploads.find(({ key }) => key === sending.key);
+    const upload: Sending = { key: uuidv7(), name: file.name, share: 0, stop: new AbortController() };
+    this.uploads.push(upload);
+    const shown = this.uploads.find(({ key }) => key === upload.key);
     try {
       const stored = await uploadFile(app.api, this.name, file, {
-        signal: sending.stop.signal,
+        signal: upload.stop.signal,
         onProgress: (share) => shown && (shown.share = share),
       });
       void this.send('', stored);
     } catch (error) {
       if ((error as { code?: string }).code !== 'aborted') this.error = error;
     }
-    this.uploads = this.uploads.filter(({ key }) => key !== sending.key);
+    this.uploads = this.uploads.filter(({ key }) => key !== upload.key);
   }
 
   /** Shows what a browser can show, and has it save anything else. */
@@ -168,7 +175,9 @@ export class Chat {
     const system = (person: Person, what: 'joined' | 'left' | 'removed') =>
       (this.lines = merged(this.lines, [{ kind: 'system', key, seq, person, what }]));
     if (name === 'receive-msg') this.#add([data]);
-    if (name === 'msg-edited') this.lines = changed(this.lines, data.target, (message) => ({ ...message, msg: data.msg }));
+    if (name === 'msg-edited') {
+      this.lines = changed(this.lines, data.target, (message) => ({ ...message, msg: data.msg }));
+    }
     if (name === 'msg-deleted') {
       this.lines = this.lines.filter((line) => line.kind !== 'message' || line.message.seq !== data.target);
     }
@@ -185,9 +194,7 @@ export class Chat {
   }
 
   #online(count: number, joined: Person[], left: Person[], all: boolean): void {
-    const gone = new Set([...left, ...joined].map(({ id }) => id));
-    const stay = all ? [] : this.people.filter(({ id }) => !gone.has(id));
-    this.people = [...stay, ...joined].sort((a, b) => a.name.localeCompare(b.name));
+    this.people = afterPresence(all ? [] : this.people, joined, left);
     this.count = count;
   }
 }

@@ -1,4 +1,4 @@
-import type { Message, Person } from '@chatting-room/client';
+import type { FileRef, Message, Person } from '@chatting-room/client';
 
 /** One line of the conversation. */
 export type Line =
@@ -15,6 +15,13 @@ export function seqOf(line: Line): number {
 
 export function sent(message: Message): Line {
   return { kind: 'message', key: message.id, message, state: 'sent' };
+}
+
+/** A message that is not stored yet. It gets its seq and its time from the server later. */
+export function sending(id: string, from: Person, msg: string, file?: FileRef): Line {
+  const at = new Date().toISOString();
+  const message: Message = { roomId: '', seq: 0, id, from, msg, at, ...(file ? { file } : {}) };
+  return { kind: 'message', key: id, message, state: 'sending' };
 }
 
 /** Adds lines, each once, in the room's order. The newer of two with the same key counts. */
