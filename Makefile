@@ -1,23 +1,23 @@
-# `make` alone explains itself. Works with GNU make 3.81, which macOS has.
+# `make` prints the list of targets. Works with GNU make 3.81, the version of macOS.
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 SHELL := /bin/bash
 
-# infra/setup.sh puts there what the machine lacks; what the machine has is used where .tools has nothing.
+# infra/setup.sh installs what the machine lacks into .tools.
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-# In CI a Cargo.lock that no longer fits is an error, not something to mend in passing.
+# In CI an outdated Cargo.lock is an error instead of being updated.
 LOCKED := $(if $(CI),--locked)
 
 .PHONY: help
-help: ## this list
+help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 # --- running ----------------------------------------------------------------------------------------------------------
 
-# `exec`, so that Ctrl-C and the exit code are the program's own and no shell stands between.
+# `exec`: the program replaces the shell, so that it receives Ctrl-C itself and its exit code is returned.
 .PHONY: run
-run: setup-run web ## everything on this machine at http://127.0.0.1:8080 (ARGS="--listen … --data …")
+run: setup-run web ## everything in one process at http://127.0.0.1:8080 (ARGS="--listen … --data …")
 	@exec cargo run $(LOCKED) -p local -- $(ARGS)
 
 .PHONY: compose
@@ -27,13 +27,13 @@ compose: ## everything in containers at http://localhost:8080, with two gateways
 
 # --- the web page -----------------------------------------------------------------------------------------------------
 
-# The servers embed web/app/dist, so it has to be there before any of them compiles.
+# The servers embed web/app/dist, so it must exist before they are compiled.
 .PHONY: web
-web: setup-web web/app/dist/index.html ## build the web page, if its sources are newer
+web: setup-web web/app/dist/index.html ## build the web page, if its sources have changed
 
 WEB_SOURCES = $(shell find web \( -name node_modules -o -name dist \) -prune -o -type f -print)
 
-# npm writes this file last; touched, because npm leaves its time alone when nothing changed.
+# The last file that npm writes. `touch`, because npm does not update its time when nothing changed.
 web/node_modules/.package-lock.json: web/package.json web/package-lock.json
 	npm ci --prefix web --no-audit --no-fund
 	@touch $@
@@ -45,17 +45,18 @@ web/app/dist/index.html: web/node_modules/.package-lock.json $(WEB_SOURCES)
 # --- checking ---------------------------------------------------------------------------------------------------------
 
 .PHONY: test
-test: setup-test web tests/node/node_modules/.package-lock.json ## every test: Rust with real NATS, PostgreSQL and S3, browsers, and the web client's
+test: setup-test web tests/node/node_modules/.package-lock.json
+test: ## all tests, with real NATS, PostgreSQL, S3 and browsers
 	cargo test $(LOCKED) --workspace
 	npm test --prefix web
 
-# The official Socket.IO client and Playwright, for the stories.
+# The official Socket.IO client and Playwright, which the stories use.
 tests/node/node_modules/.package-lock.json: tests/node/package.json tests/node/package-lock.json
 	npm ci --prefix tests/node --no-audit --no-fund
 	@touch $@
 
 .PHONY: lint
-lint: setup-lint web ## formatting, lints and types of Rust and web, rustdoc, licences and origins of dependencies
+lint: setup-lint web ## formatting, lints and types of Rust and web, rustdoc, licences and sources of dependencies
 	cargo fmt --all --check
 	cargo deny $(LOCKED) --log-level error check -A duplicate licenses bans sources
 	npm run lint --prefix web
@@ -63,23 +64,24 @@ lint: setup-lint web ## formatting, lints and types of Rust and web, rustdoc, li
 	RUSTDOCFLAGS='-D warnings' cargo doc $(LOCKED) --workspace --no-deps
 
 .PHONY: advisories
-advisories: setup-lint ## known holes in what we use; fetches their list, so it needs the internet
+advisories: setup-lint ## known vulnerabilities in dependencies; downloads the database, so it needs internet access
 	cargo deny $(LOCKED) check advisories
 
 .PHONY: bench
-bench: setup-bench web bench/peers/node_modules/.package-lock.json ## measure what is ours and its peers side by side (ARGS="--alone --only fanout")
+bench: setup-bench web bench/peers/node_modules/.package-lock.json
+bench: ## compare our servers with others (ARGS="--alone --only fanout")
 	cargo build $(LOCKED) --release -p gateway -p functions -p provision -p bench
 	target/release/bench run $(ARGS)
 
-# The peers on Node: socket.io with its Redis adapter, and ws.
+# The compared servers on Node: socket.io with its Redis adapter, and ws.
 bench/peers/node_modules/.package-lock.json: bench/peers/package.json bench/peers/package-lock.json
 	npm ci --prefix bench/peers --no-audit --no-fund
 	@touch $@
 
 .PHONY: ci
-ci: setup-ci lint test ## what CI runs: lint and test
+ci: setup-ci lint test ## lint and test, as CI does
 
-# Silent and done in a fraction of a second when nothing is missing.
+# Prints nothing and takes a fraction of a second when nothing is missing.
 .PHONY: setup-run setup-test setup-lint setup-ci setup-web setup-bench
 setup-run setup-test setup-lint setup-ci setup-web setup-bench:
 	@infra/setup.sh $(@:setup-%=%)
@@ -87,10 +89,10 @@ setup-run setup-test setup-lint setup-ci setup-web setup-bench:
 # --- cleaning ---------------------------------------------------------------------------------------------------------
 
 .PHONY: clean
-clean: ## remove what was built; keeps the data of `make run` (.local) and the tools (.tools)
+clean: ## remove build output; keeps the data of `make run` (.local) and installed tools (.tools)
 	cargo clean
 	rm -rf web/node_modules web/*/node_modules web/*/dist tests/node/node_modules bench/peers/node_modules
 
 .PHONY: clean-tools
-clean-tools: ## remove what setup brought into .tools; the next `make` brings it again
+clean-tools: ## remove installed tools (.tools); the next `make` installs them again
 	rm -rf .tools
