@@ -1,13 +1,17 @@
-//! What the documents say is what the code does.
+//! The tables of the READMEs and the documents that the server publishes agree with the code.
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
 use stories::{Database, World};
 
-const README: &str = include_str!("../../../README.md");
+/// Each README with the first header cells of its two tables of events.
+const READMES: [(&str, [&str; 2]); 2] = [
+    (include_str!("../../../README.md"), ["| client sends", "| server sends"]),
+    (include_str!("../../../README.ko.md"), ["| 클라이언트가 보냄", "| 서버가 보냄"]),
+];
 
-/// `{roomId,after?,online:{count,users}}` as the names at its top, each with its `?`.
+/// The top-level field names of a cell like `{roomId,after?,online:{count,users}}`, each with its `?`.
 fn fields(cell: &str) -> BTreeSet<String> {
     let text = cell.split_once("`{").unwrap().1;
     let text = text.split_once("}`").unwrap().0;
@@ -24,7 +28,7 @@ fn fields(cell: &str) -> BTreeSet<String> {
     names.into_iter().map(|name| name.trim_end_matches(':').to_owned()).collect()
 }
 
-/// The same of a schema.
+/// The same for a schema of the AsyncAPI document.
 fn described(document: &Value, payload: &Value) -> BTreeSet<String> {
     let own = vec![payload.get("oneOf").map_or(payload, |one| &one[0]).clone()];
     let parts = payload["allOf"].as_array().cloned().unwrap_or(own);
@@ -42,9 +46,9 @@ fn described(document: &Value, payload: &Value) -> BTreeSet<String> {
     all
 }
 
-/// A table's rows as event and cell, from the line that begins with `head` on.
-fn rows(head: &str) -> Vec<(String, String)> {
-    let lines = README.lines().skip_while(|line| !line.starts_with(head)).skip(2);
+/// The rows of the table whose header line begins with `head`: event name and second cell.
+fn rows(readme: &str, head: &str) -> Vec<(String, String)> {
+    let lines = readme.lines().skip_while(|line| !line.starts_with(head)).skip(2);
     let rows = lines.take_while(|line| line.starts_with('|')).map(|line| {
         let mut cells = line.trim_matches('|').split(" | ").map(str::trim);
         (cells.next().unwrap().trim_matches('`').to_owned(), cells.collect::<Vec<_>>().join(" | "))
@@ -55,24 +59,30 @@ fn rows(head: &str) -> Vec<(String, String)> {
 #[test]
 fn the_readmes_tables_of_events_are_the_protocols() {
     let document = protocol::asyncapi::document();
+    for (readme, [client, server]) in READMES {
+        check_tables(&document, rows(readme, client), rows(readme, server));
+    }
+}
+
+fn check_tables(document: &Value, client: Vec<(String, String)>, server: Vec<(String, String)>) {
     let messages = document["components"]["messages"].as_object().unwrap();
     let mut found = BTreeSet::new();
-    for (event, cell) in rows("| client sends") {
+    for (event, cell) in client {
         let (data, answer) = cell.split_once(" → ").unwrap();
         for (key, cell) in
             [(format!("client.{event}"), data), (format!("client.{event}.ack"), answer)]
         {
-            assert_eq!(fields(cell), described(&document, &messages[&key]["payload"]), "{key}");
+            assert_eq!(fields(cell), described(document, &messages[&key]["payload"]), "{key}");
             found.insert(key);
         }
     }
-    for (event, cell) in rows("| server sends") {
+    for (event, cell) in server {
         let key = format!("server.{event}");
-        assert_eq!(fields(&cell), described(&document, &messages[&key]["payload"]), "{key}");
+        assert_eq!(fields(&cell), described(document, &messages[&key]["payload"]), "{key}");
         found.insert(key);
     }
     let all: BTreeSet<String> = messages.keys().cloned().collect();
-    assert_eq!(found, all, "an event is missing in the README");
+    assert_eq!(found, all, "an event is missing in a README");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
