@@ -24,7 +24,7 @@ use service::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{config::Config, room::live::Live};
+use crate::{config::Config, ephemeral::EphemeralEvent};
 
 /// How often the streams are compared with what is known of them.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -115,8 +115,8 @@ impl Bus {
     }
 
     /// Tells all gateways with sockets in the room; lost when NATS is away.
-    pub async fn tell(&self, room: RoomId, live: &Live) {
-        if let Ok(payload) = serde_json::to_vec(live) {
+    pub async fn tell(&self, room: RoomId, event: &EphemeralEvent) {
+        if let Ok(payload) = serde_json::to_vec(event) {
             self.publish_live(subject::live(room), payload.into()).await;
         }
     }

@@ -11,7 +11,7 @@ use protocol::subject::GATEWAY_ALIVE;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
 
-use crate::{bus::Bus, room::presence::GatewayId};
+use crate::{bus::Bus, ephemeral::GatewayId};
 
 /// Three signs of life may be lost before a gateway counts as dead.
 const SAY_EVERY: Duration = Duration::from_secs(5);
@@ -67,7 +67,7 @@ impl Peers {
             tokio::select! {
                 () = shutdown.cancelled() => break,
                 _ = tick.tick() => {
-                    say(&bus, own, false).await;
+                    announce(&bus, own, false).await;
                     self.take_dead().into_iter().for_each(&lost);
                 }
                 Some(payload) = alive.next() => {
@@ -79,7 +79,7 @@ impl Peers {
                         true if self.forget(gateway) => lost(gateway),
                         true => {}
                         // A new gateway knows us at once, not only at the next tick.
-                        false if self.hear(gateway) => say(&bus, own, false).await,
+                        false if self.hear(gateway) => announce(&bus, own, false).await,
                         false => {}
                     }
                 }
@@ -90,7 +90,7 @@ impl Peers {
 }
 
 /// Says that a gateway is alive, or that it leaves.
-pub async fn say(bus: &Bus, gateway: GatewayId, leaving: bool) {
+pub async fn announce(bus: &Bus, gateway: GatewayId, leaving: bool) {
     if let Ok(payload) = serde_json::to_vec(&Alive { gateway, leaving }) {
         bus.publish_live(GATEWAY_ALIVE.to_owned(), payload.into()).await;
     }

@@ -14,9 +14,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     bus::Bus,
+    command::{RoomCommand, WorkerCommand, Workers},
     revoked::{Revocation, RevokedSet},
-    room::{self, registry::Rooms},
-    shard::{Command, Shards},
+    room::Rooms,
 };
 
 /// Entries that are read by one request.
@@ -41,7 +41,7 @@ const SHOWN_SURELY: Duration =
 pub struct Revocations {
     bus: Bus,
     set: RevokedSet,
-    shards: Shards,
+    workers: Workers,
     rooms: Rooms,
     /// How old [`Known::at`] may be before sockets have to prove anew who they are.
     unseen_at_most: Duration,
@@ -70,12 +70,12 @@ impl Revocations {
     pub fn new(
         bus: Bus,
         set: RevokedSet,
-        shards: Shards,
+        workers: Workers,
         rooms: Rooms,
         unseen_at_most: Duration,
     ) -> Self {
         let known = Known { seq: 0, heard_at: None, at: Instant::now() };
-        Self { bus, set, shards, rooms, unseen_at_most, known }
+        Self { bus, set, workers, rooms, unseen_at_most, known }
     }
 
     /// Goes on until `ended`.
@@ -121,7 +121,7 @@ impl Revocations {
 
     /// Reads the bucket from its beginning. Until that is done this gateway is not ready.
     async fn read_whole(&mut self) -> Result<(), LogError> {
-        self.set.set_whole(false);
+        self.set.set_complete(false);
         let (before, heard_at) = (self.known.seq, self.known.heard_at);
         self.known.seq = 0;
         let read = self.read_after(0).await;
@@ -135,7 +135,7 @@ impl Revocations {
             self.prove_again(Some(Instant::now())).await;
             self.known.seq = newest;
         }
-        self.set.set_whole(true);
+        self.set.set_complete(true);
         Ok(())
     }
 
@@ -175,17 +175,17 @@ impl Revocations {
     async fn tell(&self, revocation: Revocation) {
         match revocation {
             Revocation::Over(Revoked::Room(room)) => {
-                if self.rooms.send(room, room::Command::Deleted).is_err() {
-                    self.shards.send_all(|| Command::Lag { room }).await;
+                if self.rooms.send(room, RoomCommand::Deleted).is_err() {
+                    self.workers.send_all(|| WorkerCommand::Lag { room }).await;
                 }
             }
             Revocation::Over(revoked) => {
-                self.shards.send_all(|| Command::Revoked(revoked)).await;
+                self.workers.send_all(|| WorkerCommand::Revoked(revoked)).await;
             }
             Revocation::Member(room, user, state) => {
-                if self.rooms.send(room, room::Command::Member { user, state }).is_err() {
+                if self.rooms.send(room, RoomCommand::Member { user, state }).is_err() {
                     // Too busy to say so in its order; what counts is that it is so.
-                    self.shards.send_all(|| Command::Member { room, user, state }).await;
+                    self.workers.send_all(|| WorkerCommand::Member { room, user, state }).await;
                 }
             }
         }
@@ -196,6 +196,6 @@ impl Revocations {
     async fn prove_again(&self, shown_before: Option<Instant>) {
         metrics::counter!("gateway_proofs_demanded_total").increment(1);
         let shown_before = shown_before.map(Instant::into_std);
-        self.shards.send_all(|| Command::ProveAgain { shown_before }).await;
+        self.workers.send_all(|| WorkerCommand::Reauthenticate { shown_before }).await;
     }
 }

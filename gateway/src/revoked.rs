@@ -49,7 +49,7 @@ pub struct RevokedSet(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     entries: RwLock<Entries>,
-    is_whole: AtomicBool,
+    is_complete: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -84,13 +84,13 @@ impl RevokedSet {
     }
 
     /// Whether all that is in the bucket has been read: nobody whose ticket is revoked gets in.
-    pub fn set_whole(&self, is_whole: bool) {
-        self.0.is_whole.store(is_whole, Ordering::Release);
+    pub fn set_complete(&self, is_complete: bool) {
+        self.0.is_complete.store(is_complete, Ordering::Release);
     }
 
-    /// See [`Self::set_whole`].
-    pub fn is_whole(&self) -> bool {
-        self.0.is_whole.load(Ordering::Acquire)
+    /// See [`Self::set_complete`].
+    pub fn is_complete(&self) -> bool {
+        self.0.is_complete.load(Ordering::Acquire)
     }
 
     /// Any of these.

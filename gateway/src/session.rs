@@ -14,7 +14,7 @@ use protocol::{
     token::{Access, Role, Ticket, TokenError, Verifier},
 };
 
-use crate::{config::Limits, rate::TokenBucket, revoked::RevokedSet, room::live::Live};
+use crate::{config::Limits, ephemeral::EphemeralEvent, rate::TokenBucket, revoked::RevokedSet};
 
 /// A client that keeps saying that its user types is told on so often; who is typing is shown for
 /// some seconds.
@@ -82,7 +82,7 @@ pub enum Action {
     /// [`Session::has_read`].
     Read { room: RoomId, seq: u64 },
     /// Tell the room's sockets, on all gateways, and store nothing.
-    Tell { room: RoomId, live: Live },
+    Tell { room: RoomId, event: EphemeralEvent },
     /// Verify this token, then call [`Session::refreshed`].
     Refresh { token: String },
     /// Nothing that anyone would notice.
@@ -213,8 +213,8 @@ impl Session {
             }
             ClientEvent::Signal(signal) => {
                 let from = self.person(signal.room_id)?;
-                let live = Live::Signal { from, to: signal.to, data: signal.data };
-                Ok(Action::Tell { room: signal.room_id, live })
+                let event = EphemeralEvent::Signal { from, to: signal.to, data: signal.data };
+                Ok(Action::Tell { room: signal.room_id, event })
             }
             ClientEvent::RoomBroadcast(notice) => {
                 let from = self.moderator(notice.room_id)?;
@@ -238,7 +238,7 @@ impl Session {
             return Ok(Action::Nothing);
         }
         *told = Some((on, now));
-        Ok(Action::Tell { room, live: Live::Typing { user, on } })
+        Ok(Action::Tell { room, event: EphemeralEvent::Typing { user, on } })
     }
 
     /// The user has read the room up to `seq`, which is stored.

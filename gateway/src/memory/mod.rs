@@ -125,6 +125,7 @@ const STEP: usize = 16 * 1024;
 
 impl Reservation {
     /// How many bytes.
+    #[cfg(test)]
     pub fn bytes(&self) -> usize {
         self.bytes
     }

@@ -6,16 +6,14 @@ use std::{collections::VecDeque, time::Duration};
 use protocol::{event::ServerEvent, limits};
 use tokio::time::{Instant, timeout_at};
 
-use super::{
-    LOOK_AGAIN_AFTER, Room, count_out,
-    live::{Heard, Live},
-    mailbox::{Mail, Mailbox},
-    presence::{Change, Gossip},
-};
+use super::{LOOK_AGAIN_AFTER, Room, count_out, presence::Change};
 use crate::{
+    batch::BatchBuilder,
     bus::Asked,
-    shard::{BatchBuilder, Command},
-    ws,
+    command::WorkerCommand,
+    ephemeral::{Audience, EphemeralEvent, Gossip},
+    mailbox::{Mail, Mailbox},
+    wire::ws,
 };
 
 /// In a room of at most this many users, presence is told at every change; in a bigger one changes
@@ -46,7 +44,7 @@ impl Room {
         {
             for mail in taken.mail {
                 match mail {
-                    Mail::Live(payload) => self.on_live(&payload).await,
+                    Mail::Ephemeral(payload) => self.on_ephemeral(&payload).await,
                     other => others.push_back(other),
                 }
             }
@@ -57,13 +55,13 @@ impl Room {
         others
     }
 
-    pub(super) async fn on_live(&mut self, payload: &[u8]) {
-        let Ok(live) = serde_json::from_slice::<Live>(payload) else {
+    pub(super) async fn on_ephemeral(&mut self, payload: &[u8]) {
+        let Ok(event) = serde_json::from_slice::<EphemeralEvent>(payload) else {
             tracing::warn!(room = %self.id, "a live event of an unknown kind; a newer gateway's?");
             return;
         };
-        match live.heard(self.id) {
-            Heard::Gateways(gossip) => {
+        match event.audience(self.id) {
+            Audience::Gateways(gossip) => {
                 if self.presence.hear(gossip) {
                     for answer in self.presence.all() {
                         self.gossip(answer).await;
@@ -71,17 +69,17 @@ impl Room {
                 }
                 self.presence_changed();
             }
-            Heard::All(event) if self.presence.count() <= limits::LIVE_USERS => {
+            Audience::Everyone(event) if self.presence.count() <= limits::LIVE_USERS => {
                 self.tell(&event).await;
             }
-            Heard::All(_) => {}
-            Heard::User(user, event) => {
+            Audience::Everyone(_) => {}
+            Audience::User(user, event) => {
                 count_out(event.name());
                 let frame = ws::text(&["42", &event.encode()]);
-                for shard in self.shards() {
+                for worker in self.workers() {
                     let frame = frame.clone();
-                    let command = Command::DeliverTo { room: self.id, user, frame };
-                    self.context.shards.send(shard, command).await;
+                    let command = WorkerCommand::DeliverTo { room: self.id, user, frame };
+                    self.context.workers.send(worker, command).await;
                 }
             }
         }
@@ -131,6 +129,6 @@ impl Room {
     }
 
     pub(super) async fn gossip(&self, gossip: Gossip) {
-        self.context.bus.tell(self.id, &Live::Presence(gossip)).await;
+        self.context.bus.tell(self.id, &EphemeralEvent::Presence(gossip)).await;
     }
 }

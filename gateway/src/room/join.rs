@@ -12,8 +12,9 @@ use tokio::time::{Duration, Instant};
 
 use super::{Room, replay::MissedError};
 use crate::{
+    command::{self, WorkerCommand},
     memory::Purpose,
-    shard::{Command as ShardCommand, SocketRef},
+    wire::sid::SocketRef,
 };
 
 /// A join that finds no memory for its replay waits this long and is then told to try again. Its
@@ -99,8 +100,8 @@ impl Room {
 
     async fn refuse(&self, join: Join, refusal: Refusal) {
         let Join { socket, ack, .. } = join;
-        let command = ShardCommand::NotJoined { socket: socket.id, room: self.id, ack, refusal };
-        self.context.shards.send(socket.shard, command).await;
+        let command = WorkerCommand::JoinRefused { socket: socket.id, room: self.id, ack, refusal };
+        self.context.workers.send(socket.worker, command).await;
     }
 
     /// Takes a socket in; gives the join back when there is no memory for it now. All between here
@@ -123,7 +124,7 @@ impl Room {
             }
         };
         let Join { socket, person, after, ack } = join;
-        self.sockets[socket.shard] += 1;
+        self.sockets[socket.worker] += 1;
         self.end_at = None;
         let user = person.id;
         self.presence.enter(person);
@@ -137,7 +138,7 @@ impl Room {
             online: self.presence.online(),
             recovered,
         });
-        let command = ShardCommand::Joined {
+        let command = WorkerCommand::Joined(command::Joined {
             socket: socket.id,
             room: self.id,
             user,
@@ -145,8 +146,8 @@ impl Room {
             replay: missed.unwrap_or_default(),
             ack,
             done,
-        };
-        self.context.shards.send(socket.shard, command).await;
+        });
+        self.context.workers.send(socket.worker, command).await;
         Ok(())
     }
 }

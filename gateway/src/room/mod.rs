@@ -1,47 +1,47 @@
 //! One room on this gateway: a task that puts the room's events in order without a gap, encodes
-//! each once, and hands them to the shards whose sockets are in the room.
+//! each once, and hands them to the workers whose sockets are in the room.
 
 mod gossip;
 mod join;
 mod kinds;
-pub mod live;
-pub mod mailbox;
-pub mod presence;
-pub mod registry;
+mod presence;
+mod registry;
 mod repair;
 mod replay;
 mod ring;
 mod task;
 mod timers;
 
+pub use self::registry::Rooms;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use protocol::{
-    Emoji, RoomId, UserId,
-    stored::{Person, Position, RawEvent},
-    subject::MemberState,
+    RoomId,
+    stored::{Position, RawEvent},
 };
 use service::roomlog::{Entry, LogError};
-use tokio::{sync::oneshot, time::Instant};
+use tokio::time::Instant;
 
 use self::{
     join::{Join, WaitingJoins},
     kinds::Kinds,
-    mailbox::{Mail, Mailbox},
-    presence::{GatewayId, Presence},
+    presence::Presence,
     ring::{Place, Ring},
 };
 use crate::{
+    batch::{Batch, BatchBuilder},
     bus::{Bus, Republished},
+    command::{RoomCommand, WorkerCommand, Workers},
+    ephemeral::GatewayId,
+    mailbox::{Mail, Mailbox},
     memory::Budget,
     peers::Peers,
-    shard::{Batch, BatchBuilder, Command as ShardCommand, Shards, SocketRef},
     subscriptions::{Listening, Subscriptions},
 };
 
 /// A room without sockets keeps its ring this long, so that a reconnect storm finds it warm.
 const LINGER: Duration = Duration::from_secs(30);
-/// A batch of republished events that goes to the shards as one.
+/// A batch of republished events that goes to the workers as one.
 const BATCH: usize = 64;
 /// In a NATS cluster a new subscription takes a moment to be known everywhere; what was stored in
 /// that moment is found by one look at the stream after it.
@@ -51,46 +51,11 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// the stream is full, and is gone after an hour.
 const LAST_EVENT_WITHIN: Duration = Duration::from_secs(3);
 
-/// What a room is asked.
-#[derive(Debug)]
-pub enum Command {
-    Join {
-        socket: SocketRef,
-        person: Person,
-        after: Option<u64>,
-        ack: Option<u64>,
-    },
-    Leave {
-        shard: usize,
-        user: UserId,
-    },
-    Rename {
-        person: Person,
-    },
-    /// What a user is in the room has changed.
-    Member {
-        user: UserId,
-        state: MemberState,
-    },
-    /// The room was deleted. Usually its last event says so a moment before or after.
-    Deleted,
-    /// A gateway is gone, and its users with it.
-    Lost {
-        gateway: GatewayId,
-    },
-    /// Whether a message may get this reaction.
-    React {
-        target: u64,
-        emoji: Emoji,
-        respond: oneshot::Sender<bool>,
-    },
-}
-
-/// What all rooms of a shard's thread share.
+/// What all rooms of a worker's thread share.
 pub struct Context {
     pub bus: Bus,
     pub subscriptions: Subscriptions,
-    pub shards: Shards,
+    pub workers: Workers,
     pub peers: Peers,
     pub budget: Budget,
     pub gateway: GatewayId,
@@ -104,7 +69,7 @@ struct Room {
     wide_until: Option<Instant>,
     waiting: WaitingJoins,
     presence: Presence,
-    /// Sockets in the room by shard, to know which shards to tell.
+    /// Sockets in the room by worker, to know which workers to tell.
     sockets: Vec<usize>,
     tell_presence_at: Option<Instant>,
     presence_told: Option<Instant>,
@@ -143,7 +108,7 @@ impl Room {
             wide_until: None,
             waiting: WaitingJoins::default(),
             presence: Presence::new(context.gateway),
-            sockets: vec![0; context.shards.count()],
+            sockets: vec![0; context.workers.count()],
             tell_presence_at: None,
             presence_told: None,
             look_at: Some(settled_at),
@@ -160,30 +125,30 @@ impl Room {
         Ok((room, listening, mail))
     }
 
-    async fn on_command(&mut self, command: Command) {
+    async fn on_command(&mut self, command: RoomCommand) {
         match command {
-            Command::Join { socket, person, after, ack } => {
+            RoomCommand::Join { socket, person, after, ack } => {
                 self.join(Join { socket, person, after, ack }).await;
             }
-            Command::Leave { shard, user } => {
-                self.sockets[shard] -= 1;
+            RoomCommand::Leave { worker, user } => {
+                self.sockets[worker] -= 1;
                 self.presence.leave(user);
                 if self.is_empty() {
                     self.end_at = Some(Instant::now() + LINGER);
                 }
             }
-            Command::Rename { person } => self.presence.rename(person),
-            Command::Member { user, state } => {
+            RoomCommand::Rename { person } => self.presence.rename(person),
+            RoomCommand::Member { user, state } => {
                 // The event that says so was stored before: it is delivered first.
                 self.look().await;
-                self.send_to_shards(|room| ShardCommand::Member { room, user, state }).await;
+                self.send_to_workers(|room| WorkerCommand::Member { room, user, state }).await;
             }
-            Command::Deleted => {
+            RoomCommand::Deleted => {
                 self.look().await;
                 self.gone_at = Some(Instant::now() + LAST_EVENT_WITHIN);
             }
-            Command::Lost { gateway } => self.presence.lose(gateway),
-            Command::React { target, emoji, respond } => {
+            RoomCommand::GatewayLost { gateway } => self.presence.lose(gateway),
+            RoomCommand::CheckReaction { target, emoji, respond } => {
                 // Who asked may be gone.
                 let _ = respond.send(self.kinds.may_have(target, &emoji));
             }
@@ -233,7 +198,7 @@ impl Room {
 
     /// Encodes the next event, once for all sockets. The one that ends the room is delivered at once,
     /// and then nobody is here any more. One that says that somebody was removed takes nobody out:
-    /// they may be back since, and only the bucket of revocations knows ([`Command::Member`]).
+    /// they may be back since, and only the bucket of revocations knows ([`RoomCommand::Member`]).
     async fn take(&mut self, seq: u64, payload: &[u8], batch: &mut BatchBuilder) {
         if self.is_deleted {
             // A send that was on its way when the room was deleted.
@@ -253,7 +218,7 @@ impl Room {
         }
     }
 
-    /// Keeps what is stored in the ring, and hands all of it to the shards.
+    /// Keeps what is stored in the ring, and hands all of it to the workers.
     async fn deliver(&mut self, batch: BatchBuilder) {
         let Some(batch) = batch.build(&self.context.budget) else { return };
         self.ring.push(batch.clone(), self.allowance());
@@ -265,22 +230,26 @@ impl Room {
     async fn close(&mut self, batch: BatchBuilder) {
         let Some(batch) = batch.build(&self.context.budget) else { return };
         self.ring.push(batch.clone(), self.allowance());
-        self.send_to_shards(|room| ShardCommand::Close { room, batch: batch.clone() }).await;
+        self.send_to_workers(|room| WorkerCommand::Close { room, batch: batch.clone() }).await;
         self.is_deleted = true;
     }
 
     async fn hand_out(&self, batch: &Batch) {
-        self.send_to_shards(|room| ShardCommand::Deliver { room, batch: batch.clone() }).await;
+        self.send_to_workers(|room| WorkerCommand::Deliver { room, batch: batch.clone() }).await;
     }
 
-    /// The shards with sockets in the room.
-    fn shards(&self) -> impl Iterator<Item = usize> {
-        self.sockets.iter().enumerate().filter(|(_, sockets)| **sockets > 0).map(|(shard, _)| shard)
+    /// The workers with sockets in the room.
+    fn workers(&self) -> impl Iterator<Item = usize> {
+        self.sockets
+            .iter()
+            .enumerate()
+            .filter(|(_, sockets)| **sockets > 0)
+            .map(|(worker, _)| worker)
     }
 
-    async fn send_to_shards(&self, command: impl Fn(RoomId) -> ShardCommand) {
-        for shard in self.shards() {
-            self.context.shards.send(shard, command(self.id)).await;
+    async fn send_to_workers(&self, command: impl Fn(RoomId) -> WorkerCommand) {
+        for worker in self.workers() {
+            self.context.workers.send(worker, command(self.id)).await;
         }
     }
 }

@@ -3,26 +3,11 @@
 use std::collections::{HashMap, HashSet};
 
 use protocol::{UserId, event::Online, limits, stored::Person};
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+
+use crate::ephemeral::{GatewayId, Gossip};
 
 /// Users in one message between gateways, which NATS limits to 1 MiB.
 const USERS_PER_MESSAGE: usize = 2_000;
-
-/// A gateway process, by an id of its own choice for this run.
-pub type GatewayId = Uuid;
-
-/// What gateways tell each other about a room's users.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "presence", rename_all = "kebab-case")]
-pub enum Gossip {
-    /// Asks all others for their users of the room.
-    Ask { gateway: GatewayId },
-    /// All users of a gateway; `first` starts the list anew, for it may take several messages.
-    All { gateway: GatewayId, first: bool, users: Vec<Person> },
-    /// Who came to and left a gateway.
-    Change { gateway: GatewayId, joined: Vec<Person>, left: Vec<UserId> },
-}
 
 /// What the room's sockets are told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -232,6 +217,7 @@ impl Presence {
 #[cfg(test)]
 mod tests {
     use protocol::DisplayName;
+    use uuid::Uuid;
 
     use super::*;
 

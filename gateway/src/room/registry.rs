@@ -8,10 +8,11 @@ use std::{
 use protocol::RoomId;
 use tokio::runtime::Handle;
 
-use super::{
-    Command, Context,
+use super::Context;
+use crate::{
+    command::RoomCommand,
+    ephemeral::GatewayId,
     mailbox::{Mailbox, NotTaken},
-    presence::GatewayId,
 };
 
 /// The rooms that have sockets on this gateway, or had some a moment ago.
@@ -41,7 +42,7 @@ impl Rooms {
 
     /// Hands a command to a room, never waiting. The command comes back when the room's mailbox is
     /// full.
-    pub fn send(&self, room: RoomId, mut command: Command) -> Result<(), Command> {
+    pub fn send(&self, room: RoomId, mut command: RoomCommand) -> Result<(), RoomCommand> {
         let mut rooms = self.lock();
         if let Some(mailbox) = rooms.get(&room) {
             match mailbox.command(command) {
@@ -51,7 +52,7 @@ impl Rooms {
                 Err(NotTaken::Closed(returned)) => command = returned,
             }
         }
-        if !matches!(command, Command::Join { .. }) {
+        if !matches!(command, RoomCommand::Join { .. }) {
             // Nobody is in a room that has ended.
             return Ok(());
         }
@@ -77,7 +78,7 @@ impl Rooms {
     /// Tells all rooms that a gateway is gone.
     pub fn lost(&self, gateway: GatewayId) {
         for mailbox in self.lock().values() {
-            if mailbox.command(Command::Lost { gateway }).is_err() {
+            if mailbox.command(RoomCommand::GatewayLost { gateway }).is_err() {
                 tracing::warn!(%gateway, "a room was too busy to hear that a gateway is gone");
             }
         }

@@ -8,7 +8,7 @@ use super::{
     replay::{PAGE, is_whole},
     ring::Ring,
 };
-use crate::shard::{BatchBuilder, Command as ShardCommand};
+use crate::{batch::BatchBuilder, command::WorkerCommand};
 
 /// Events fetched from the stream by one request.
 const FETCH: usize = 256;
@@ -57,7 +57,7 @@ impl Room {
     pub(super) async fn end_without_last_event(&mut self) {
         self.look().await;
         if !self.is_deleted {
-            self.send_to_shards(|room| ShardCommand::Lag { room }).await;
+            self.send_to_workers(|room| WorkerCommand::Lag { room }).await;
             self.is_deleted = true;
         }
     }
@@ -118,7 +118,7 @@ impl Room {
             head,
             "missed events are no longer in the stream; the room's sockets must join again"
         );
-        self.send_to_shards(|room| ShardCommand::Lag { room }).await;
+        self.send_to_workers(|room| WorkerCommand::Lag { room }).await;
         self.ring = Ring::new(head);
         Ok(())
     }

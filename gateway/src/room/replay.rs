@@ -7,8 +7,8 @@ use tokio::time::{Duration, Instant};
 
 use super::{Room, parse, ring::Allowance};
 use crate::{
+    batch::{Batch, BatchBuilder},
     memory::{Exhausted, Purpose},
-    shard::{Batch, BatchBuilder},
 };
 
 /// Frames, in parts of batches; none when they are too many or gone.

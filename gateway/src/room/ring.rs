@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use bytes::Bytes;
 use protocol::{limits, stored::Position};
 
-use crate::{memory::Pressure, shard::Batch};
+use crate::{batch::Batch, memory::Pressure};
 
 /// What to do with an event that arrived.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +146,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{memory::Budget, shard::BatchBuilder, ws};
+    use crate::{batch::BatchBuilder, memory::Budget, wire::ws};
 
     fn batch(seqs: &[u64]) -> Batch {
         let mut builder = BatchBuilder::default();

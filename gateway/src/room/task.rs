@@ -5,12 +5,11 @@ use std::{collections::VecDeque, sync::Arc};
 use protocol::{Code, RoomId, code::Refusal};
 use tokio::sync::watch;
 
-use super::{
-    BATCH, Command, Context, Room,
+use super::{BATCH, Context, Room, timers};
+use crate::{
+    command::{RoomCommand, WorkerCommand},
     mailbox::{Mail, Mailbox},
-    timers,
 };
-use crate::shard::Command as ShardCommand;
 
 /// Runs a room until it has been empty for a while or is deleted. All but the waiting is boxed, so that a
 /// room that is idle holds no memory for it.
@@ -63,10 +62,10 @@ fn deleted() -> Refusal {
 /// The room ends: everyone who asks in this moment is told, and the next one starts it anew.
 async fn refuse_all(context: &Context, id: RoomId, mail: VecDeque<Mail>, refusal: Refusal) {
     for mail in mail {
-        if let Mail::Command(Command::Join { socket, ack, .. }) = mail {
+        if let Mail::Command(RoomCommand::Join { socket, ack, .. }) = mail {
             let refusal = refusal.clone();
-            let command = ShardCommand::NotJoined { socket: socket.id, room: id, ack, refusal };
-            context.shards.send(socket.shard, command).await;
+            let command = WorkerCommand::JoinRefused { socket: socket.id, room: id, ack, refusal };
+            context.workers.send(socket.worker, command).await;
         }
     }
 }
@@ -86,7 +85,7 @@ impl Room {
                     }
                 }
                 Mail::Command(command) => Box::pin(self.on_command(command)).await,
-                Mail::Live(payload) => Box::pin(self.on_live(&payload)).await,
+                Mail::Ephemeral(payload) => Box::pin(self.on_ephemeral(&payload)).await,
                 Mail::Question(asked) => self.on_question(asked),
             }
             if self.is_deleted {

@@ -37,7 +37,7 @@ use self::{
 };
 use crate::{
     bus::{Asked, Republished},
-    room::mailbox::{Mail, Mailbox},
+    mailbox::{Mail, Mailbox},
 };
 
 /// The server is asked for a sign of life this often, and is gone when it gave none twice.
@@ -50,7 +50,7 @@ const OUT_AT_MOST: usize = 1024 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Stored = 0,
-    Live = 1,
+    Ephemeral = 1,
     Questions = 2,
 }
 
@@ -237,8 +237,8 @@ impl Subscriptions {
         let Some((room, mailbox)) = found else { return };
         let mail = match message.sid % KINDS {
             stored if stored == Kind::Stored as u64 => republished(self.0.shards, room, &message),
-            live if live == Kind::Live as u64 => {
-                Some(Mail::Live(Bytes::copy_from_slice(message.payload)))
+            ephemeral if ephemeral == Kind::Ephemeral as u64 => {
+                Some(Mail::Ephemeral(Bytes::copy_from_slice(message.payload)))
             }
             _ => asked(room, &message),
         };
@@ -270,7 +270,7 @@ impl Entry {
     fn subscribe(&self, number: u64, shards: Shards, out: &mut Vec<u8>) {
         let stored = subject::republished(shards, self.room);
         subscribe(out, &stored, number, Kind::Stored);
-        subscribe(out, &subject::live(self.room), number, Kind::Live);
+        subscribe(out, &subject::live(self.room), number, Kind::Ephemeral);
         if self.questions {
             subscribe(out, &subject::online(self.room), number, Kind::Questions);
         }
@@ -303,7 +303,7 @@ impl Drop for Listening {
         let mut table = self.subscriptions.table();
         let Some(entry) = table.rooms.remove(&self.number) else { return };
         if table.connected {
-            let kinds = [Kind::Stored, Kind::Live, Kind::Questions];
+            let kinds = [Kind::Stored, Kind::Ephemeral, Kind::Questions];
             for kind in &kinds[..if entry.questions { 3 } else { 2 }] {
                 let sid = self.number * KINDS + *kind as u64;
                 table.out.extend_from_slice(format!("UNSUB {sid}\r\n").as_bytes());

@@ -24,11 +24,13 @@ use service::{
 
 use tokio::sync::oneshot;
 
-use super::{SocketId, state::Shard};
+use super::{SocketId, state::Worker};
 use crate::{
     bus::{self, Bus},
+    command::RoomCommand,
+    ephemeral::EphemeralEvent,
     memory::Reservation,
-    room::{Command as RoomCommand, live::Live, registry::Rooms},
+    room::Rooms,
     session::Needs,
 };
 
@@ -57,7 +59,7 @@ pub enum What {
     /// How far a user has read: stored for the archive, then told.
     Read { user: UserId, seq: u64 },
     /// Told and not stored.
-    Live(Live),
+    Ephemeral(EphemeralEvent),
 }
 
 impl Send {
@@ -67,8 +69,8 @@ impl Send {
             What::Event { event: StoredEvent::ReceiveMsg(message), .. } => message.msg.as_str(),
             What::Event { event: StoredEvent::MsgEdited { msg, .. }, .. }
             | What::Event { event: StoredEvent::RoomBroadcast { msg, .. }, .. } => msg.as_str(),
-            What::Live(Live::Signal { data, .. }) => data.get(),
-            What::Event { .. } | What::Read { .. } | What::Live(_) => "",
+            What::Ephemeral(EphemeralEvent::Signal { data, .. }) => data.get(),
+            What::Event { .. } | What::Read { .. } | What::Ephemeral(_) => "",
         };
         size_of::<Self>() + text.len()
     }
@@ -108,10 +110,10 @@ impl Outgoing {
     }
 }
 
-impl Shard {
+impl Worker {
     /// Sends something after all that the socket sent before.
     pub fn send(&mut self, socket: SocketId, send: Send) {
-        let shard = self.me.upgrade();
+        let worker = self.me.upgrade();
         let meter = self.meters.outgoing.clone();
         let Some(state) = self.socket(socket) else { return };
         let bytes = state.outgoing.bytes + send.size();
@@ -124,8 +126,8 @@ impl Shard {
         meter.increment(1.0);
         if !state.outgoing.running {
             state.outgoing.running = true;
-            if let Some(shard) = shard {
-                tokio::task::spawn_local(publish_all(shard, socket));
+            if let Some(worker) = worker {
+                tokio::task::spawn_local(publish_all(worker, socket));
             }
         }
     }
@@ -157,11 +159,11 @@ impl Shard {
     }
 }
 
-async fn publish_all(shard: Rc<RefCell<Shard>>, socket: SocketId) {
-    let bus = shard.borrow().context().bus.clone();
-    let rooms = shard.borrow().context().rooms.clone();
+async fn publish_all(worker: Rc<RefCell<Worker>>, socket: SocketId) {
+    let bus = worker.borrow().context().bus.clone();
+    let rooms = worker.borrow().context().rooms.clone();
     loop {
-        let Some(send) = shard.borrow_mut().next_to_send(socket) else { return };
+        let Some(send) = worker.borrow_mut().next_to_send(socket) else { return };
         let size = send.size();
         let Send { room, what, ack } = send;
         let started = Instant::now();
@@ -170,7 +172,7 @@ async fn publish_all(shard: Rc<RefCell<Shard>>, socket: SocketId) {
                 let earlier = if look_up { earlier(&bus, room, &event).await } else { Ok(None) };
                 match earlier {
                     Ok(Some(first)) => {
-                        shard.borrow_mut().sent(socket, size, ack, Ok(Done::Stored(first)));
+                        worker.borrow_mut().sent(socket, size, ack, Ok(Done::Stored(first)));
                         continue;
                     }
                     Ok(None) => {
@@ -186,23 +188,23 @@ async fn publish_all(shard: Rc<RefCell<Shard>>, socket: SocketId) {
                 .await
                 .map(|pending| Waiting::Read(pending, user, seq))
                 .map_err(|error| refusal(&error)),
-            What::Live(live) => {
+            What::Ephemeral(live) => {
                 bus.tell(room, &live).await;
-                shard.borrow_mut().sent(socket, size, ack, Ok(Done::NOTHING));
+                worker.borrow_mut().sent(socket, size, ack, Ok(Done::NOTHING));
                 continue;
             }
         };
         match queued {
             Ok(waiting) => {
-                let (shard, bus) = (shard.clone(), bus.clone());
+                let (worker, bus) = (worker.clone(), bus.clone());
                 tokio::task::spawn_local(async move {
                     let outcome = waiting.done(&bus, room).await;
                     metrics::histogram!("gateway_store_seconds").record(started.elapsed());
                     let outcome = outcome.map_err(|error| refusal(&error));
-                    shard.borrow_mut().sent(socket, size, ack, outcome);
+                    worker.borrow_mut().sent(socket, size, ack, outcome);
                 });
             }
-            Err(refusal) => shard.borrow_mut().sent(socket, size, ack, Err(refusal)),
+            Err(refusal) => worker.borrow_mut().sent(socket, size, ack, Err(refusal)),
         }
     }
 }
@@ -235,7 +237,7 @@ async fn queue(
 async fn check_reaction(rooms: &Rooms, room: RoomId, event: &StoredEvent) -> Result<(), Refusal> {
     let StoredEvent::Reaction { target, emoji, on: true, .. } = event else { return Ok(()) };
     let (respond, answer) = oneshot::channel();
-    let ask = RoomCommand::React { target: *target, emoji: emoji.clone(), respond };
+    let ask = RoomCommand::CheckReaction { target: *target, emoji: emoji.clone(), respond };
     if rooms.send(room, ask).is_err() {
         return Err(Refusal::new(Code::Busy, "the room is busy; try again"));
     }
@@ -297,7 +299,7 @@ impl Waiting {
             Self::Event(pending, at) => bus::settle(bus, room, pending.stored().await?, at).await,
             Self::Read(pending, user, seq) => {
                 pending.stored().await?;
-                bus.tell(room, &Live::Read { user, seq }).await;
+                bus.tell(room, &EphemeralEvent::Read { user, seq }).await;
                 Ok(Done::NOTHING)
             }
         }

@@ -9,6 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use protocol::UserId;
+use service::admission::Admitted;
 use slab::Slab;
 use tokio::{net::TcpStream, sync::oneshot, task::AbortHandle};
 use uuid::Uuid;
@@ -21,12 +22,11 @@ use super::{
     state::LocalRoom,
 };
 use crate::{
-    admission::Admitted,
     memory::{Budget, Reservation},
-    payload,
     rate::{Rate, TokenBucket},
     session::Session,
-    ws::Decoder,
+    wire::payload,
+    wire::ws::Decoder,
 };
 
 /// Slices given to one write; Linux takes up to 1,024, and past some dozens nothing is gained.
@@ -75,7 +75,7 @@ impl Transport {
 /// How far a socket is in a room.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
-    /// The room's key in the shard.
+    /// The room's key in the worker.
     pub room: usize,
     pub cursor: Cursor,
     /// Its index among the room's members.
@@ -108,7 +108,7 @@ pub struct Socket {
     pub outgoing: Outgoing,
     pub last_heard: Instant,
     pub connected: Instant,
-    /// It waits in the shard's list of sockets to flush.
+    /// It waits in the worker's list of sockets to flush.
     pub dirty: bool,
     /// Somebody waits until it can be written again.
     pub blocked: bool,

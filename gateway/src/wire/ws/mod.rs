@@ -1,11 +1,11 @@
 //! WebSocket framing (RFC 6455, section 5) without I/O: bytes in, messages out, and frames that can be
 //! encoded once and shared by every socket they go to, as a server's frames are not masked.
 
-mod own;
+mod encode;
 
 use bytes::{Bytes, BytesMut};
 
-pub use self::own::{OwnFrame, binary, close, pong, put_text, split_own, text};
+pub use self::encode::{OwnFrame, binary, close, pong, put_text, split_own, text};
 
 /// Fragments of one message. Nobody needs more; one that sends more is spending our time.
 const MAX_FRAGMENTS: usize = 256;

@@ -1,4 +1,4 @@
-//! What a shard holds, and how what it is told changes it.
+//! What a worker holds, and how what it is told changes it.
 
 use std::{
     cell::RefCell,
@@ -16,15 +16,20 @@ use slab::Slab;
 use tokio::sync::Notify;
 
 use super::{
-    Command, Context, SocketId,
+    Context, SocketId,
     clock::{Clock, Started},
     connection::Draining,
     log::FrameLog,
     socket::{Place, Socket},
 };
-use crate::{memory::Budget, room::Command as RoomCommand, session::not_joined, ws};
+use crate::{
+    command::{self, RoomCommand, WorkerCommand},
+    memory::Budget,
+    session::not_joined,
+    wire::ws,
+};
 
-/// A room that has sockets on this shard.
+/// A room that has sockets on this worker.
 pub struct LocalRoom {
     pub id: RoomId,
     pub log: FrameLog,
@@ -78,7 +83,7 @@ impl Meters {
 }
 
 /// See the module.
-pub struct Shard {
+pub struct Worker {
     pub(super) index: usize,
     context: Context,
     pub(super) me: Weak<RefCell<Self>>,
@@ -100,7 +105,7 @@ pub struct Shard {
     unsent: Vec<(RoomId, RoomCommand)>,
 }
 
-impl Shard {
+impl Worker {
     pub fn new(index: usize, context: Context, flush: Rc<Notify>) -> Rc<RefCell<Self>> {
         let budget = context.budget.clone();
         Rc::new_cyclic(|me| {
@@ -136,40 +141,52 @@ impl Shard {
         (socket.generation == id.generation).then_some(socket)
     }
 
-    pub fn on_command(&mut self, command: Command) {
+    pub fn on_command(&mut self, command: WorkerCommand) {
         match command {
-            Command::Accept { opening, stream, received } => {
+            WorkerCommand::Accept { opening, stream, received } => {
                 self.accept(opening, stream, &received);
             }
-            Command::OpenPolling { opening, respond } => self.open_polling(opening, respond),
-            Command::Poll { sid, respond } => self.poll(sid, respond),
-            Command::BeginPost { sid, respond } => self.begin_post(sid, respond),
-            Command::Post { sid, body, posting, respond } => self.post(sid, body, posting, respond),
-            Command::Find { sid, respond } => {
+            WorkerCommand::OpenPolling { opening, respond } => self.open_polling(opening, respond),
+            WorkerCommand::Poll { sid, respond } => self.poll(sid, respond),
+            WorkerCommand::BeginPost { sid, respond } => self.begin_post(sid, respond),
+            WorkerCommand::Post { sid, body, posting, respond } => {
+                self.post(sid, body, posting, respond)
+            }
+            WorkerCommand::Find { sid, respond } => {
                 if self.find(sid).is_some() {
                     // Who asked may have hung up.
                     let _ = respond.send(());
                 }
             }
-            Command::Upgrade { sid, stream, received } => self.upgrade(sid, stream, &received),
-            Command::Joined { socket, room, user, last, replay, ack, done } => {
+            WorkerCommand::Upgrade { sid, stream, received } => {
+                self.upgrade(sid, stream, &received)
+            }
+            WorkerCommand::Joined(command::Joined {
+                socket,
+                room,
+                user,
+                last,
+                replay,
+                ack,
+                done,
+            }) => {
                 self.joined(socket, room, user, last, replay, ack, done);
             }
-            Command::NotJoined { socket, room, ack, refusal } => {
+            WorkerCommand::JoinRefused { socket, room, ack, refusal } => {
                 if let Some(socket) = self.socket(socket) {
                     socket.joining = socket.joining.saturating_sub(1);
                     socket.session().into_iter().for_each(|session| session.forget(room));
                 }
                 self.acknowledge(socket, ack, Err(refusal));
             }
-            Command::Deliver { room, batch } => self.deliver(room, batch),
-            Command::DeliverTo { room, user, frame } => self.push_to_user(room, user, &frame),
-            Command::Member { room, user, state } => self.member_changed(room, user, state),
-            Command::Lag { room } => self.lag_all(room),
-            Command::Close { room, batch } => self.close_room(room, batch),
-            Command::Revoked(revoked) => self.on_revoked(revoked),
-            Command::ProveAgain { shown_before } => self.prove_again(shown_before),
-            Command::Drain { deadline, within } => self.drain(deadline, within),
+            WorkerCommand::Deliver { room, batch } => self.deliver(room, batch),
+            WorkerCommand::DeliverTo { room, user, frame } => self.push_to_user(room, user, &frame),
+            WorkerCommand::Member { room, user, state } => self.member_changed(room, user, state),
+            WorkerCommand::Lag { room } => self.lag_all(room),
+            WorkerCommand::Close { room, batch } => self.close_room(room, batch),
+            WorkerCommand::Revoked(revoked) => self.on_revoked(revoked),
+            WorkerCommand::Reauthenticate { shown_before } => self.prove_again(shown_before),
+            WorkerCommand::Drain { deadline, within } => self.drain(deadline, within),
         }
     }
 
@@ -186,14 +203,14 @@ impl Shard {
     ) {
         self.detach(id, room);
         let Some(socket) = self.socket(id) else {
-            return self.tell_room(room, RoomCommand::Leave { shard: self.index, user });
+            return self.tell_room(room, RoomCommand::Leave { worker: self.index, user });
         };
         socket.joining = socket.joining.saturating_sub(1);
         let joined =
             socket.session().ok_or_else(not_joined).and_then(|session| session.joined(room));
         if let Err(refusal) = joined {
             self.acknowledge(id, ack, Err(refusal));
-            return self.tell_room(room, RoomCommand::Leave { shard: self.index, user });
+            return self.tell_room(room, RoomCommand::Leave { worker: self.index, user });
         }
         let rooms = &mut self.rooms;
         let key =
@@ -232,7 +249,7 @@ impl Shard {
             self.room_keys.remove(&room);
         }
         if let Some(user) = user {
-            self.tell_room(room, RoomCommand::Leave { shard: self.index, user });
+            self.tell_room(room, RoomCommand::Leave { worker: self.index, user });
         }
     }
 

@@ -14,19 +14,19 @@ use protocol::{
     token::{Access, TokenError},
 };
 use serde::Deserialize;
+use service::admission::Owner;
 use tokio::{io::Interest, net::TcpStream, sync::oneshot};
 
 use super::{
     SocketId,
-    connection::SharedShard,
+    connection::SharedWorker,
     socket::{Stage, Transport},
-    state::Shard,
+    state::Worker,
 };
 use crate::{
-    admission::Owner,
-    packet::{EnginePacket, Kind, Packet},
     session::{Session, token_refusal},
-    ws::{self, Message, Violation, protocol_error},
+    wire::packet::{EnginePacket, Kind, Packet},
+    wire::ws::{self, Message, Violation, protocol_error},
 };
 
 /// Bytes taken from one socket before the others get their turn.
@@ -67,26 +67,26 @@ impl Pause {
 }
 
 /// Reads a socket until it ends.
-pub async fn read(shard: SharedShard, id: SocketId, stream: Rc<TcpStream>) {
+pub async fn read(worker: SharedWorker, id: SocketId, stream: Rc<TcpStream>) {
     // Messages that came with the handshake may have to wait already.
-    let mut pause = shard.borrow_mut().pause(id);
+    let mut pause = worker.borrow_mut().pause(id);
     'open: loop {
         while !matches!(pause, Pause::No) {
             if pause.over().await.is_err() {
                 break 'open;
             }
-            let mut shard = shard.borrow_mut();
-            shard.take_messages(id);
-            pause = shard.pause(id);
+            let mut worker = worker.borrow_mut();
+            worker.take_messages(id);
+            pause = worker.pause(id);
         }
         if stream.readable().await.is_err() {
             break;
         }
-        let read = shard.borrow_mut().read_ready(id, &stream);
+        let read = worker.borrow_mut().read_ready(id, &stream);
         let Ok(next) = read else { break };
         pause = next;
     }
-    shard.borrow_mut().remove(id);
+    worker.borrow_mut().remove(id);
 }
 
 #[derive(Deserialize)]
@@ -94,8 +94,8 @@ struct Auth {
     token: Option<String>,
 }
 
-impl Shard {
-    /// Reads what is there, into the buffer that all sockets of the shard share.
+impl Worker {
+    /// Reads what is there, into the buffer that all sockets of the worker share.
     fn read_ready(&mut self, id: SocketId, stream: &TcpStream) -> io::Result<Pause> {
         let mut chunk = std::mem::take(&mut self.chunk);
         chunk.resize(READ_AT_ONCE, 0);
@@ -339,14 +339,14 @@ impl Shard {
 
     /// Looks for the token's key first.
     fn verify_later(&mut self, id: SocketId, token: String) {
-        let Some(shard) = self.me.upgrade() else { return };
+        let Some(worker) = self.me.upgrade() else { return };
         if let Some(socket) = self.socket(id) {
             socket.stage = Stage::Identifying;
         }
         let keys = self.context().keys.clone();
         tokio::task::spawn_local(async move {
             let result = keys.access(&token).await;
-            shard.borrow_mut().connected(id, result);
+            worker.borrow_mut().connected(id, result);
         });
     }
 

@@ -1,4 +1,4 @@
-//! Refusals of the Engine.IO handshake, before there is a socket that could be told.
+//! Refusals of HTTP requests: before the handshake there is no socket to send an error to.
 
 use axum::{
     Json,
@@ -10,7 +10,7 @@ use serde_json::json;
 
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy)]
-pub enum Refused {
+pub enum HandshakeRefusal {
     UnknownTransport,
     UnknownSid,
     BadMethod,
@@ -24,8 +24,8 @@ pub enum Refused {
     MemoryShort,
 }
 
-impl Refused {
-    /// The status, Engine.IO's number and text, and our word where the contract has one.
+impl HandshakeRefusal {
+    /// The status, Engine.IO's error number and message, and the contract's code where it has one.
     fn parts(self) -> (StatusCode, u8, &'static str, Option<Code>) {
         use StatusCode as S;
         match self {
@@ -51,7 +51,7 @@ impl Refused {
     }
 }
 
-impl IntoResponse for Refused {
+impl IntoResponse for HandshakeRefusal {
     fn into_response(self) -> Response {
         let (status, code, message, word) = self.parts();
         metrics::counter!("gateway_handshakes_refused_total", "reason" => message).increment(1);

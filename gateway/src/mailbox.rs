@@ -9,8 +9,10 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::Command;
-use crate::bus::{Asked, Republished};
+use crate::{
+    bus::{Asked, Republished},
+    command::RoomCommand,
+};
 
 /// Commands that wait for one room. A join storm of more than this is told to try again.
 const COMMANDS: usize = 8_192;
@@ -22,11 +24,11 @@ const BYTES: usize = 8 * 1024 * 1024;
 /// Something to handle.
 #[derive(Debug)]
 pub enum Mail {
-    Command(Command),
+    Command(RoomCommand),
     /// An event as the stream republished it.
     Stored(Republished),
     /// What other gateways say.
-    Live(Bytes),
+    Ephemeral(Bytes),
     Question(Asked),
 }
 
@@ -34,7 +36,7 @@ impl Mail {
     fn size(&self) -> usize {
         match self {
             Self::Stored(event) => event.payload.len(),
-            Self::Live(payload) => payload.len(),
+            Self::Ephemeral(payload) => payload.len(),
             Self::Command(_) | Self::Question(_) => 0,
         }
     }
@@ -43,8 +45,8 @@ impl Mail {
 /// Why a command was not taken.
 #[derive(Debug)]
 pub enum NotTaken {
-    Full(Command),
-    Closed(Command),
+    Full(RoomCommand),
+    Closed(RoomCommand),
 }
 
 /// What was there.
@@ -80,7 +82,7 @@ impl Mailbox {
     }
 
     /// Adds a command.
-    pub fn command(&self, command: Command) -> Result<(), NotTaken> {
+    pub fn command(&self, command: RoomCommand) -> Result<(), NotTaken> {
         let mut state = self.lock();
         if state.closed {
             return Err(NotTaken::Closed(command));
@@ -180,8 +182,8 @@ mod tests {
 
     use super::*;
 
-    fn leave() -> Command {
-        Command::Leave { shard: 0, user: UserId::generate() }
+    fn leave() -> RoomCommand {
+        RoomCommand::Leave { worker: 0, user: UserId::generate() }
     }
 
     fn stored(seq: u64, size: usize) -> Mail {

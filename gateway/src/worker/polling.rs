@@ -1,7 +1,7 @@
 //! HTTP long-polling: requests that wait for packets, requests that bring some, and the WebSocket
 //! that takes over from them.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use tokio::{
@@ -11,17 +11,18 @@ use tokio::{
 };
 
 use super::{
-    Opening, SocketId,
-    connection::SharedShard,
+    SocketId,
+    connection::SharedWorker,
     receive::Pause,
     socket::{Socket, Transport},
-    state::Shard,
+    state::Worker,
 };
 use crate::{
-    packet::EnginePacket,
-    payload,
-    sid::Sid,
-    ws::{self, Decoder, Message, Violation, protocol_error},
+    command::{Opening, Posting},
+    wire::packet::EnginePacket,
+    wire::payload,
+    wire::sid::Sid,
+    wire::ws::{self, Decoder, Message, Violation, protocol_error},
 };
 
 /// Answers a poll that waits while its client wants to change to the WebSocket.
@@ -33,12 +34,7 @@ const PACKETS_AT_ONCE: usize = 64;
 /// How long a WebSocket that may not take over is kept to be told so.
 const TURN_AWAY_WITHIN: Duration = Duration::from_secs(1);
 
-/// Held by the one request that may bring a session's packets. A second request would have its body
-/// buffered too, and so would a hundredth.
-#[derive(Debug)]
-pub struct Posting(#[expect(dead_code, reason = "only its life counts")] Arc<()>);
-
-impl Shard {
+impl Worker {
     /// The socket of an id, if it is one of ours and still there.
     pub fn find(&mut self, sid: Sid) -> Option<SocketId> {
         let socket = self.socket(sid.socket)?;
@@ -77,15 +73,15 @@ impl Shard {
         if socket.posting.strong_count() > 0 {
             return self.close_now(id, protocol_error("two posts at once"));
         }
-        let posting = Arc::new(());
-        socket.posting = Arc::downgrade(&posting);
+        let (posting, observer) = Posting::new();
+        socket.posting = observer;
         // Its client may have hung up.
-        let _ = respond.send((Posting(posting), limit));
+        let _ = respond.send((posting, limit));
     }
 
     /// Takes packets. `respond` is answered once more may come, and dropped if they were none.
     pub fn post(&mut self, sid: Sid, body: String, posting: Posting, respond: oneshot::Sender<()>) {
-        let (Some(id), Some(shard)) = (self.find(sid), self.me.upgrade()) else { return };
+        let (Some(id), Some(worker)) = (self.find(sid), self.me.upgrade()) else { return };
         let Some(socket) = self.socket(id) else { return };
         if !matches!(socket.transport, Transport::Polling { .. }) {
             return;
@@ -97,16 +93,16 @@ impl Shard {
                 if nth % PACKETS_AT_ONCE == PACKETS_AT_ONCE - 1 {
                     tokio::task::yield_now().await;
                 }
-                let taken = message.and_then(|message| shard.borrow_mut().on_message(id, message));
+                let taken = message.and_then(|message| worker.borrow_mut().on_message(id, message));
                 if let Err(violation) = taken {
-                    return shard.borrow_mut().close_now(id, violation);
+                    return worker.borrow_mut().close_now(id, violation);
                 }
-                let mut pause = shard.borrow_mut().pause(id);
+                let mut pause = worker.borrow_mut().pause(id);
                 while !matches!(pause, Pause::No) {
                     if pause.over().await.is_err() {
                         return;
                     }
-                    pause = shard.borrow_mut().pause(id);
+                    pause = worker.borrow_mut().pause(id);
                 }
             }
             // Before the answer, after which the next request may come.
@@ -144,9 +140,9 @@ impl Shard {
             Ok(stream) => Rc::new(stream),
             Err(error) => return tracing::error!(%error, "a socket cannot be taken over"),
         };
-        let shard = self.me.upgrade();
+        let worker = self.me.upgrade();
         let id = self.find(sid);
-        let (Some(id), Some(shard)) = (id, shard) else { return turn_away(stream) };
+        let (Some(id), Some(worker)) = (id, worker) else { return turn_away(stream) };
         let Some(Transport::Polling { upgrading: upgrading @ false, .. }) = self.transport(id)
         else {
             return turn_away(stream);
@@ -157,14 +153,14 @@ impl Shard {
         let mut decoder = Decoder::new(limit);
         decoder.feed(received);
         tokio::task::spawn_local(async move {
-            let probed = probe(&shard, id, &stream, &mut decoder);
+            let probed = probe(&worker, id, &stream, &mut decoder);
             let probed = tokio::time::timeout(within, probed).await.ok().flatten();
-            let mut shard = shard.borrow_mut();
+            let mut worker = worker.borrow_mut();
             match probed {
-                Some(()) => shard.upgraded(id, stream, decoder),
+                Some(()) => worker.upgraded(id, stream, decoder),
                 None => {
                     turn_away(stream);
-                    if let Some(Transport::Polling { upgrading, .. }) = shard.transport(id) {
+                    if let Some(Transport::Polling { upgrading, .. }) = worker.transport(id) {
                         *upgrading = false;
                     }
                 }
@@ -205,7 +201,7 @@ fn turn_away(stream: Rc<TcpStream>) {
 
 /// The change of transports: `2probe`, `3probe`, and `5` once the client has stopped to poll.
 async fn probe(
-    shard: &SharedShard,
+    worker: &SharedWorker,
     id: SocketId,
     stream: &TcpStream,
     decoder: &mut Decoder,
@@ -237,7 +233,7 @@ async fn probe(
                 }
             }
             _ = release.tick(), if is_probed => {
-                if !shard.borrow_mut().release_poll(id) {
+                if !worker.borrow_mut().release_poll(id) {
                     return None;
                 }
             }

@@ -7,7 +7,7 @@
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 
-use crate::ws::{self, Message, Violation, protocol_error};
+use super::ws::{self, Message, Violation, protocol_error};
 
 /// U+001E, RECORD SEPARATOR.
 const SEPARATOR: char = '\u{1e}';

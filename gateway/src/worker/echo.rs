@@ -3,10 +3,10 @@
 
 use serde_json::value::RawValue;
 
-use super::{SocketId, socket::Stage, state::Shard};
+use super::{SocketId, socket::Stage, state::Worker};
 use crate::{
-    packet::{Kind, Packet},
-    ws::{self, Message, Violation, protocol_error},
+    wire::packet::{Kind, Packet},
+    wire::ws::{self, Message, Violation, protocol_error},
 };
 
 /// Namespaces that may be connected to.
@@ -29,7 +29,7 @@ impl Echo {
     }
 }
 
-impl Shard {
+impl Worker {
     /// Sends an Engine.IO message back.
     pub(super) fn echo_message(&mut self, id: SocketId, message: &Message) {
         match message {

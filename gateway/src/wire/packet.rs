@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
-use crate::ws::{Violation, protocol_error};
+use super::ws::{Violation, protocol_error};
 
 /// Attachments that a binary packet may announce. No event of the contract takes one; a few are
 /// accepted so that a mistaken client learns of its mistake instead of losing its socket.
@@ -69,6 +69,7 @@ pub struct Packet<'a> {
 
 impl<'a> Packet<'a> {
     /// A packet of the namespace `/` without attachments.
+    #[cfg(test)]
     pub fn new(kind: Kind, ack: Option<u64>, data: impl Into<Cow<'a, str>>) -> Self {
         Self { kind, attachments: 0, namespace: "/", ack, data: data.into() }
     }

@@ -1,4 +1,4 @@
-//! What must happen to a socket at some moment: one queue for a shard, instead of a timer a socket.
+//! What must happen to a socket at some moment: one queue for a worker, instead of a timer a socket.
 
 use std::{
     collections::BTreeMap,
@@ -34,7 +34,7 @@ pub struct Clock {
 const COARSEST: Duration = Duration::from_millis(512);
 
 impl Clock {
-    /// Puts a socket into the queue. `now` is the time since the shard started.
+    /// Puts a socket into the queue. `now` is the time since the worker started.
     pub fn after(&mut self, now: Duration, wait: Duration, socket: SocketId, due: Due) {
         let grain = (wait / 64).min(COARSEST).as_millis().max(1) as u64;
         let at = ((now + wait).as_millis() as u64 / grain).saturating_sub(1) * grain;
@@ -53,7 +53,7 @@ impl Clock {
     }
 }
 
-/// A shard's time, counted from its start.
+/// A worker's time, counted from its start.
 #[derive(Debug, Clone, Copy)]
 pub struct Started(Instant);
 

@@ -11,16 +11,17 @@ use protocol::{Code, Timestamp, event::ServerEvent};
 use tokio::net::TcpStream;
 
 use super::{
-    Opening, SocketId,
+    SocketId,
     clock::Due,
     echo::Echo,
     receive::read,
     socket::{Life, Socket, Stage, Transport},
-    state::Shard,
+    state::Worker,
 };
 use crate::{
-    sid::Sid,
-    ws::{self, Decoder},
+    command::Opening,
+    wire::sid::Sid,
+    wire::ws::{self, Decoder},
 };
 
 /// How long the peer may take to close its side after we closed ours.
@@ -36,7 +37,7 @@ pub struct Draining {
     ends: Instant,
 }
 
-impl Shard {
+impl Worker {
     /// Takes over a connection whose WebSocket handshake is done.
     pub fn accept(&mut self, opening: Opening, stream: std::net::TcpStream, received: &[u8]) {
         let stream = match TcpStream::from_std(stream) {
@@ -51,7 +52,7 @@ impl Shard {
 
     /// Makes a socket and queues its first packet.
     pub fn open(&mut self, opening: Opening, transport: Transport) -> SocketId {
-        let Opening { admitted, echo } = opening;
+        let Opening { admitted, engine_echo: echo } = opening;
         let limits = &self.context().rules.limits;
         let (interval, timeout) = (limits.ping_interval, limits.ping_timeout);
         let (handshake, max, control) = (limits.handshake, limits.frame_bytes, limits.control());
@@ -70,7 +71,7 @@ impl Shard {
         let index = self.sockets.insert(socket) as u32;
         let id = SocketId { index, generation: self.generation };
         self.apply_message_limit(id);
-        let sid = Sid { shard: self.index as u16, socket: id, secret };
+        let sid = Sid { worker: self.index as u16, socket: id, secret };
         let open = format!(
             r#"0{{"sid":"{sid}","upgrades":[{upgrades}],"pingInterval":{},"pingTimeout":{},"maxPayload":{max}}}"#,
             interval.as_millis(),
@@ -84,8 +85,8 @@ impl Shard {
 
     /// Starts to read a WebSocket.
     pub fn listen(&mut self, id: SocketId, stream: Rc<TcpStream>) {
-        let Some(shard) = self.me.upgrade() else { return };
-        let task = tokio::task::spawn_local(read(shard, id, stream)).abort_handle();
+        let Some(worker) = self.me.upgrade() else { return };
+        let task = tokio::task::spawn_local(read(worker, id, stream)).abort_handle();
         if let Some(Transport::WebSocket { reader, .. }) =
             self.socket(id).map(|socket| &mut socket.transport)
         {
@@ -113,7 +114,7 @@ impl Shard {
 
     /// Has the socket flushed again once its peer takes more.
     pub fn wait_until_writable(&mut self, id: SocketId) {
-        let Some(shard) = self.me.upgrade() else { return };
+        let Some(worker) = self.me.upgrade() else { return };
         self.set_blocked(id, true);
         let Some(socket) = self.socket(id) else { return };
         // Of long-polling, the next poll says so.
@@ -122,10 +123,10 @@ impl Shard {
         tokio::task::spawn_local(async move {
             // An error shows again at the write.
             let _ = stream.writable().await;
-            let mut shard = shard.borrow_mut();
-            shard.set_blocked(id, false);
-            shard.mark_rooms_dirty(id);
-            shard.mark_dirty(id);
+            let mut worker = worker.borrow_mut();
+            worker.set_blocked(id, false);
+            worker.mark_rooms_dirty(id);
+            worker.mark_dirty(id);
         });
     }
 
@@ -289,5 +290,5 @@ impl Shard {
     }
 }
 
-/// The shard, shared by the tasks of its thread.
-pub type SharedShard = Rc<RefCell<Shard>>;
+/// The worker, shared by the tasks of its thread.
+pub type SharedWorker = Rc<RefCell<Worker>>;

@@ -1,13 +1,13 @@
-//! What a shard does when something is no longer valid, or may no longer be.
+//! What a worker does when something is no longer valid, or may no longer be.
 
 use std::time::Instant;
 
 use protocol::{Code, RoomId, subject::Revoked};
 
-use super::{SocketId, state::Shard};
+use super::{SocketId, state::Worker};
 use crate::session::Session;
 
-impl Shard {
+impl Worker {
     /// Ends the sessions concerned.
     pub fn on_revoked(&mut self, revoked: Revoked) {
         let is_concerned = |session: &Session| match revoked {

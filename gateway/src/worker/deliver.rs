@@ -4,12 +4,13 @@ use std::time::Duration;
 
 use protocol::{RoomId, event::ServerEvent};
 
+use crate::batch::Batch;
+
 use super::{
     SocketId,
-    log::Batch,
     outbox::TooMuch,
     socket::{Flushed, Socket},
-    state::{LocalRoom, Shard},
+    state::{LocalRoom, Worker},
 };
 
 /// What one write to a socket takes, roughly: measured on the loopback of a virtual machine, where
@@ -29,7 +30,7 @@ impl LocalRoom {
     }
 }
 
-impl Shard {
+impl Worker {
     /// Appends frames to the room's log, to be written when this turn ends or, in a big and busy
     /// room, a moment later together with what comes until then.
     pub(super) fn deliver(&mut self, room: RoomId, batch: Batch) {
@@ -45,13 +46,13 @@ impl Shard {
             None => self.release(key),
             Some(wait) => {
                 local.held = true;
-                let Some(shard) = self.me.upgrade() else { return };
+                let Some(worker) = self.me.upgrade() else { return };
                 tokio::task::spawn_local(async move {
                     tokio::time::sleep(wait).await;
-                    let mut shard = shard.borrow_mut();
+                    let mut worker = worker.borrow_mut();
                     // It may have been deleted meanwhile.
-                    if let Some(&key) = shard.room_keys.get(&room) {
-                        shard.release(key);
+                    if let Some(&key) = worker.room_keys.get(&room) {
+                        worker.release(key);
                     }
                 });
             }

@@ -17,11 +17,11 @@ use super::{
     SocketId, SocketRef,
     outgoing::{Send, What},
     socket::Socket,
-    state::Shard,
+    state::Worker,
 };
-use crate::{room::Command as RoomCommand, session::Action};
+use crate::{command::RoomCommand, session::Action};
 
-impl Shard {
+impl Worker {
     /// Has the session decide, and does what it says.
     pub fn on_event(
         &mut self,
@@ -52,20 +52,20 @@ impl Shard {
     /// Fetches the public keys before the session decides. The socket is not read meanwhile, so its
     /// events keep their order.
     fn look_for_key(&mut self, id: SocketId, event: ClientEvent, ack: Option<u64>) {
-        let Some(shard) = self.me.upgrade() else { return };
+        let Some(worker) = self.me.upgrade() else { return };
         let Some(socket) = self.socket(id) else { return };
         socket.awaits_key = true;
         let keys = self.context().keys.clone();
         tokio::task::spawn_local(async move {
             keys.look_again().await;
-            let mut shard = shard.borrow_mut();
-            let Some(socket) = shard.socket(id) else { return };
+            let mut worker = worker.borrow_mut();
+            let Some(socket) = worker.socket(id) else { return };
             socket.awaits_key = false;
             if let Some(verifier) = keys.verifier() {
-                shard.decide(id, event, ack, &verifier);
+                worker.decide(id, event, ack, &verifier);
             }
             // Reading goes on when the socket is flushed.
-            shard.mark_dirty(id);
+            worker.mark_dirty(id);
         });
     }
 
@@ -81,7 +81,7 @@ impl Shard {
         match action {
             Action::Join { room, person, after } => {
                 self.detach(id, room);
-                let socket = SocketRef { shard: self.index, id };
+                let socket = SocketRef { worker: self.index, id };
                 let command = RoomCommand::Join { socket, person, after, ack };
                 let sent = self.context().rooms.send(room, command);
                 if let Some(socket) = self.socket(id) {
@@ -111,8 +111,8 @@ impl Shard {
                 self.send(id, Send { room, what, ack });
             }
             Action::Read { room, seq } => self.read_up_to(id, room, seq, ack),
-            Action::Tell { room, live } => {
-                self.send(id, Send { room, what: What::Live(live), ack });
+            Action::Tell { room, event } => {
+                self.send(id, Send { room, what: What::Ephemeral(event), ack });
             }
             Action::Nothing => self.acknowledge(id, ack, Ok(Done::NOTHING)),
             Action::Refresh { token } => {

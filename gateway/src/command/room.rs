@@ -1,0 +1,25 @@
+//! Commands to a room's task.
+
+use protocol::{Emoji, UserId, stored::Person, subject::MemberState};
+use tokio::sync::oneshot;
+
+use crate::{ephemeral::GatewayId, wire::sid::SocketRef};
+
+/// A command to a room's task.
+#[derive(Debug)]
+pub enum RoomCommand {
+    /// A socket joins. `after` is the newest event that its client has.
+    Join { socket: SocketRef, person: Person, after: Option<u64>, ack: Option<u64> },
+    /// A socket of a worker left.
+    Leave { worker: usize, user: UserId },
+    /// A user has a new display name in the room.
+    Rename { person: Person },
+    /// A user's membership changed.
+    Member { user: UserId, state: MemberState },
+    /// The room was deleted. Usually its last event is published shortly before or after.
+    Deleted,
+    /// Another gateway is gone, and with it the presence of its users.
+    GatewayLost { gateway: GatewayId },
+    /// Asks whether a message may get another kind of reaction.
+    CheckReaction { target: u64, emoji: Emoji, respond: oneshot::Sender<bool> },
+}

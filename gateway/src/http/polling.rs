@@ -1,0 +1,88 @@
+//! Long-polling requests: opening a session, polling for packets, posting packets.
+
+use axum::{
+    body::{Body, Bytes, HttpBody as _},
+    extract::Request,
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
+use futures_util::StreamExt as _;
+use tokio::sync::oneshot;
+
+use super::{refusal::HandshakeRefusal, state::HttpState};
+use crate::{
+    command::{Opening, WorkerCommand},
+    memory::{Exhausted, Purpose},
+    wire::sid::Sid,
+};
+
+/// Bytes of an oversized body that are read and discarded. A client whose connection is closed while it
+/// still sends may not see the response.
+const DISCARDED: usize = 1024 * 1024;
+
+/// Opens a session; the response is its first packet.
+pub async fn open(state: &HttpState, opening: Opening) -> Result<Response, HandshakeRefusal> {
+    let (respond, answer) = oneshot::channel();
+    let worker = state.next_worker();
+    state.workers.send(worker, WorkerCommand::OpenPolling { opening, respond }).await;
+    answer.await.map(packets).map_err(|_| HandshakeRefusal::Draining)
+}
+
+/// Waits for packets.
+pub async fn poll(state: &HttpState, sid: Sid) -> Result<Response, HandshakeRefusal> {
+    let (respond, answer) = oneshot::channel();
+    state.workers.send(sid.worker.into(), WorkerCommand::Poll { sid, respond }).await;
+    answer.await.map(packets).map_err(|_| HandshakeRefusal::UnknownSid)
+}
+
+/// Passes a client's packets to its worker.
+pub async fn post(
+    state: &HttpState,
+    sid: Sid,
+    request: Request,
+) -> Result<Response, HandshakeRefusal> {
+    let (respond, begun) = oneshot::channel();
+    let worker = sid.worker.into();
+    state.workers.send(worker, WorkerCommand::BeginPost { sid, respond }).await;
+    let (posting, limit) = begun.await.map_err(|_| HandshakeRefusal::UnknownSid)?;
+    // Held until the packets are handled. A body without a length may be as long as the limit.
+    let length = request.body().size_hint().upper().and_then(|length| length.try_into().ok());
+    let held = state.budget.try_reserve(length.unwrap_or(limit).min(limit), Purpose::Live);
+    let _held = held.map_err(|Exhausted| HandshakeRefusal::MemoryShort)?;
+    let body = read_body(request.into_body(), limit);
+    let body = tokio::time::timeout(state.limits.step(), body).await;
+    let body = body.map_err(|_| HandshakeRefusal::TooSlow)??;
+    let (respond, answer) = oneshot::channel();
+    state.workers.send(worker, WorkerCommand::Post { sid, body, posting, respond }).await;
+    let answer = answer.await.map_err(|_| HandshakeRefusal::BadRequest);
+    answer.map(|()| packets(Bytes::from_static(b"ok")))
+}
+
+/// Reads a body of at most `limit` bytes into one buffer. Kept as they arrive, many small chunks would
+/// need a multiple of their bytes.
+async fn read_body(body: Body, limit: usize) -> Result<String, HandshakeRefusal> {
+    if body.size_hint().lower() > (limit + DISCARDED) as u64 {
+        return Err(HandshakeRefusal::TooLarge);
+    }
+    let (mut chunks, mut text, mut size) = (body.into_data_stream(), Vec::new(), 0);
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| HandshakeRefusal::BadRequest)?;
+        size += chunk.len();
+        if size <= limit {
+            text.extend_from_slice(&chunk);
+        } else if size > limit + DISCARDED {
+            return Err(HandshakeRefusal::TooLarge);
+        }
+    }
+    if size > limit {
+        return Err(HandshakeRefusal::TooLarge);
+    }
+    String::from_utf8(text).map_err(|_| HandshakeRefusal::BadRequest)
+}
+
+/// A response with packets. No cache may keep them.
+fn packets(body: Bytes) -> Response {
+    let no_store = HeaderValue::from_static("no-store");
+    let text = HeaderValue::from_static("text/plain; charset=utf-8");
+    ([(header::CACHE_CONTROL, no_store), (header::CONTENT_TYPE, text)], body).into_response()
+}

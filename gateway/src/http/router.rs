@@ -1,0 +1,51 @@
+//! Routes, and the CORS rules for long-polling.
+
+use std::time::Duration;
+
+use axum::{
+    Json, Router,
+    http::{Method, header},
+    routing::{any, get},
+};
+use serde_json::json;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+
+use super::{handshake, readiness, state::HttpState};
+
+/// How long a browser may cache the answer to a preflight request.
+const CORS_MAX_AGE: Duration = Duration::from_secs(3600);
+
+/// `/socket.io/`, `/healthz` and `/readyz`.
+pub fn router(state: HttpState) -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { Json(json!({ "status": "ok" })) }))
+        .route("/readyz", get(readiness::handle))
+        .with_state(state.clone())
+        .merge(socket_router(state))
+}
+
+/// `/socket.io/` alone, for a server with its own health checks. Needs
+/// [`axum::extract::ConnectInfo`].
+pub fn socket_router(state: HttpState) -> Router {
+    let mut router = Router::new().route("/socket.io/", any(handshake::handle));
+    if state.conformance_echo {
+        tracing::warn!("CONFORMANCE_ECHO: sockets are echoed, nobody can chat");
+        router = router.route("/engine.io/", any(handshake::handle));
+    }
+    router.layer(cors(&state.origins)).with_state(state)
+}
+
+/// Long-polling from a page of another origin is a cross-origin request. Credentials are allowed for the
+/// load balancer's affinity cookie; the gateway reads no cookie.
+fn cors(origins: &[String]) -> CorsLayer {
+    let origins = origins.to_vec();
+    let allowed = AllowOrigin::predicate(move |origin, _| {
+        origins.iter().any(|allowed| allowed == "*" || allowed.as_bytes() == origin.as_bytes())
+    });
+    CorsLayer::new()
+        .allow_origin(allowed)
+        .allow_methods([Method::GET, Method::POST])
+        .allow_headers([header::CONTENT_TYPE])
+        .allow_credentials(true)
+        .max_age(CORS_MAX_AGE)
+}
