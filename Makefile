@@ -70,7 +70,7 @@ advisories: setup-lint ## known vulnerabilities in dependencies; downloads the d
 .PHONY: bench
 bench: setup-bench web bench/peers/node_modules/.package-lock.json
 bench: ## compare our servers with others (ARGS="--alone --only fanout")
-	cargo build $(LOCKED) --release -p gateway -p functions -p provision -p bench
+	cargo build $(LOCKED) --release -p gateway -p api -p archive -p provision -p bench
 	target/release/bench run $(ARGS)
 
 # The compared servers on Node: socket.io with its Redis adapter, and ws.

@@ -133,11 +133,11 @@ impl World {
             _folder: folder,
         };
         world.provision().await;
-        let config = world.read(functions::Config::from_env);
+        let config = world.read(api::Config::from_env);
         let ended = world.functions_ended.clone();
-        let state = functions::State::connect(config, ended.clone()).await.unwrap();
+        let state = api::State::connect(config, ended.clone()).await.unwrap();
         let limits = world.read(|env| Some(serve::Limits::from_env(env)));
-        tokio::spawn(serve::serve(listener, functions::router(state), limits, ended));
+        tokio::spawn(serve::serve(listener, api::router(state), limits, ended));
         world
     }
 
@@ -176,10 +176,10 @@ impl World {
     pub async fn functions(&self) -> String {
         let listener = TcpListener::bind(ANYWHERE).await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
-        let config = self.read(functions::Config::from_env);
-        let state = functions::State::connect(config, self.ended.clone()).await.unwrap();
+        let config = self.read(api::Config::from_env);
+        let state = api::State::connect(config, self.ended.clone()).await.unwrap();
         let limits = self.read(|env| Some(serve::Limits::from_env(env)));
-        tokio::spawn(serve::serve(listener, functions::router(state), limits, self.ended.clone()));
+        tokio::spawn(serve::serve(listener, api::router(state), limits, self.ended.clone()));
         base
     }
 
@@ -233,8 +233,8 @@ impl World {
     /// Starts `archive --follow`.
     pub fn start_archive(&mut self) {
         let stop = CancellationToken::new();
-        let config = self.read(functions::archive::Config::from_env);
-        let following = tokio::spawn(functions::archive::follow(config, stop.clone()));
+        let config = self.read(archive::Config::from_env);
+        let following = tokio::spawn(archive::follow(config, stop.clone()));
         self.archive = Some((stop, following));
     }
 
@@ -245,8 +245,8 @@ impl World {
 
     /// The same where it may fail.
     pub async fn try_archive_once(&self) -> anyhow::Result<usize> {
-        let config = self.read(functions::archive::Config::from_env);
-        functions::archive::once(config).await
+        let config = self.read(archive::Config::from_env);
+        archive::once(config).await
     }
 
     /// Has everything archived anew, from the stream's beginning; returns how many messages there

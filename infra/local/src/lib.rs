@@ -74,16 +74,16 @@ pub async fn run(
     let config = Env::read(get, provision::Config::from_env)?;
     // Nobody could run it by hand: NATS is a child of this process.
     provision::run(config.recovering(provision::Recovery::AUTOMATIC)).await?;
-    let archive = Env::read(get, functions::archive::Config::from_env)?;
-    let archive = tokio::spawn(functions::archive::follow(archive, ended.clone()));
+    let archive = Env::read(get, archive::Config::from_env)?;
+    let archive = tokio::spawn(archive::follow(archive, ended.clone()));
     let gateway = Env::read(get, gateway::Config::from_env)?;
-    let mut state = Env::read(get, functions::Config::from_env)?;
+    let mut state = Env::read(get, api::Config::from_env)?;
     // One process: what is sent by HTTP and by sockets comes out of the same budgets.
     state.shared_budgets = Some(gateway.publish.clone());
-    let state = functions::State::connect(state, ended.clone()).await?;
+    let state = api::State::connect(state, ended.clone()).await?;
     let limits = Env::read(get, |env| Some(serve::Limits::from_env(env)))?;
     let gateway = gateway::Gateway::start(gateway, shutdown.clone()).await?;
-    let router = functions::router(state).merge(gateway.socket_router());
+    let router = api::router(state).merge(gateway.socket_router());
     let served = tokio::spawn(serve::serve(listener, router, limits, ended.clone()));
     ready(public);
 

@@ -9,7 +9,7 @@ use aws_sdk_s3::{
         ExpirationStatus, LifecycleRule, LifecycleRuleFilter,
     },
 };
-use functions::storage::Storage;
+use store::storage::Storage;
 
 use crate::{Outcome, report};
 

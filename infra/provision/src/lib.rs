@@ -5,16 +5,16 @@ mod bucket;
 mod sequences;
 mod streams;
 
-use functions::{
-    config::{DatabaseConfig, StorageConfig, shards},
-    db::{self, Database},
-    storage::Storage,
-};
 use protocol::subject::Shards;
 use secrecy::ExposeSecret as _;
 use service::{
     env::{Env, List},
     nats::{self, NatsConfig},
+};
+use store::{
+    config::{DatabaseConfig, StorageConfig, shards},
+    db::{self, Database},
+    storage::Storage,
 };
 
 /// What can be provisioned by itself, where somebody else looks after the rest.

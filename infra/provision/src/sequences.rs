@@ -3,9 +3,9 @@
 
 use anyhow::Context as _;
 use async_nats::jetstream::{Context, consumer::PullConsumer};
-use functions::{db::Database, stream_log};
 use protocol::subject::{ARCHIVE_CONSUMER, Shard, Shards};
 use service::roomlog::RoomLog;
+use store::{db::Database, stream_log};
 
 use crate::{Recovery, streams};
 

@@ -15,7 +15,6 @@ use async_nats::{
         },
     },
 };
-use functions::db::Database;
 use protocol::{
     limits,
     subject::{
@@ -24,6 +23,7 @@ use protocol::{
     },
 };
 use service::roomlog::RoomLog;
+use store::db::Database;
 
 use crate::{Outcome, Recovery, StreamsConfig, report, sequences::Sequences};
 

@@ -31,8 +31,8 @@ const TABLES: [&str; 15] = [
 
 impl World {
     /// The database, with connections of one's own.
-    pub async fn database(&self) -> functions::db::Database {
-        functions::db::Database::connect(&self.variables["DATABASE_URL"]).await.unwrap()
+    pub async fn database(&self) -> store::db::Database {
+        store::db::Database::connect(&self.variables["DATABASE_URL"]).await.unwrap()
     }
 
     pub fn is_postgres(&self) -> bool {
@@ -46,7 +46,7 @@ impl World {
 
     /// The number that a statement asks the database for.
     pub async fn count(&self, statement: &'static str) -> i64 {
-        use functions::db::Database::{Postgres, Sqlite};
+        use store::db::Database::{Postgres, Sqlite};
         let database = self.database().await;
         let count = match &database {
             Postgres(pool) => sqlx::query_scalar(statement).fetch_one(&**pool).await,
@@ -58,7 +58,7 @@ impl World {
 
     /// Does something to the database behind everybody's back; how many rows it was done to.
     pub async fn sql(&self, statement: &str) -> u64 {
-        use functions::db::Database::{Postgres, Sqlite};
+        use store::db::Database::{Postgres, Sqlite};
         let database = self.database().await;
         let statement = sqlx::AssertSqlSafe(statement);
         let done = match &database {

@@ -1,9 +1,9 @@
 //! Passwords are guessed slowly, whichever instance is asked, and nobody is locked out by a stranger.
 
-use functions::throttle::Guess;
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
+use store::throttle::Guess;
 use stories::{Answer, PASSWORD, World, stories};
 
 /// A login through a proxy of ours, which says where it comes from.
@@ -74,7 +74,7 @@ stories! {
             let mut tx = database.begin().await.unwrap();
             guess.admit(&mut tx).await?;
             tx.commit().await.unwrap();
-            Ok::<_, functions::error::ApiError>(())
+            Ok::<_, store::StoreError>(())
         };
         admit().await.unwrap();
         // As another instance, whose clock is wrong, counts one meanwhile.

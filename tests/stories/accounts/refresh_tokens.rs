@@ -103,8 +103,8 @@ stories! {
         let database = world.database().await;
         let statement = "SELECT hash, successor_salt FROM refresh_token";
         let rows: Vec<(Vec<u8>, Option<Vec<u8>>)> = match &database {
-            functions::db::Database::Postgres(pool) => sqlx::query_as(statement).fetch_all(&**pool).await,
-            functions::db::Database::Sqlite(pool) => sqlx::query_as(statement).fetch_all(&**pool).await,
+            store::db::Database::Postgres(pool) => sqlx::query_as(statement).fetch_all(&**pool).await,
+            store::db::Database::Sqlite(pool) => sqlx::query_as(statement).fetch_all(&**pool).await,
         }
         .unwrap();
         database.close().await;

@@ -72,9 +72,9 @@ stories! {
         let room = ada.create_room("lobby").await;
         let (stop, going) = bustle(&world, room, &ada);
         world.start_archive();
-        let another = world.read(functions::archive::Config::from_env);
+        let another = world.read(archive::Config::from_env);
         let ended = CancellationToken::new();
-        let another = tokio::spawn(functions::archive::follow(another, ended.clone()));
+        let another = tokio::spawn(archive::follow(another, ended.clone()));
         for _ in 0..3 {
             let said = ada.say("lobby", "said").await as i64;
             eventually("the room to be archived past it", || async {

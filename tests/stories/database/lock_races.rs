@@ -9,10 +9,10 @@ use stories::{Answer, Database, PASSWORD, World, eventually};
 
 /// A transaction that holds what others then wait for.
 async fn hold(
-    database: &functions::db::Database,
+    database: &store::db::Database,
     lock: &'static str,
 ) -> sqlx::Transaction<'static, sqlx::Postgres> {
-    let functions::db::Database::Postgres(pool) = database else {
+    let store::db::Database::Postgres(pool) = database else {
         unreachable!("only PostgreSQL is asked to")
     };
     let mut held = (**pool).begin().await.unwrap();

@@ -285,7 +285,7 @@ async fn no_statement_reads_more_as_the_database_grows() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_locale_without_letters_is_noticed() {
-    use functions::db::{self, Database as Db};
+    use store::db::{self, Database as Db};
     let world = World::new(Database::Postgres).await;
     let url = &world.variables()["DATABASE_URL"];
     let (server, name) = url.rsplit_once('/').unwrap();

@@ -19,7 +19,7 @@ async fn with_long_statements(
     let mut world = World::new(Database::Postgres).await;
     world.set("DATABASE_STATEMENT_SECONDS", seconds);
     let base = world.functions().await;
-    let functions::db::Database::Postgres(pool) = world.database().await else {
+    let store::db::Database::Postgres(pool) = world.database().await else {
         unreachable!("it is PostgreSQL")
     };
     let mut held = pool.begin().await.unwrap();
@@ -108,7 +108,7 @@ async fn a_statement_may_take_a_second_to_fourteen() {
         world.set("DATABASE_STATEMENT_SECONDS", seconds);
         let read = service::env::Env::read(
             |name| world.variables().get(name).cloned(),
-            functions::Config::from_env,
+            api::Config::from_env,
         );
         let faults = read.err().map(|faults| faults.to_string()).unwrap_or_default();
         assert!(faults.contains("DATABASE_STATEMENT_SECONDS"), "{seconds}: {faults}");

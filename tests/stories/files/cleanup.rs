@@ -133,7 +133,7 @@ async fn a_late_completion_removes_no_good_object() {
     ada.create_room("lobby").await;
     let declared = declare(&ada, 4, "image/gif").await;
     assert!(world.put(&declared, b"text").await.is_success());
-    let functions::db::Database::Postgres(pool) = world.database().await else {
+    let store::db::Database::Postgres(pool) = world.database().await else {
         unreachable!("it is PostgreSQL")
     };
     // The late one has read the bad object and waits. Meanwhile another request has removed it, and a

@@ -1,0 +1,170 @@
+//! What the database holds of a user, in pages.
+
+use chrono::{DateTime, Utc};
+use protocol::{UserId, stored::FileRef};
+use store::db::on_db;
+use uuid::Uuid;
+
+use super::{ExportedBan, ExportedFile, ExportedMembership, ExportedMessage, ExportedReaction};
+use crate::{error::ApiError, state::State};
+
+#[derive(sqlx::FromRow)]
+pub struct MembershipRow {
+    pub room_id: Uuid,
+    name: String,
+    role: String,
+    joined_at: DateTime<Utc>,
+    read_seq: i64,
+}
+
+pub async fn memberships(
+    state: &State,
+    user: UserId,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<MembershipRow>, ApiError> {
+    Ok(on_db!(&state.database, e => sqlx::query_as(
+        "SELECT m.room_id, r.name, m.role, m.joined_at, COALESCE(k.seq, 0) AS read_seq
+         FROM active_member m JOIN room r ON r.id = m.room_id
+         LEFT JOIN read_mark k ON k.room_id = m.room_id AND k.user_id = m.user_id
+         WHERE m.user_id = $1 AND m.room_id > $2
+         ORDER BY m.room_id LIMIT $3"
+    ).bind(user.as_uuid()).bind(after.unwrap_or(Uuid::nil())).bind(limit).fetch_all(e))?)
+}
+
+impl From<MembershipRow> for ExportedMembership {
+    fn from(row: MembershipRow) -> Self {
+        let MembershipRow { room_id, name, role, joined_at, read_seq } = row;
+        let (room_id, joined_at) = (room_id.into(), joined_at.into());
+        Self { room_id, room: name, role, joined_at, read_seq: number(read_seq) }
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub struct BanRow {
+    pub room_id: Uuid,
+    at: DateTime<Utc>,
+}
+
+pub async fn bans(
+    state: &State,
+    user: UserId,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<BanRow>, ApiError> {
+    Ok(on_db!(&state.database, e => sqlx::query_as(
+        "SELECT room_id, at FROM ban WHERE user_id = $1 AND room_id > $2 ORDER BY room_id LIMIT $3"
+    ).bind(user.as_uuid()).bind(after.unwrap_or(Uuid::nil())).bind(limit).fetch_all(e))?)
+}
+
+impl From<BanRow> for ExportedBan {
+    fn from(BanRow { room_id, at }: BanRow) -> Self {
+        Self { room_id: room_id.into(), at: at.into() }
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub struct MessageRow {
+    pub room_id: Uuid,
+    pub seq: i64,
+    author_name: String,
+    msg: String,
+    at: DateTime<Utc>,
+    edited_at: Option<DateTime<Utc>>,
+}
+
+pub async fn messages(
+    state: &State,
+    user: UserId,
+    after: Option<(Uuid, i64)>,
+    limit: i64,
+) -> Result<Vec<MessageRow>, ApiError> {
+    let (room, seq) = after.unwrap_or((Uuid::nil(), 0));
+    Ok(on_db!(&state.database, e => sqlx::query_as(
+        "SELECT room_id, seq, author_name, msg, at, edited_at FROM message
+         WHERE author_id = $1 AND (room_id, seq) > ($2, $3) AND deleted_at IS NULL
+         ORDER BY room_id, seq LIMIT $4"
+    ).bind(user.as_uuid()).bind(room).bind(seq).bind(limit).fetch_all(e))?)
+}
+
+impl From<MessageRow> for ExportedMessage {
+    fn from(row: MessageRow) -> Self {
+        let MessageRow { room_id, seq, author_name, msg, at, edited_at } = row;
+        let edited_at = edited_at.map(Into::into);
+        let (room_id, seq) = (room_id.into(), number(seq));
+        Self { room_id, seq, name: author_name, msg, at: at.into(), edited_at }
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub struct ReactionRow {
+    room_id: Uuid,
+    target: i64,
+    emoji: String,
+}
+
+impl ReactionRow {
+    pub fn place(&self) -> (Uuid, i64, String) {
+        (self.room_id, self.target, self.emoji.clone())
+    }
+}
+
+pub async fn reactions(
+    state: &State,
+    user: UserId,
+    after: Option<(Uuid, i64, String)>,
+    limit: i64,
+) -> Result<Vec<ReactionRow>, ApiError> {
+    let (room, target, emoji) = after.unwrap_or((Uuid::nil(), 0, String::new()));
+    Ok(on_db!(&state.database, e => sqlx::query_as(
+        "SELECT room_id, target, emoji FROM reaction
+         WHERE user_id = $1 AND (room_id, target, emoji) > ($2, $3, $4) AND is_on
+         ORDER BY room_id, target, emoji LIMIT $5"
+    )
+    .bind(user.as_uuid())
+    .bind(room)
+    .bind(target)
+    .bind(emoji)
+    .bind(limit)
+    .fetch_all(e))?)
+}
+
+impl From<ReactionRow> for ExportedReaction {
+    fn from(ReactionRow { room_id, target, emoji }: ReactionRow) -> Self {
+        Self { room_id: room_id.into(), target: number(target), emoji }
+    }
+}
+
+#[derive(sqlx::FromRow)]
+pub struct FileRow {
+    pub id: Uuid,
+    room_id: Uuid,
+    name: String,
+    size: i64,
+    media_type: String,
+    created_at: DateTime<Utc>,
+}
+
+pub async fn files(
+    state: &State,
+    user: UserId,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<FileRow>, ApiError> {
+    Ok(on_db!(&state.database, e => sqlx::query_as(
+        "SELECT id, room_id, name, size, media_type, created_at FROM file
+         WHERE uploader_id = $1 AND id > $2 ORDER BY id LIMIT $3"
+    ).bind(user.as_uuid()).bind(after.unwrap_or(Uuid::nil())).bind(limit).fetch_all(e))?)
+}
+
+impl From<FileRow> for ExportedFile {
+    fn from(row: FileRow) -> Self {
+        let FileRow { id, room_id, name, size, media_type, created_at } = row;
+        let file = FileRef { id: id.into(), name, size: number(size), media_type };
+        Self { room_id: room_id.into(), file, created_at: created_at.into() }
+    }
+}
+
+fn number(stored: i64) -> u64 {
+    u64::try_from(stored).unwrap_or(0)
+}

@@ -1,0 +1,7 @@
+//! `accounts` as an AWS Lambda function.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    service::serve::run(api::lambda::run(api::accounts::router()))
+}

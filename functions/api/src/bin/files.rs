@@ -1,0 +1,7 @@
+//! `files` as an AWS Lambda function.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    service::serve::run(api::lambda::run(api::files::router()))
+}

@@ -1,0 +1,34 @@
+//! `functions [--listen 0.0.0.0:8080]`: all HTTP functions in one server, for containers.
+
+use std::{net::SocketAddr, process::ExitCode};
+
+use api::{Config, State};
+use clap::Parser;
+use service::{env::Env, serve, telemetry};
+
+/// All HTTP functions in one server. Configured by environment variables; infra/README.md lists them.
+#[derive(Parser)]
+struct Arguments {
+    /// Where to listen.
+    #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
+    listen: SocketAddr,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    serve::run(run(arguments))
+}
+
+async fn run(Arguments { listen }: Arguments) -> anyhow::Result<()> {
+    let (config, limits) = Env::of_process(|env| {
+        let (config, limits) = (Config::from_env(env), serve::Limits::from_env(env));
+        Some((config?, limits))
+    })?;
+    let shutdown = serve::shutdown_on_signal()?;
+    telemetry::start(telemetry::USUAL, shutdown.clone()).await?;
+    let listener = serve::listen(listen).await?;
+    // The database must outlive the last handler.
+    let state = State::connect(config, Default::default()).await?;
+    tracing::info!(%listen, "serving");
+    serve::serve(listener, api::router(state), limits, shutdown).await
+}

@@ -1,0 +1,73 @@
+//! Whether the messages that show a file are deleted. The archive removes such a file; what it has not
+//! come to yet is read from the stream, so that a deletion counts at once.
+
+use std::collections::BTreeSet;
+
+use protocol::{RoomId, stored::StoredEvent};
+use store::db::on_db;
+
+use super::FileRow;
+use crate::{error::ApiError, state::State};
+
+/// Events read from the stream by one request to it.
+const BATCH: usize = 256;
+/// Batches read: of more, only an archive that was away leaves the rest to itself.
+const BATCHES: usize = 8;
+/// Messages that show one file.
+const SHOWN: i64 = 1_000;
+
+/// Whether all messages that show the file are deleted, and there are some.
+pub async fn is_deleted(state: &State, file: &FileRow) -> Result<bool, ApiError> {
+    let archived: Option<i64> = on_db!(&state.database, e => sqlx::query_scalar(
+        "SELECT archived_seq FROM room_log WHERE room_id = $1"
+    ).bind(file.room_id).fetch_optional(e))?;
+    let archived = archived.and_then(|seq| u64::try_from(seq).ok()).unwrap_or(0);
+    let (mut shown, deleted) = match recent(state, file, archived).await {
+        Ok(recent) => recent,
+        Err(error) => {
+            tracing::warn!(%error, "a file is served without a look at the latest deletions");
+            return Ok(false);
+        }
+    };
+    if deleted.is_empty() {
+        return Ok(false);
+    }
+    let before: Vec<i64> = on_db!(&state.database, e => sqlx::query_scalar(
+        "SELECT seq FROM message WHERE file_id = $1 AND room_id = $2 LIMIT $3"
+    ).bind(file.id).bind(file.room_id).bind(SHOWN).fetch_all(e))?;
+    shown.extend(before.into_iter().filter_map(|seq| u64::try_from(seq).ok()));
+    Ok(!shown.is_empty() && shown.is_subset(&deleted))
+}
+
+/// Messages that show the file, and messages that are deleted, according to events after a seq.
+async fn recent(
+    state: &State,
+    file: &FileRow,
+    archived: u64,
+) -> Result<(BTreeSet<u64>, BTreeSet<u64>), ApiError> {
+    let room = RoomId::from(file.room_id);
+    let (mut shown, mut deleted, mut from) = (BTreeSet::new(), BTreeSet::new(), archived);
+    // An index entry of the server's; to read on is a search.
+    let newest = state.log.last(room).await?.map_or(0, |entry| entry.seq);
+    for _ in 0..BATCHES {
+        if newest <= from {
+            break;
+        }
+        let entries = state.log.after(room, from, BATCH).await?;
+        let Some(last) = entries.last() else { break };
+        from = last.seq;
+        for entry in &entries {
+            match StoredEvent::decode(&entry.payload) {
+                Ok(StoredEvent::ReceiveMsg(message)) => {
+                    let is_shown = message.file.is_some_and(|it| it.id.as_uuid() == file.id);
+                    shown.extend(is_shown.then_some(entry.seq));
+                }
+                Ok(StoredEvent::MsgDeleted { target, .. }) => {
+                    deleted.insert(target);
+                }
+                _ => {}
+            }
+        }
+    }
+    Ok((shown, deleted))
+}

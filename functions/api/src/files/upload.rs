@@ -1,0 +1,158 @@
+//! `POST /room/{name}/file`: declare a file, get a place to put it.
+
+use axum::{Json, extract::State as Shared, http::StatusCode};
+use chrono::Utc;
+use protocol::{FileId, RoomId, RoomName, Timestamp, json::Whole, stored::FileRef};
+use serde::{Deserialize, Serialize};
+use store::{db::on_tx, storage::Presigned};
+
+use super::kind::{FileName, MediaType};
+use crate::{
+    docs::refusals::{USER_OVER, refusals},
+    error::ApiError,
+    extract::{AuthUser, Body, InRoom},
+    rooms,
+    state::State,
+};
+
+/// SHA-256 in hexadecimal.
+#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
+#[serde(try_from = "String")]
+#[schema(value_type = String, pattern = "^[0-9a-fA-F]{64}$")]
+pub struct Sha256Hex([u8; 32]);
+
+impl TryFrom<String> for Sha256Hex {
+    type Error = &'static str;
+    fn try_from(text: String) -> Result<Self, &'static str> {
+        let bad = "must be 64 hexadecimal digits";
+        if text.len() != 64 || !text.is_ascii() {
+            return Err(bad);
+        }
+        let mut hash = [0; 32];
+        for (index, byte) in hash.iter_mut().enumerate() {
+            let digits = text.get(2 * index..2 * index + 2).ok_or(bad)?;
+            if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+                return Err(bad);
+            }
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| bad)?;
+        }
+        Ok(Self(hash))
+    }
+}
+
+impl Sha256Hex {
+    fn to_hex(&self) -> String {
+        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// A file that somebody wants to send.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewFile {
+    name: FileName,
+    /// Bytes.
+    size: Whole,
+    #[serde(rename = "type")]
+    media_type: MediaType,
+    /// Given, the storage itself refuses other content.
+    sha256: Option<Sha256Hex>,
+}
+
+/// A file, and how to upload it.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Declared {
+    file: FileRef,
+    upload: Upload,
+}
+
+/// One request that the browser makes to the storage, exactly so.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Upload {
+    method: &'static str,
+    url: String,
+    headers: std::collections::BTreeMap<String, String>,
+    expires_at: Timestamp,
+}
+
+refusals!(NotDeclared: NotAMember, Banned, FileTooLarge(protocol::limits::SINGLE_PUT_BYTES), OverBudget(USER_OVER));
+
+/// Send a file
+#[utoipa::path(post, path = "/room/{name}/file", tag = "files", params(("name" = RoomName, Path)),
+    request_body = NewFile, security(("access" = [])),
+    responses((status = 201, body = Declared, links(("complete" = (operation_id = "complete",
+        parameters(("id" = "$response.body#/file/id")))))), NotDeclared))]
+pub async fn declare(
+    Shared(state): Shared<State>,
+    user: AuthUser,
+    InRoom(name): InRoom,
+    Body(NewFile { name: file_name, size, media_type, sha256 }): Body<NewFile>,
+) -> Result<(StatusCode, Json<Declared>), ApiError> {
+    let room = rooms::membership(&state, &name, user.id()).await?.room.room_id();
+    // A complete file is told to the gateways as well.
+    state.budgets.charge_user(user.id()).await?;
+    let size = size.get();
+    if size > state.config.file_bytes {
+        return Err(ApiError::FileTooLarge(state.config.file_bytes));
+    }
+    let file = FileRef {
+        id: FileId::generate(),
+        name: file_name.as_str().to_owned(),
+        size,
+        media_type: media_type.as_str().to_owned(),
+    };
+    let key = object_key(room, file.id);
+    let checksum = sha256.as_ref().map(|hash| &hash.0);
+    let presigned = state.storage.presign_put(&key, size, &file.media_type, checksum).await?;
+    let mut tx = state.database.begin().await?;
+    let inserted = on_tx!(&mut tx, e => sqlx::query(
+        "INSERT INTO file (id, room_id, uploader_id, name, size, media_type, sha256, object_key, created_at)
+         SELECT $1, room_id, user_id, $4, $5, $6, $7, $8, $9 FROM active_member
+         WHERE room_id = $2 AND user_id = $3"
+    )
+    .bind(file.id.as_uuid())
+    .bind(room.as_uuid())
+    .bind(user.id().as_uuid())
+    .bind(&file.name)
+    .bind(size as i64)
+    .bind(&file.media_type)
+    .bind(sha256.as_ref().map(Sha256Hex::to_hex))
+    .bind(&key)
+    .bind(Utc::now())
+    .execute(e));
+    if inserted? == 0 {
+        // Removed, or the room deleted, since it was looked up.
+        return Err(ApiError::NotAMember);
+    }
+    tx.commit().await?;
+    let Presigned { url, headers, expires_at } = presigned;
+    let headers = headers.into_iter().collect();
+    let upload = Upload { method: "PUT", url, headers, expires_at };
+    Ok((StatusCode::CREATED, Json(Declared { file, upload })))
+}
+
+/// Made here alone: nothing of the file's name is in it.
+fn object_key(room: RoomId, file: FileId) -> String {
+    format!("{}{file}", store::rooms::object_prefix(room))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_hash_is_what_its_schema_says(text in "[0-9a-fA-F]{63,65}|[0-9a-g+]{64}|\\PC{0,64}") {
+            let schema = serde_json::json!(<Sha256Hex as utoipa::PartialSchema>::schema());
+            let pattern = regex::Regex::new(schema["pattern"].as_str().unwrap()).unwrap();
+            let hash = Sha256Hex::try_from(text.clone());
+            prop_assert_eq!(hash.is_ok(), pattern.is_match(&text));
+            if let Ok(hash) = hash {
+                prop_assert_eq!(hash.to_hex(), text.to_lowercase());
+            }
+        }
+    }
+}

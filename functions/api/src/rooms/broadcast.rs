@@ -1,0 +1,57 @@
+//! `POST /room/{name}/broadcast`: a notice to the whole room.
+
+use axum::{Json, extract::State as Shared, http::StatusCode};
+use protocol::{MessageText, RoomName, Timestamp, stored::StoredEvent, token::Role};
+use serde::{Deserialize, Serialize};
+
+use super::{membership, message};
+use crate::{
+    docs::refusals::{ROOM_OVER, USER_OVER, refusals},
+    error::ApiError,
+    extract::{AuthUser, Body, InRoom, Trace},
+    state::State,
+};
+
+/// A notice.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Notice {
+    #[schema(schema_with = MessageText::seen_schema)]
+    msg: MessageText,
+}
+
+/// Where it was stored.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Accepted {
+    seq: u64,
+}
+
+refusals!(NotSent: NotAMember, Banned, NotAModerator, OverBudget(USER_OVER), OverBudget(ROOM_OVER));
+
+/// Tell the whole room
+#[utoipa::path(post, path = "/room/{name}/broadcast", tag = "rooms", params(("name" = RoomName, Path)),
+    request_body = Notice, security(("access" = [])),
+    responses((status = 202, body = Accepted), NotSent))]
+pub async fn broadcast(
+    Shared(state): Shared<State>,
+    user: AuthUser,
+    Trace(trace): Trace,
+    InRoom(name): InRoom,
+    Body(Notice { msg }): Body<Notice>,
+) -> Result<(StatusCode, Json<Accepted>), ApiError> {
+    let membership = membership::membership(&state, &name, user.id()).await?;
+    if membership.role < Role::Moderator {
+        return Err(ApiError::NotAModerator);
+    }
+    message::check_text(&msg, false)?;
+    state.budgets.charge_room(user.id(), membership.room.room_id()).await?;
+    let from = membership::person(&state, user.id()).await?;
+    let event = StoredEvent::RoomBroadcast { from, msg, at: Timestamp::now() };
+    let id = uuid::Uuid::now_v7().to_string();
+    let pending = state
+        .log
+        .append(membership.room.room_id(), &id, event.encode().into(), Some(trace))
+        .await?;
+    let seq = pending.stored().await?.seq;
+    Ok((StatusCode::ACCEPTED, Json(Accepted { seq })))
+}

@@ -1,0 +1,138 @@
+//! `GET /room/{name}`: enter a room, with a ticket for the gateway.
+
+use axum::{Json, extract::State as Shared};
+use protocol::{RoomName, UserId, stored::Person, token::Role};
+use serde::Serialize;
+use store::{accounts, db::on_db, outbox};
+
+use super::{
+    membership::{self, Standing, Way},
+    room::{Room, RoomRow, select_room},
+};
+use crate::{
+    docs::refusals::{ROOM_OVER, USER_OVER, refusals},
+    error::ApiError,
+    extract::{AuthUser, InRoom, Trace},
+    state::State,
+};
+
+/// What is needed to join a room at a gateway.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Entered {
+    room: Room,
+    you: You,
+    /// For `join-room`, once.
+    ticket: String,
+    /// Seconds.
+    ticket_expires_in: i64,
+    /// Where Socket.IO is.
+    gateway: String,
+    /// The seq of the room's newest event.
+    head: u64,
+    members: MemberCount,
+}
+
+/// The caller in the room.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct You {
+    role: Role,
+}
+
+/// How many are in the room.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct MemberCount {
+    count: i64,
+}
+
+/// All that entering asks of the database, in one statement.
+#[derive(sqlx::FromRow)]
+struct Entering {
+    #[sqlx(flatten)]
+    standing: Standing,
+    display_name: String,
+    members: i64,
+}
+
+refusals!(NotEntered: NotAMember, Banned, PasswordRequired, OverBudget(USER_OVER), OverBudget(ROOM_OVER));
+
+/// Enter a room; a public one takes the caller in as a member
+#[utoipa::path(get, path = "/room/{name}", operation_id = "enter_room", tag = "rooms",
+    params(("name" = RoomName, Path)), security(("access" = [])),
+    responses((status = 200, body = Entered), NotEntered))]
+pub async fn enter(
+    Shared(state): Shared<State>,
+    user: AuthUser,
+    Trace(trace): Trace,
+    InRoom(name): InRoom,
+) -> Result<Json<Entered>, ApiError> {
+    let mut found = find(&state, &name, user.id()).await?;
+    // What is sent into a stream that is behind would be lost.
+    state.log.check(found.standing.room.room_id())?;
+    if is_new_here(&found.standing)? {
+        let person = accounts::person(user.id(), &found.display_name)?;
+        let (shards, id) = (state.config.shards, found.standing.room.room_id());
+        state.budgets.charge_room(user.id(), id).await?;
+        let mut tx = state.database.begin().await?;
+        let member = (person, Role::Member);
+        let owed = membership::add(&mut tx, shards, id, member, Way::Open, trace).await?;
+        tx.commit().await?;
+        outbox::publish(&state.database, &state.log, owed.as_slice()).await;
+        found = find(&state, &name, user.id()).await?;
+        // Else it was closed meanwhile, and what closed it is told.
+        is_new_here(&found.standing)?;
+    }
+    let Entering { standing, display_name, members } = found;
+    let membership = standing.into_membership()?;
+    let (room, role) = (membership.room, membership.role);
+    let Person { name, .. } = accounts::person(user.id(), &display_name)?;
+    let ticket = state.minter.ticket(&user.access, name, room.room_id(), role, room.version())?;
+    Ok(Json(Entered {
+        you: You { role },
+        ticket,
+        ticket_expires_in: state.minter.lifetimes().ticket,
+        gateway: state.config.gateway_url.as_str().trim_end_matches('/').to_owned(),
+        head: head(&state, &room).await,
+        members: MemberCount { count: members },
+        room: room.into(),
+    }))
+}
+
+async fn find(state: &State, name: &RoomName, user: UserId) -> Result<Entering, ApiError> {
+    let found: Option<Entering> = on_db!(&state.database, e => sqlx::query_as(select_room!(
+        ", m.role, b.user_id IS NOT NULL AS banned, a.display_name,
+           r.members - (SELECT COUNT(*) FROM (
+             SELECT user_id FROM ban WHERE room_id = r.id ORDER BY user_id LIMIT 1000
+           ) banned JOIN member o ON o.room_id = r.id AND o.user_id = banned.user_id) AS members
+         FROM room r JOIN account a ON a.id = $2
+         LEFT JOIN room_log l ON l.room_id = r.id
+         LEFT JOIN active_member m ON m.room_id = r.id AND m.user_id = a.id
+         LEFT JOIN ban b ON b.room_id = r.id AND b.user_id = a.id
+         WHERE r.name = $1"
+    )).bind(name.as_str()).bind(user.as_uuid()).fetch_optional(e))?;
+    found.ok_or(ApiError::NoSuchRoom)
+}
+
+/// Whether the caller may and will become a member.
+fn is_new_here(standing: &Standing) -> Result<bool, ApiError> {
+    if standing.role()?.is_some() {
+        return Ok(false);
+    }
+    match &standing.room {
+        RoomRow { private: true, .. } => Err(ApiError::NoSuchRoom),
+        _ if standing.banned => Err(ApiError::Banned),
+        RoomRow { has_password: true, .. } => Err(ApiError::PasswordRequired),
+        _ => Ok(true),
+    }
+}
+
+/// The newest seq; without NATS the newest archived one, as reading goes on.
+async fn head(state: &State, room: &RoomRow) -> u64 {
+    match state.log.last(room.room_id()).await {
+        Ok(last) => last.map_or(0, |entry| entry.seq).max(room.archived()),
+        Err(error) => {
+            tracing::warn!(%error, "the head of a room is taken from the database");
+            room.archived()
+        }
+    }
+}

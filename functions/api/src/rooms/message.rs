@@ -1,0 +1,113 @@
+//! `POST /room/{name}/message`: sending without a socket.
+
+use axum::{Json, extract::State as Shared, http::StatusCode};
+use protocol::{
+    FileId, MessageId, MessageText, RoomId, RoomName, Timestamp,
+    json::Whole,
+    limits,
+    sent::First,
+    stored::{FileRef, Message, StoredEvent},
+    subject,
+};
+use serde::{Deserialize, Serialize};
+use store::sent;
+
+use super::membership;
+use crate::{
+    docs::refusals::{ROOM_OVER, USER_OVER, refusals},
+    error::ApiError,
+    extract::{AuthUser, Body, InRoom, Trace},
+    files,
+    state::State,
+};
+
+/// A message to be stored.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NewMessage {
+    /// Sent again with the same id, it is stored once, through whatever door it comes.
+    id: MessageId,
+    /// Blank only with a file.
+    #[schema(schema_with = MessageText::sent_schema)]
+    msg: MessageText,
+    file_id: Option<FileId>,
+    /// The seq of the message it answers.
+    reply_to: Option<Whole>,
+}
+
+/// Where and when it was stored.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Sent {
+    seq: u64,
+    at: Timestamp,
+    duplicate: bool,
+}
+
+refusals!(NotSent: NotAMember, Banned, NoSuchFile, OverBudget(USER_OVER), OverBudget(ROOM_OVER));
+
+/// Send a message
+#[utoipa::path(post, path = "/room/{name}/message", operation_id = "send_message", tag = "messages",
+    params(("name" = RoomName, Path)),
+    request_body = NewMessage, security(("access" = [])),
+    responses((status = 201, body = Sent), NotSent))]
+pub async fn send(
+    Shared(state): Shared<State>,
+    user: AuthUser,
+    Trace(trace): Trace,
+    InRoom(name): InRoom,
+    Body(NewMessage { id, msg, file_id, reply_to }): Body<NewMessage>,
+) -> Result<(StatusCode, Json<Sent>), ApiError> {
+    let room = membership::membership(&state, &name, user.id()).await?.room.room_id();
+    check_text(&msg, file_id.is_some())?;
+    state.budgets.charge_room(user.id(), room).await?;
+    let at = Timestamp::now();
+    if let Some(First { seq, at }) =
+        sent::earlier((&state.database, &state.log), room, user.id(), id, at).await?
+    {
+        return Ok((StatusCode::CREATED, Json(Sent { seq, at, duplicate: true })));
+    }
+    let file = match file_id {
+        Some(file) => Some(complete_file(&state, room, file).await?),
+        None => None,
+    };
+    let from = membership::person(&state, user.id()).await?;
+    let reply_to = reply_to.map(Whole::get);
+    let event = StoredEvent::ReceiveMsg(Message { id, from, msg, at, file, reply_to });
+    let dedupe = subject::message_id(user.id(), room, id);
+    let pending = state.log.append(room, &dedupe, event.encode().into(), Some(trace)).await?;
+    let stored = pending.stored().await?;
+    let at =
+        if stored.duplicate { first_at(&state, room, stored.seq).await?.unwrap_or(at) } else { at };
+    let sent = Sent { seq: stored.seq, at, duplicate: stored.duplicate };
+    Ok((StatusCode::CREATED, Json(sent)))
+}
+
+/// When the first of several tries was stored.
+async fn first_at(state: &State, room: RoomId, seq: u64) -> Result<Option<Timestamp>, ApiError> {
+    let entries = state.log.after(room, seq.saturating_sub(1), 1).await?;
+    let first = entries.into_iter().find(|entry| entry.seq == seq);
+    Ok(first.and_then(|entry| StoredEvent::decode(&entry.payload).ok()).map(|event| event.at()))
+}
+
+async fn complete_file(state: &State, room: RoomId, file: FileId) -> Result<FileRef, ApiError> {
+    let row = files::find(state, file).await?.ok_or(ApiError::NoSuchFile)?;
+    if row.room_id != room.as_uuid() || row.completed_at.is_none() {
+        return Err(ApiError::NoSuchFile);
+    }
+    Ok(row.reference())
+}
+
+/// The text of a message is there and not too long.
+pub fn check_text(msg: &MessageText, has_file: bool) -> Result<(), ApiError> {
+    if msg.is_blank() && !has_file {
+        return Err(ApiError::Invalid {
+            field: "msg",
+            detail: "a message has text or a file".into(),
+        });
+    }
+    if msg.chars() > limits::MESSAGE_CHARS {
+        let detail = format!("has more than {} characters", limits::MESSAGE_CHARS);
+        return Err(ApiError::Invalid { field: "msg", detail });
+    }
+    Ok(())
+}

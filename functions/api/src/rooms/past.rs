@@ -1,0 +1,239 @@
+//! A message of the past: as it was sent, and what has become of it since.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use protocol::{
+    DisplayName, Emoji, MessageText, RoomId, Timestamp, limits,
+    stored::{FileRef, Message, Person},
+};
+use serde::Serialize;
+use store::{
+    accounts::DELETED_NAME,
+    db::{Database, Held, on_held},
+};
+use uuid::Uuid;
+
+use super::room::RoomRow;
+use crate::{error::ApiError, state::State};
+
+/// A message of the past.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Item {
+    pub room_id: RoomId,
+    pub seq: u64,
+    #[serde(flatten)]
+    pub message: Message,
+    /// When its text was changed last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub edited_at: Option<Timestamp>,
+    /// When it was deleted; then it has neither text nor file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deleted_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reactions: Vec<Reactions>,
+}
+
+/// How many reacted with one emoji.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Reactions {
+    pub emoji: Emoji,
+    pub count: u64,
+    /// Whether the caller is among them.
+    pub mine: bool,
+}
+
+/// A message as the database holds it; see [`select_message`].
+#[derive(sqlx::FromRow)]
+pub struct MessageRow {
+    pub seq: i64,
+    id: Uuid,
+    pub author_id: Uuid,
+    author_name: String,
+    msg: String,
+    file: Option<String>,
+    reply_to: Option<i64>,
+    at: DateTime<Utc>,
+    edited_at: Option<DateTime<Utc>>,
+    deleted_at: Option<DateTime<Utc>>,
+}
+
+/// A statement that begins with the columns of a [`MessageRow`].
+macro_rules! select_message {
+    ($rest:literal) => {
+        concat!(
+            "SELECT seq, id, author_id, author_name, msg, file, reply_to, at, edited_at, deleted_at
+             FROM message ",
+            $rest
+        )
+    };
+}
+pub(super) use select_message;
+
+fn broken(what: &str) -> ApiError {
+    ApiError::Internal(anyhow::anyhow!("an archived message's {what}"))
+}
+
+/// Those among some authors whose accounts are deleted: their names may still stand with messages.
+#[derive(Default)]
+pub struct Gone(HashSet<Uuid>);
+
+impl Gone {
+    /// Looks up the authors of a page, and nobody else: however many accounts were deleted.
+    pub async fn among(
+        state: &State,
+        authors: impl IntoIterator<Item = Uuid>,
+    ) -> Result<Self, ApiError> {
+        let authors: HashSet<Uuid> = authors.into_iter().collect();
+        if authors.is_empty() {
+            return Ok(Self::default());
+        }
+        let gone: Vec<Uuid> = match &state.database {
+            Database::Postgres(pool) => {
+                let authors: Vec<Uuid> = authors.into_iter().collect();
+                on_held!(Held::postgres(pool), e => sqlx::query_scalar(
+                    "SELECT id FROM account WHERE deleted_at IS NOT NULL AND id = ANY($1)"
+                ).bind(authors).fetch_all(e))
+            }
+            Database::Sqlite(pool) => {
+                let authors: Vec<String> =
+                    authors.iter().map(|id| id.simple().to_string()).collect();
+                on_held!(Held::sqlite(pool), e => sqlx::query_scalar(
+                    "SELECT id FROM account WHERE deleted_at IS NOT NULL
+                     AND id IN (SELECT unhex(value) FROM json_each($1))"
+                ).bind(sqlx::types::Json(authors)).fetch_all(e))
+            }
+        }?;
+        Ok(Self(gone.into_iter().collect()))
+    }
+
+    /// What the author of a message is called now.
+    pub fn name(&self, author: Uuid, name: &str) -> Result<DisplayName, ApiError> {
+        let name = if self.0.contains(&author) { DELETED_NAME } else { name };
+        name.parse().map_err(|_| broken("author"))
+    }
+}
+
+impl Item {
+    /// As it came from the stream.
+    pub fn sent(room: RoomId, seq: u64, message: Message) -> Self {
+        let (edited_at, deleted_at, reactions) = (None, None, Vec::new());
+        Self { room_id: room, seq, message, edited_at, deleted_at, reactions }
+    }
+
+    /// As the database holds it, without its reactions.
+    pub fn archived(room: &RoomRow, row: MessageRow, gone: &Gone) -> Result<Self, ApiError> {
+        let file: Option<FileRef> = match row.file {
+            Some(json) => Some(serde_json::from_str(&json).map_err(|_| broken("file"))?),
+            None => None,
+        };
+        let name = gone.name(row.author_id, &row.author_name)?;
+        let message = Message {
+            id: row.id.into(),
+            from: Person { id: row.author_id.into(), name },
+            msg: row.msg.parse().map_err(|_| broken("text"))?,
+            at: row.at.into(),
+            file,
+            reply_to: row.reply_to.and_then(|seq| seq.try_into().ok()),
+        };
+        let seq = u64::try_from(row.seq).map_err(|_| broken("seq"))?;
+        let mut item = Self::sent(room.room_id(), seq, message);
+        item.edited_at = row.edited_at.map(Timestamp::from);
+        item.deleted_at = row.deleted_at.map(Timestamp::from);
+        Ok(item)
+    }
+
+    pub fn author(&self) -> Uuid {
+        self.message.from.id.as_uuid()
+    }
+
+    /// Another text, unless it is deleted.
+    pub fn edit(&mut self, msg: MessageText, at: Timestamp) {
+        if self.deleted_at.is_none() {
+            self.message.msg = msg;
+            self.edited_at = Some(at);
+        }
+    }
+
+    /// Neither text nor file nor reactions are left.
+    pub fn delete(&mut self, at: Timestamp) -> Result<(), ApiError> {
+        self.message.msg = MessageText::parse("").map_err(|_| broken("text"))?;
+        self.message.file = None;
+        self.reactions.clear();
+        self.deleted_at.get_or_insert(at);
+        Ok(())
+    }
+
+    /// One more or one less reacts.
+    pub fn react(&mut self, emoji: &Emoji, on: bool, mine: bool) {
+        if self.deleted_at.is_some() {
+            return;
+        }
+        let is_full = self.reactions.len() >= limits::REACTION_KINDS;
+        let found = self.reactions.iter_mut().find(|reactions| reactions.emoji == *emoji);
+        match found {
+            Some(reactions) => {
+                reactions.count =
+                    if on { reactions.count + 1 } else { reactions.count.saturating_sub(1) };
+                reactions.mine = if mine { on } else { reactions.mine };
+            }
+            // More kinds are not kept ([`limits::REACTION_KINDS`]).
+            None if on && !is_full => {
+                self.reactions.push(Reactions { emoji: emoji.clone(), count: 1, mine });
+            }
+            None => {}
+        }
+        self.reactions.retain(|reactions| reactions.count > 0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{MessageId, UserId};
+
+    use super::*;
+
+    fn item() -> Item {
+        let from = Person { id: UserId::generate(), name: "Ada".parse().unwrap() };
+        let (msg, at) = ("hello".parse().unwrap(), Timestamp::now());
+        let (id, file, reply_to) = (MessageId::generate(), None, None);
+        Item::sent(RoomId::generate(), 7, Message { id, from, msg, at, file, reply_to })
+    }
+
+    #[test]
+    fn reactions_are_counted_and_vanish_with_the_last() {
+        let (mut item, emoji) = (item(), Emoji::parse("👍").unwrap());
+        item.react(&emoji, true, false);
+        item.react(&emoji, true, true);
+        assert_eq!(item.reactions, [Reactions { emoji: emoji.clone(), count: 2, mine: true }]);
+        item.react(&emoji, false, true);
+        assert_eq!(item.reactions, [Reactions { emoji: emoji.clone(), count: 1, mine: false }]);
+        item.react(&emoji, false, false);
+        item.react(&emoji, false, false);
+        assert_eq!(item.reactions, []);
+    }
+
+    #[test]
+    fn a_message_shows_so_many_kinds_of_reactions() {
+        let mut item = item();
+        let emoji =
+            |n: u32| Emoji::parse(&char::from_u32(0x1F600 + n).unwrap().to_string()).unwrap();
+        (0..50).for_each(|n| item.react(&emoji(n), true, false));
+        assert_eq!(item.reactions.len(), limits::REACTION_KINDS);
+        item.react(&emoji(3), true, true);
+        assert_eq!(item.reactions[3].count, 2, "of those that are there, there may be more");
+    }
+
+    #[test]
+    fn what_is_deleted_stays_deleted() {
+        let (mut item, at) = (item(), Timestamp::now());
+        item.edit("bye".parse().unwrap(), at);
+        assert_eq!((item.message.msg.as_str(), item.edited_at), ("bye", Some(at)));
+        item.delete(at).unwrap();
+        item.edit("back".parse().unwrap(), at);
+        item.react(&Emoji::parse("👍").unwrap(), true, true);
+        assert_eq!((item.message.msg.as_str(), item.deleted_at), ("", Some(at)));
+        assert_eq!(item.reactions, []);
+    }
+}

@@ -1,0 +1,95 @@
+//! The reactions to a page of archived messages.
+
+use std::collections::HashMap;
+
+use protocol::{Emoji, UserId, limits};
+use store::db::on_db;
+use uuid::Uuid;
+
+use super::{
+    past::{Item, Reactions},
+    room::RoomRow,
+    tail::Tail,
+};
+use crate::{error::ApiError, state::State};
+
+/// Users whose reactions of this moment are looked up; the others' show when they are archived.
+const RECENT: usize = 50;
+
+/// Reactions of one user to the messages of a page.
+const OF_A_USER: i64 = (limits::REACTION_KINDS * (limits::PAGE_MAX as usize + 1)) as i64;
+
+#[derive(sqlx::FromRow)]
+struct Count {
+    target: i64,
+    emoji: String,
+    count: i64,
+    mine: i64,
+}
+
+#[derive(sqlx::FromRow)]
+struct Archived {
+    target: i64,
+    emoji: String,
+    is_on: bool,
+}
+
+/// Puts them to messages that stand one behind the other in the room, and the tail's news too.
+pub async fn put(
+    state: &State,
+    room: &RoomRow,
+    items: &mut [Item],
+    tail: &Tail,
+) -> Result<(), ApiError> {
+    let (Some(first), Some(last)) = (items.first(), items.last()) else { return Ok(()) };
+    let (first, last) = (first.seq, last.seq);
+    let counts: Vec<Count> = on_db!(&state.database, e => sqlx::query_as(
+        "SELECT target, emoji, count, mine FROM (
+           SELECT target, emoji, COUNT(*) AS count,
+             CAST(MAX(CASE WHEN user_id = $4 THEN 1 ELSE 0 END) AS BIGINT) AS mine,
+             ROW_NUMBER() OVER (PARTITION BY target ORDER BY MIN(seq)) AS place
+           FROM reaction WHERE room_id = $1 AND target >= $2 AND target <= $3 AND is_on
+           GROUP BY target, emoji
+         ) kinds WHERE place <= $5 ORDER BY target, place"
+    )
+    .bind(room.id)
+    .bind(first as i64)
+    .bind(last as i64)
+    .bind(tail.me().as_uuid())
+    .bind(limits::REACTION_KINDS as i64)
+    .fetch_all(e))?;
+    for Count { target, emoji, count, mine } in counts {
+        let place = items.binary_search_by_key(&(target as u64), |item| item.seq);
+        let item = place.ok().and_then(|index| items.get_mut(index));
+        // A deleted message has none; one of another kind than emoji nobody could send.
+        if let (Some(item), Ok(emoji)) =
+            (item.filter(|it| it.deleted_at.is_none()), Emoji::parse(&emoji))
+        {
+            item.reactions.push(Reactions { emoji, count: count as u64, mine: mine > 0 });
+        }
+    }
+    let mut before: HashMap<(u64, UserId, String), bool> = HashMap::new();
+    for user in tail.reacting(first, last).into_iter().take(RECENT) {
+        let id: Uuid = user.into();
+        let archived: Vec<Archived> = on_db!(&state.database, e => sqlx::query_as(
+            "SELECT target, emoji, is_on FROM reaction
+             WHERE user_id = $2 AND room_id = $1 AND target >= $3 AND target <= $4 LIMIT $5"
+        )
+        .bind(room.id)
+        .bind(id)
+        .bind(first as i64)
+        .bind(last as i64)
+        .bind(OF_A_USER)
+        .fetch_all(e))?;
+        for Archived { target, emoji, is_on } in archived {
+            before.insert((target as u64, user, emoji), is_on);
+        }
+    }
+    for item in items {
+        let seq = item.seq;
+        tail.apply(item, |user, emoji| {
+            before.get(&(seq, user, emoji.as_str().to_owned())).copied().unwrap_or(false)
+        })?;
+    }
+    Ok(())
+}

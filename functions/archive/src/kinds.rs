@@ -1,0 +1,143 @@
+//! A message keeps the first [`REACTION_KINDS`] different emoji that users reacted with, and no more:
+//! whoever can react could otherwise fill the table, and every reader's page, with one message.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use protocol::{RoomId, limits::REACTION_KINDS};
+use store::db::Tx;
+use uuid::Uuid;
+
+use super::rows::{ReactionKey, Rows};
+
+/// Of each message the emoji that there are.
+type Kinds = BTreeMap<(RoomId, u64), BTreeSet<String>>;
+
+/// The emoji of one message, found one by one in the index: of each there may be any number of rows.
+macro_rules! kinds_of {
+    ($room:literal, $target:literal, $limit:literal) => {
+        concat!(
+            "WITH RECURSIVE kinds (emoji) AS (
+               SELECT MIN(r.emoji) FROM reaction r WHERE r.room_id = ",
+            $room,
+            " AND r.target = ",
+            $target,
+            "
+               UNION ALL
+               SELECT (SELECT MIN(r.emoji) FROM reaction r
+                       WHERE r.room_id = ",
+            $room,
+            " AND r.target = ",
+            $target,
+            " AND r.emoji > kinds.emoji)
+               FROM kinds WHERE kinds.emoji IS NOT NULL
+             ) SELECT emoji FROM kinds WHERE emoji IS NOT NULL LIMIT ",
+            $limit
+        )
+    };
+}
+
+/// Drops the reactions of a batch that would be one kind too many.
+pub async fn bound(tx: &mut Tx, rows: &mut Rows) -> sqlx::Result<()> {
+    let targets: BTreeSet<(RoomId, u64)> =
+        rows.reactions.keys().map(|(room, target, ..)| (*room, *target)).collect();
+    if targets.is_empty() {
+        return Ok(());
+    }
+    let kinds = read(tx, &targets).await?;
+    let dropped = retain_first(&mut rows.reactions, kinds);
+    metrics::counter!("archive_reactions_dropped_total").increment(dropped as u64);
+    Ok(())
+}
+
+async fn read(tx: &mut Tx, targets: &BTreeSet<(RoomId, u64)>) -> sqlx::Result<Kinds> {
+    let mut kinds = Kinds::new();
+    let limit = REACTION_KINDS as i64;
+    match tx {
+        Tx::Postgres(transaction) => {
+            let rooms: Vec<Uuid> = targets.iter().map(|(room, _)| room.as_uuid()).collect();
+            let seqs: Vec<i64> = targets.iter().map(|(_, target)| *target as i64).collect();
+            let found: Vec<(Uuid, i64, String)> = sqlx::query_as(concat!(
+                "SELECT t.room_id, t.target, k.emoji
+                 FROM UNNEST($1::uuid[], $2::bigint[]) AS t (room_id, target) CROSS JOIN LATERAL (",
+                kinds_of!("t.room_id", "t.target", "$3"),
+                ") k"
+            ))
+            .bind(rooms)
+            .bind(seqs)
+            .bind(limit)
+            .fetch_all(&mut **transaction)
+            .await?;
+            for (room, target, emoji) in found {
+                kinds.entry((room.into(), target as u64)).or_default().insert(emoji);
+            }
+        }
+        Tx::Sqlite(transaction) => {
+            for (room, target) in targets {
+                let found: Vec<String> = sqlx::query_scalar(kinds_of!("$1", "$2", "$3"))
+                    .bind(room.as_uuid())
+                    .bind(*target as i64)
+                    .bind(limit)
+                    .fetch_all(&mut **transaction)
+                    .await?;
+                kinds.insert((*room, *target), found.into_iter().collect());
+            }
+        }
+    }
+    Ok(kinds)
+}
+
+/// The first ones count, in the order of their events. Returns how many are dropped.
+fn retain_first(reactions: &mut BTreeMap<ReactionKey, (u64, bool)>, mut kinds: Kinds) -> usize {
+    let mut in_order: Vec<(u64, ReactionKey)> =
+        reactions.iter().map(|(key, (seq, _))| (*seq, key.clone())).collect();
+    in_order.sort_unstable_by_key(|(seq, _)| *seq);
+    let before = reactions.len();
+    for (_, key) in in_order {
+        let (room, target, _, emoji) = &key;
+        let known = kinds.entry((*room, *target)).or_default();
+        if known.contains(emoji.as_str()) {
+            continue;
+        }
+        if known.len() < REACTION_KINDS {
+            known.insert(emoji.as_str().to_owned());
+        } else {
+            reactions.remove(&key);
+        }
+    }
+    before - reactions.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::{Emoji, UserId};
+
+    use super::*;
+
+    fn emoji(n: u32) -> Emoji {
+        Emoji::parse(&char::from_u32(0x1F600 + n).unwrap().to_string()).unwrap()
+    }
+
+    #[test]
+    fn the_first_kinds_stay_and_more_of_them_do_too() {
+        let (room, ada, bob) = (RoomId::generate(), UserId::generate(), UserId::generate());
+        let mut reactions = BTreeMap::new();
+        for n in 0..40 {
+            reactions.insert((room, 1, ada, emoji(n)), (u64::from(n), true));
+            reactions.insert((room, 2, ada, emoji(n)), (100 - u64::from(n), true));
+        }
+        reactions.insert((room, 1, bob, emoji(19)), (50, true));
+        reactions.insert((room, 1, bob, emoji(39)), (51, false));
+        // The second message has one already.
+        let kinds = [((room, 2), [emoji(0).as_str().to_owned()].into())].into();
+        assert_eq!(retain_first(&mut reactions, kinds), 20 + 1 + 20);
+        let of = |message| {
+            let of_message = reactions.keys().filter(|(_, target, ..)| *target == message);
+            of_message.map(|(.., user, emoji)| (*user, emoji.clone())).collect::<BTreeSet<_>>()
+        };
+        let first: BTreeSet<_> =
+            (0..20).map(|n| (ada, emoji(n))).chain([(bob, emoji(19))]).collect();
+        assert_eq!(of(1), first);
+        let last: BTreeSet<_> = (21..40).chain([0]).map(|n| (ada, emoji(n))).collect();
+        assert_eq!(of(2), last);
+    }
+}

@@ -1,7 +1,0 @@
-//! `files` as an AWS Lambda function.
-
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    service::serve::run(functions::lambda::run(functions::files::router()))
-}

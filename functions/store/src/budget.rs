@@ -1,0 +1,131 @@
+//! Budgets of what a user and a room may publish by HTTP, counted in the database: whichever instance
+//! is asked, they are the same. Charged before a transaction begins and after it is known that the
+//! caller may do what they ask for.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use protocol::{
+    RoomId, UserId,
+    rate::{Budget, OverBudget, Rate},
+};
+use service::publish::{self, PublishBudgets, PublishLimits};
+
+use crate::{
+    StoreError,
+    db::{Database, on_db, on_tx},
+};
+
+/// Rows that are removed by one statement.
+const ROWS: i64 = 2_000;
+
+/// A user created too many rooms: the next one is allowed after this time.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many new rooms; the next one is allowed in {wait:?}")]
+pub struct TooManyNewRooms {
+    pub wait: Duration,
+}
+
+/// The budgets of users and rooms.
+#[derive(Clone)]
+pub struct Budgets {
+    database: Database,
+    limits: PublishLimits,
+    /// Where functions and gateway are one process, what both count; otherwise the database counts.
+    shared: Option<PublishBudgets>,
+    new_rooms: Option<Rate>,
+}
+
+impl Budgets {
+    /// `new_rooms` is how often one user may create a room.
+    pub fn new(
+        database: Database,
+        limits: PublishLimits,
+        shared: Option<PublishBudgets>,
+        new_rooms: Option<Rate>,
+    ) -> Self {
+        Self { database, limits, shared, new_rooms }
+    }
+
+    /// Charges the caller: for what they do to a room, and for what every gateway is notified of.
+    /// Leaving, moderating and deleting are not refused because of what others send to a room.
+    pub async fn charge_user(&self, user: UserId) -> Result<(), StoreError> {
+        if let Some(budgets) = &self.shared {
+            return Ok(budgets.charge_user(user)?);
+        }
+        self.charge(Budget::User, format!("user.{user}"), self.limits.user).await
+    }
+
+    /// Charges the caller and the room: for an event that members of the room receive.
+    pub async fn charge_room(&self, user: UserId, room: RoomId) -> Result<(), StoreError> {
+        self.charge_user(user).await?;
+        if let Some(budgets) = &self.shared {
+            return Ok(budgets.charge_room(room)?);
+        }
+        self.charge(Budget::Room, format!("room.{room}"), self.limits.room).await
+    }
+
+    /// For a new room. Creating and deleting rooms in a loop would also fill the bucket of revocations.
+    pub async fn charge_new_room(&self, user: UserId) -> Result<(), StoreError> {
+        self.charge_user(user).await?;
+        let Some(rate) = self.new_rooms else { return Ok(()) };
+        let wait = spend(&self.database, format!("new-rooms.{user}"), rate).await?;
+        wait.map_or(Ok(()), |wait| {
+            metrics::counter!("publish_refused_total", "code" => "too-many-new-rooms").increment(1);
+            Err(TooManyNewRooms { wait }.into())
+        })
+    }
+
+    async fn charge(
+        &self,
+        budget: Budget,
+        key: String,
+        rate: Option<Rate>,
+    ) -> Result<(), StoreError> {
+        let Some(rate) = rate else { return Ok(()) };
+        let Some(wait) = spend(&self.database, key, rate).await? else { return Ok(()) };
+        let over = OverBudget { budget, wait };
+        publish::count(&over);
+        Err(over.into())
+    }
+}
+
+/// One event, by the rule of [`Rate::charge`]. How long to wait, if it is one too many.
+async fn spend(database: &Database, key: String, rate: Rate) -> sqlx::Result<Option<Duration>> {
+    let now = Utc::now().timestamp_micros();
+    let charged: Option<i64> = on_db!(database, e => sqlx::query_scalar(
+        "INSERT INTO publish_budget AS b (key, arrival_us) VALUES ($1, $2 + $3)
+         ON CONFLICT (key) DO UPDATE
+           SET arrival_us = CASE WHEN b.arrival_us > $2 THEN b.arrival_us ELSE $2 END + $3
+           WHERE b.arrival_us <= $4
+         RETURNING arrival_us"
+    )
+    .bind(&key)
+    .bind(now)
+    .bind(rate.interval())
+    .bind(rate.latest(now))
+    .fetch_optional(e))?;
+    if charged.is_some() {
+        return Ok(None);
+    }
+    let arrival: Option<i64> = on_db!(database, e => sqlx::query_scalar(
+        "SELECT arrival_us FROM publish_budget WHERE key = $1"
+    ).bind(&key).fetch_optional(e))?;
+    Ok(Some(rate.wait(arrival.unwrap_or(now), now)))
+}
+
+/// Removes what is paid off; a key without a row is one that has published nothing.
+pub async fn tidy(database: &Database) -> anyhow::Result<()> {
+    loop {
+        let mut tx = database.begin().await?;
+        let removed = on_tx!(&mut tx, e => sqlx::query(
+            "DELETE FROM publish_budget WHERE key IN (
+               SELECT key FROM publish_budget WHERE arrival_us < $1 LIMIT $2)
+             AND arrival_us < $1"
+        ).bind(Utc::now().timestamp_micros()).bind(ROWS).execute(e))?;
+        tx.commit().await?;
+        if removed < ROWS as u64 {
+            return Ok(());
+        }
+    }
+}

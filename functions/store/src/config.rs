@@ -1,0 +1,72 @@
+//! Configuration that functions and `provision` share: environment variables only.
+
+use protocol::subject::Shards;
+use secrecy::SecretString;
+use service::env::Env;
+use url::Url;
+
+/// `DATABASE_URL`: `postgres://…` or `sqlite://…`. It holds a password, so it is a secret.
+#[derive(Debug, Clone)]
+pub struct DatabaseConfig(pub SecretString);
+
+impl DatabaseConfig {
+    /// Reads `DATABASE_URL` or `DATABASE_URL_FILE`.
+    pub fn from_env(env: &mut Env<'_>) -> Option<Self> {
+        env.required_secret(
+            "DATABASE_URL",
+            "postgres://user:password@host/database or sqlite://file",
+        )
+        .map(Self)
+    }
+}
+
+/// Where files are.
+#[derive(Debug, Clone)]
+pub struct StorageConfig {
+    /// `S3_ENDPOINT`: an S3 server other than AWS.
+    pub endpoint: Option<Url>,
+    /// `S3_PUBLIC_ENDPOINT`: the same server as browsers reach it.
+    pub public_endpoint: Option<Url>,
+    /// `S3_BUCKET`
+    pub bucket: String,
+    /// `AWS_REGION`
+    pub region: String,
+    /// `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; without them AWS's own ways are tried.
+    pub credentials: Option<(String, SecretString)>,
+}
+
+impl StorageConfig {
+    /// Reads the storage's variables.
+    pub fn from_env(env: &mut Env<'_>) -> Option<Self> {
+        let bucket = env.required("S3_BUCKET", "the bucket that files go to");
+        let endpoint: Option<Url> = env.optional("S3_ENDPOINT");
+        let key: Option<String> = env.optional("AWS_ACCESS_KEY_ID");
+        let secret = env.secret("AWS_SECRET_ACCESS_KEY");
+        let has_session = env.optional::<String>("AWS_SESSION_TOKEN").is_some();
+        Some(Self {
+            public_endpoint: env.optional("S3_PUBLIC_ENDPOINT").or_else(|| endpoint.clone()),
+            endpoint,
+            bucket: bucket?,
+            region: env.or("AWS_REGION", "us-east-1".to_owned()),
+            // Temporary credentials, as Lambda has them, are for AWS's own ways to renew.
+            credentials: key.zip(secret).filter(|_| !has_session),
+        })
+    }
+
+    /// The origin that browsers upload to, for the page's content security policy.
+    pub fn public_origin(&self) -> String {
+        match &self.public_endpoint {
+            Some(url) => url.origin().ascii_serialization(),
+            None => format!("https://{}.s3.{}.amazonaws.com", self.bucket, self.region),
+        }
+    }
+}
+
+/// Reads `CHAT_SHARDS`.
+pub fn shards(env: &mut Env<'_>) -> Option<Shards> {
+    let shards = Shards::new(env.or("CHAT_SHARDS", 1));
+    if shards.is_none() {
+        env.fault("CHAT_SHARDS is at least 1");
+    }
+    shards
+}

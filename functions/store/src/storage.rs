@@ -1,0 +1,246 @@
+//! The storage of files. Servers of ours sign and look; browsers carry the bytes.
+
+use std::time::Duration;
+
+use aws_sdk_s3::{
+    Client,
+    config::{BehaviorVersion, Credentials, Region, timeout::TimeoutConfig},
+    error::{DisplayErrorContext, ProvideErrorMetadata as _},
+    presigning::PresigningConfig,
+    types::{ChecksumMode, Object},
+};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+use futures_util::future::try_join_all;
+use protocol::Timestamp;
+use secrecy::ExposeSecret as _;
+
+use crate::{StoreError, config::StorageConfig};
+
+/// How long an upload may wait to start, and a download link lives.
+pub const PRESIGNED_FOR: Duration = Duration::from_secs(10 * 60);
+/// Enough of a file to tell its kind.
+const HEAD_BYTES: u64 = 1024;
+/// How long `/readyz` waits.
+const READY_WITHIN: Duration = Duration::from_secs(2);
+/// How long one call may take with all its tries: less than a request has.
+const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// Requests side by side when many objects are removed.
+const DELETES_AT_ONCE: usize = 8;
+
+/// One bucket of an S3 server.
+#[derive(Clone)]
+pub struct Storage {
+    client: Client,
+    /// The same server as browsers reach it; its URLs are what is signed.
+    public: Client,
+    bucket: String,
+}
+
+/// A request that a browser makes by itself.
+#[derive(Debug)]
+pub struct Presigned {
+    pub url: String,
+    /// Headers that must be sent exactly so.
+    pub headers: Vec<(String, String)>,
+    pub expires_at: Timestamp,
+}
+
+/// What was uploaded.
+#[derive(Debug)]
+pub struct Stored {
+    pub size: u64,
+    pub media_type: String,
+    /// Another one for other content (its ETag); empty if the storage gives none.
+    pub version: String,
+    /// Hexadecimal, if the storage knows it.
+    pub sha256: Option<String>,
+}
+
+/// The storage did not answer, or not as expected. The cause is in the log.
+#[derive(Debug, thiserror::Error)]
+#[error("the object storage failed to {0}")]
+pub struct StorageUnavailable(&'static str);
+
+fn failed(what: &'static str, error: impl std::error::Error) -> StoreError {
+    tracing::warn!(error = %DisplayErrorContext(&error), "the storage failed to {what}");
+    StorageUnavailable(what).into()
+}
+
+impl Storage {
+    /// A client; nothing is sent yet.
+    pub async fn connect(config: &StorageConfig) -> anyhow::Result<Self> {
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .region(Region::new(config.region.clone()))
+            .timeout_config(TimeoutConfig::builder().operation_timeout(ANSWER_WITHIN).build());
+        if let Some((key, secret)) = &config.credentials {
+            let secret = secret.expose_secret();
+            loader = loader.credentials_provider(Credentials::new(key, secret, None, None, "env"));
+        }
+        let shared = loader.load().await;
+        let client = |endpoint: &Option<url::Url>| {
+            let mut builder = aws_sdk_s3::config::Builder::from(&shared);
+            if let Some(endpoint) = endpoint {
+                builder = builder.endpoint_url(endpoint.as_str()).force_path_style(true);
+            }
+            Client::from_conf(builder.build())
+        };
+        Ok(Self {
+            client: client(&config.endpoint),
+            public: client(&config.public_endpoint),
+            bucket: config.bucket.clone(),
+        })
+    }
+
+    /// The client and the bucket, for `provision`.
+    pub fn admin(&self) -> (&Client, &str) {
+        (&self.client, &self.bucket)
+    }
+
+    /// A PUT of exactly this many bytes of exactly this type, once. With a checksum, the storage
+    /// refuses other content.
+    pub async fn presign_put(
+        &self,
+        key: &str,
+        size: u64,
+        media_type: &str,
+        sha256: Option<&[u8; 32]>,
+    ) -> Result<Presigned, StoreError> {
+        let size = i64::try_from(size).map_err(|error| StoreError::Internal(error.into()))?;
+        let checksum = sha256.map(|hash| BASE64_STANDARD.encode(hash));
+        let request = self
+            .public
+            .put_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .content_length(size)
+            .content_type(media_type)
+            .if_none_match("*")
+            .set_checksum_sha256(checksum)
+            .presigned(expires()?)
+            .await
+            .map_err(|error| failed("sign an upload", error))?;
+        let headers = request
+            .headers()
+            // Browsers set these two themselves and let no script do it; they are signed all the same.
+            .filter(|(name, _)| !matches!(*name, "content-length" | "host"))
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect();
+        Ok(Presigned { url: request.uri().to_owned(), headers, expires_at: expires_at() })
+    }
+
+    /// A GET whose answer has these headers, whatever was uploaded.
+    pub async fn presign_get(
+        &self,
+        key: &str,
+        disposition: &str,
+        media_type: &str,
+    ) -> Result<Presigned, StoreError> {
+        let request = self
+            .public
+            .get_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .response_content_disposition(disposition)
+            .response_content_type(media_type)
+            .presigned(expires()?)
+            .await
+            .map_err(|error| failed("sign a download", error))?;
+        Ok(Presigned {
+            url: request.uri().to_owned(),
+            headers: Vec::new(),
+            expires_at: expires_at(),
+        })
+    }
+
+    /// What is stored under a key.
+    pub async fn head(&self, key: &str) -> Result<Option<Stored>, StoreError> {
+        let answer = self
+            .client
+            .head_object()
+            .bucket(&self.bucket)
+            .key(key)
+            .checksum_mode(ChecksumMode::Enabled)
+            .send()
+            .await;
+        match answer {
+            Ok(object) => {
+                let sha256 = object.checksum_sha256().and_then(|text| {
+                    let bytes = BASE64_STANDARD.decode(text).ok()?;
+                    Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+                });
+                Ok(Some(Stored {
+                    size: object.content_length().and_then(|n| n.try_into().ok()).unwrap_or(0),
+                    version: object.e_tag().unwrap_or_default().to_owned(),
+                    media_type: object.content_type().unwrap_or_default().to_owned(),
+                    sha256,
+                }))
+            }
+            Err(error) if error.as_service_error().is_some_and(|error| error.is_not_found()) => {
+                Ok(None)
+            }
+            Err(error) => Err(failed("describe an object", error)),
+        }
+    }
+
+    /// The first bytes of an object.
+    pub async fn first_bytes(&self, key: &str) -> Result<Vec<u8>, StoreError> {
+        let range = format!("bytes=0-{}", HEAD_BYTES - 1);
+        let object = self.client.get_object().bucket(&self.bucket).key(key).range(range);
+        let object = object.send().await.map_err(|error| failed("read an object", error))?;
+        let body = object.body.collect().await.map_err(|error| failed("read an object", error))?;
+        Ok(body.to_vec())
+    }
+
+    /// All bytes of an object, a chunk at a time. Only for what the storage cannot check by itself.
+    pub async fn sha256(&self, key: &str) -> Result<String, StoreError> {
+        use sha2::Digest as _;
+        let object = self.client.get_object().bucket(&self.bucket).key(key);
+        let object = object.send().await.map_err(|error| failed("read an object", error))?;
+        let (mut body, mut hash) = (object.body, sha2::Sha256::new());
+        while let Some(chunk) = body.next().await {
+            hash.update(chunk.map_err(|error| failed("read an object", error))?);
+        }
+        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Removes an object; one that is not there is removed.
+    pub async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        let answer = self.client.delete_object().bucket(&self.bucket).key(key).send().await;
+        match answer {
+            Ok(_) => Ok(()),
+            Err(error) if error.code() == Some("NoSuchKey") => Ok(()),
+            Err(error) => Err(failed("delete an object", error)),
+        }
+    }
+
+    /// Removes an object or, for a key that ends in `/`, all objects below it.
+    pub async fn delete_all(&self, key: &str) -> Result<(), StoreError> {
+        if !key.ends_with('/') {
+            return self.delete(key).await;
+        }
+        let list = self.client.list_objects_v2().bucket(&self.bucket).prefix(key);
+        let mut pages = list.into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| failed("list objects", error))?;
+            let keys: Vec<&str> = page.contents().iter().filter_map(Object::key).collect();
+            for some in keys.chunks(DELETES_AT_ONCE) {
+                try_join_all(some.iter().map(|key| self.delete(key))).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The bucket answers.
+    pub async fn ready(&self) -> bool {
+        let head = self.client.head_bucket().bucket(&self.bucket).send();
+        matches!(tokio::time::timeout(READY_WITHIN, head).await, Ok(Ok(_)))
+    }
+}
+
+fn expires() -> Result<PresigningConfig, StoreError> {
+    PresigningConfig::expires_in(PRESIGNED_FOR).map_err(|error| StoreError::Internal(error.into()))
+}
+
+fn expires_at() -> Timestamp {
+    Timestamp::from(Timestamp::now().utc() + PRESIGNED_FOR)
+}
