@@ -6,7 +6,10 @@ use std::{
     path::Path,
 };
 
-use local::nats::{self, Nats};
+use local::{
+    nats::{self, Nats},
+    services::{S3Key, Services},
+};
 use protocol::token::Minter;
 use provision::Recovery;
 use service::{env::Env, serve};
@@ -91,32 +94,30 @@ impl World {
             std::slice::from_ref(&base),
             ended.clone(),
         );
-        let storage = format!("http://{}", storage.await.unwrap());
-        let database = match database {
+        let s3_address = storage.await.unwrap();
+        let database_url = match database {
             Database::Sqlite => format!("sqlite://{}", folder.path().join("chat.db").display()),
             Database::Postgres => postgres::new_database().await,
         };
         let key = local::secrets::generate_key().unwrap();
         let minter = Minter::from_pem(&key.clone().into()).unwrap();
-        let mut variables: BTreeMap<String, String> = [
-            ("DATABASE_URL", database),
-            ("NATS_URL", nats.url()),
-            ("S3_ENDPOINT", storage),
-            ("S3_BUCKET", "files".to_owned()),
-            ("AWS_REGION", "us-east-1".to_owned()),
-            ("AWS_ACCESS_KEY_ID", "key".to_owned()),
-            ("AWS_SECRET_ACCESS_KEY", STORAGE_SECRET.to_owned()),
-            ("SIGNING_KEY", key),
-            ("JWKS_URL", format!("{base}/.well-known/jwks.json")),
-            ("PUBLIC_URL", base.clone()),
-            ("ALLOWED_ORIGINS", base.clone()),
-            ("DRAIN_SECONDS", "2".to_owned()),
-            ("GATEWAY_THREADS", "2".to_owned()),
-        ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into();
-        for role in nats::ROLES {
-            variables.insert(nats::password_variable(role), password(role));
+        let services = Services {
+            database_url,
+            nats_url: nats.url(),
+            nats_passwords: nats::ROLES.map(|role| (role, password(role))).into(),
+            s3_address,
+            s3_key: S3Key { id: "key".to_owned(), secret: STORAGE_SECRET.to_owned() },
+            signing_key: key,
+            functions_url: base.clone(),
+        };
+        let mut variables = services.into_variables();
+        for (name, value) in [
+            ("PUBLIC_URL", base.as_str()),
+            ("ALLOWED_ORIGINS", &base),
+            ("DRAIN_SECONDS", "2"),
+            ("GATEWAY_THREADS", "2"),
+        ] {
+            variables.insert(name.to_owned(), value.to_owned());
         }
         let world = Self {
             base,

@@ -1,129 +1,139 @@
-//! Everything in one process for one machine: NATS as a child, an S3 server over a folder, SQLite,
-//! and the same functions, gateway and archive that run apart elsewhere.
+//! The whole system in one process, for a single machine: NATS as a child process, an S3 server over a folder, SQLite,
+//! and the same functions, gateway and archive that run as separate processes elsewhere.
 
+mod data_folder;
 pub mod nats;
-mod private;
 pub mod s3;
 pub mod secrets;
+pub mod services;
+mod settings;
 mod variables;
 
 use std::{
-    fs::{File, TryLockError},
-    net::SocketAddr,
-    path::{Path, PathBuf},
+    collections::BTreeMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
     time::Duration,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use service::{env::Env, serve};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    data_folder::DataFolder,
     nats::Nats,
     secrets::Secrets,
-    variables::{Addresses, Given, Variables},
+    services::{S3Key, Services},
+    settings::Settings,
+    variables::Variables,
 };
 
-/// How often the child is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// Interval of the check that the NATS server is still running.
+const NATS_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Where to be.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Address of the web page, the HTTP functions and the gateway.
     pub listen: SocketAddr,
+    /// Folder of all data and secrets.
     pub data: PathBuf,
 }
 
-/// Runs until `shutdown`. `ready` is called once everything answers.
+/// Runs until `shutdown`. `ready` is called once every part accepts requests.
 pub async fn run(
     options: Options,
     shutdown: CancellationToken,
     ready: impl FnOnce(SocketAddr),
 ) -> anyhow::Result<()> {
-    let data = std::path::absolute(&options.data)?;
-    private::open(&data)?;
-    let secrets = Secrets::open(&data.join("secrets"))?;
-    let _lock = lock(&data)?;
+    let data = DataFolder::open(&options.data)?;
     let listener = listen(options.listen).await?;
-    let public = listener.local_addr()?;
-    let passwords = |role: &str| secrets.password(&format!("nats-{role}"));
-    for role in nats::ROLES {
-        passwords(role)?;
-    }
-    let mut nats =
-        Nats::start(&data.join("nats"), None, |role| passwords(role).unwrap_or_default())?;
-    // What the parts stand on ends after them.
-    let ended = CancellationToken::new();
-    let given = Given::from_env(public)?;
-    let (key, secret) = (secrets.password("s3-key")?, secrets.password("s3-secret")?);
-    let storage = s3::serve(
-        &data.join("s3"),
-        SocketAddr::new(public.ip(), 0),
-        (&key, &secret),
-        &given.origins,
-        ended.clone(),
-    )
-    .await?;
-    let database = format!("sqlite://{}", data.join("chat.db").display());
-    let addresses = Addresses { nats: &nats.url(), storage, database: &database };
-    let variables = Variables::new(&secrets, &addresses, &given)?;
+    let address = listener.local_addr()?;
+    let settings = Settings::from_env(address)?;
+    // Cancelled after the gateway has drained, because its clients use the other parts until then.
+    let drained = CancellationToken::new();
+    let (mut nats, services) =
+        start_services(&data, &settings, address.ip(), drained.clone()).await?;
+    let variables = Variables::new(services, &settings);
     secrets::write_private(&data.join("env"), &variables.to_shell())?;
 
     let get = |name: &str| variables.get(name);
     let config = Env::read(get, provision::Config::from_env)?;
-    // Nobody could run it by hand: NATS is a child of this process.
+    // `provision` cannot be run by hand here, because NATS is a child of this process.
     provision::run(config.recovering(provision::Recovery::AUTOMATIC)).await?;
     let archive = Env::read(get, archive::Config::from_env)?;
-    let archive = tokio::spawn(archive::follow(archive, ended.clone()));
+    let archive = tokio::spawn(archive::follow(archive, drained.clone()));
     let gateway = Env::read(get, gateway::Config::from_env)?;
-    let mut state = Env::read(get, api::Config::from_env)?;
-    // One process: what is sent by HTTP and by sockets comes out of the same budgets.
-    state.shared_budgets = Some(gateway.publish.clone());
-    let state = api::State::connect(state, ended.clone()).await?;
+    let mut config = Env::read(get, api::Config::from_env)?;
+    // Messages sent over HTTP and over sockets share the same rate limits.
+    config.shared_budgets = Some(gateway.publish.clone());
+    let state = api::State::connect(config, drained.clone()).await?;
     let limits = Env::read(get, |env| Some(serve::Limits::from_env(env)))?;
     let gateway = gateway::Gateway::start(gateway, shutdown.clone()).await?;
     let router = api::router(state).merge(gateway.socket_router());
-    let served = tokio::spawn(serve::serve(listener, router, limits, ended.clone()));
-    ready(public);
+    let server = tokio::spawn(serve::serve(listener, router, limits, drained.clone()));
+    ready(address);
 
     let result = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
-        () = child_ended(&mut nats) => Err(anyhow::anyhow!(
-            "nats-server ended; its log is {}/nats/nats.log", data.display()
+        () = nats_exited(&mut nats) => Err(anyhow::anyhow!(
+            "nats-server exited; its log is {}", data.join("nats/nats.log").display()
         )),
         failure = gateway.failed() => Err(failure),
     };
     shutdown.cancel();
-    let drained = gateway.drained().await;
-    ended.cancel();
-    served.await??;
+    let drain_result = gateway.drained().await;
+    drained.cancel();
+    server.await??;
     archive.await??;
-    result.and(drained)
+    result.and(drain_result)
 }
 
-async fn child_ended(nats: &mut Nats) {
-    while !nats.has_ended() {
-        tokio::time::sleep(LOOK_EVERY).await;
+/// Starts NATS and the S3 server. The latter listens on `ip`, where browsers reach it.
+async fn start_services(
+    data: &DataFolder,
+    settings: &Settings,
+    ip: IpAddr,
+    shutdown: CancellationToken,
+) -> anyhow::Result<(Nats, Services)> {
+    let secrets = Secrets::open(&data.join("secrets"))?;
+    let mut nats_passwords = BTreeMap::new();
+    for role in nats::ROLES {
+        nats_passwords.insert(role, secrets.password(&format!("nats-{role}"))?);
+    }
+    let nats = Nats::start(&data.join("nats"), None, |role| nats_passwords[role].clone())?;
+    // No process connects with this role, so its password is not part of the variables.
+    nats_passwords.remove("sys");
+    let s3_key = S3Key { id: secrets.password("s3-key")?, secret: secrets.password("s3-secret")? };
+    let s3_address = s3::serve(
+        &data.join("s3"),
+        SocketAddr::new(ip, 0),
+        (&s3_key.id, &s3_key.secret),
+        &settings.allowed_origins,
+        shutdown,
+    )
+    .await?;
+    let services = Services {
+        database_url: format!("sqlite://{}", data.join("chat.db").display()),
+        nats_url: nats.url(),
+        nats_passwords,
+        s3_address,
+        s3_key,
+        signing_key: secrets.signing_key()?,
+        functions_url: settings::without_slash(&settings.functions_url),
+    };
+    Ok((nats, services))
+}
+
+async fn nats_exited(nats: &mut Nats) {
+    while !nats.has_exited() {
+        tokio::time::sleep(NATS_CHECK_INTERVAL).await;
     }
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     serve::listen(address)
         .await
-        .with_context(|| "choose another address with --listen, such as 127.0.0.1:8090")
-}
-
-/// Two of us over one folder would spoil it.
-fn lock(data: &Path) -> anyhow::Result<File> {
-    let path = data.join("lock");
-    let file = File::create(&path).with_context(|| format!("cannot make {}", path.display()))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!(
-            "another `local` uses {}; stop it, or choose another folder with --data",
-            data.display()
-        ),
-        Err(TryLockError::Error(error)) => Err(error).context("cannot lock the data folder"),
-    }
+        .context("choose another address with --listen, such as 127.0.0.1:8090")
 }

@@ -1,5 +1,4 @@
-//! An S3 server over a folder, on an address of its own: what somebody uploaded must never run in
-//! the origin of the page.
+//! An S3 server over a folder. It has a port of its own, so that uploaded files never have the origin of the web page.
 
 use std::{net::SocketAddr, path::Path, time::Duration};
 
@@ -10,53 +9,59 @@ use hyper_util::{
     server::conn::auto::Builder,
     service::TowerToHyperService,
 };
-use s3s::{auth::SimpleAuth, service::S3ServiceBuilder};
+use s3s::{
+    auth::SimpleAuth,
+    service::{S3Service, S3ServiceBuilder},
+};
 use s3s_fs::FileSystem;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
+use tower_http::cors::{AllowHeaders, AllowOrigin, Cors, CorsLayer, ExposeHeaders};
 
 const CORS_MAX_AGE: Duration = Duration::from_secs(3600);
+/// Wait after a failed accept, which usually means that no file descriptor is free.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// Serves `folder` until `shutdown`; returns the address. Pages of `origins` may upload.
+/// Starts a server for `folder` that runs until `shutdown`, and returns its address. Pages of `origins` may access it.
 pub async fn serve(
     folder: &Path,
     listen: SocketAddr,
-    (key, secret): (&str, &str),
+    (key_id, secret): (&str, &str),
     origins: &[String],
     shutdown: CancellationToken,
 ) -> anyhow::Result<SocketAddr> {
     std::fs::create_dir_all(folder)?;
     let files = FileSystem::new(folder).map_err(|error| anyhow::anyhow!("{error:?}"))?;
     let mut builder = S3ServiceBuilder::new(files);
-    builder.set_auth(SimpleAuth::from_single(key, secret));
+    builder.set_auth(SimpleAuth::from_single(key_id, secret));
     let service = tower::ServiceBuilder::new().layer(cors(origins)).service(builder.build());
     let listener = TcpListener::bind(listen).await.context("the S3 server cannot listen")?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {
-        let connections = async {
-            loop {
-                match listener.accept().await {
-                    Ok((stream, _)) => {
-                        let service = TowerToHyperService::new(service.clone());
-                        let io = TokioIo::new(stream);
-                        tokio::spawn(async move {
-                            let served = Builder::new(TokioExecutor::new());
-                            if let Err(error) = served.serve_connection(io, service).await {
-                                tracing::debug!(%error, "a connection to the S3 server broke");
-                            }
-                        });
-                    }
-                    Err(error) => {
-                        tracing::warn!(%error, "the S3 server cannot accept");
-                        tokio::time::sleep(Duration::from_millis(100)).await;
-                    }
-                }
-            }
-        };
-        shutdown.run_until_cancelled(connections).await;
+        shutdown.run_until_cancelled(accept_connections(listener, service)).await;
     });
     Ok(address)
+}
+
+async fn accept_connections(listener: TcpListener, service: Cors<S3Service>) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let service = TowerToHyperService::new(service.clone());
+                tokio::spawn(async move {
+                    let server = Builder::new(TokioExecutor::new());
+                    let io = TokioIo::new(stream);
+                    if let Err(error) = server.serve_connection(io, service).await {
+                        tracing::debug!(%error, "a connection to the S3 server failed");
+                    }
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the S3 server cannot accept a connection");
+                tokio::time::sleep(ACCEPT_RETRY).await;
+            }
+        }
+    }
 }
 
 fn cors(origins: &[String]) -> CorsLayer {

@@ -1,4 +1,4 @@
-//! Passwords and keys of one machine: made once, kept in the data folder for its owner alone.
+//! Generated passwords and keys. Each is a file in the data folder that only its owner may read.
 
 use std::{
     fs,
@@ -9,72 +9,69 @@ use std::{
 
 use anyhow::Context as _;
 use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
-use base64::{Engine as _, prelude::BASE64_STANDARD};
+use pem::{EncodeConfig, LineEnding, Pem};
+
+const PASSWORD_BYTES: usize = 24;
 
 /// A folder of secrets.
 pub struct Secrets(PathBuf);
 
 impl Secrets {
-    /// Opens the folder, making it if it is not there.
+    /// Opens the folder and creates it if necessary.
     pub fn open(folder: &Path) -> anyhow::Result<Self> {
-        fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
         Ok(Self(folder.to_owned()))
     }
 
-    /// The secret of a name, made at the first call. A letter, then hexadecimal digits: NATS reads
-    /// passwords from the environment as if they stood in its configuration.
+    /// The password of this name, generated at the first call. It begins with a letter, because nats-server would parse
+    /// a value that begins with a digit as a number.
     pub fn password(&self, name: &str) -> anyhow::Result<String> {
-        self.get(name, || {
-            let bytes: [u8; 24] = rand::random();
-            Ok(format!("p{}", bytes.map(|byte| format!("{byte:02x}")).concat()))
+        self.read_or_create(name, || {
+            Ok(format!("p{}", hex::encode(rand::random::<[u8; PASSWORD_BYTES]>())))
         })
     }
 
-    /// The signing key: Ed25519, PKCS#8, PEM (RFC 8410).
+    /// The private key for access tokens, generated at the first call.
     pub fn signing_key(&self) -> anyhow::Result<String> {
-        self.get("signing-key.pem", generate_key)
+        self.read_or_create("signing-key.pem", generate_key)
     }
 
-    /// Where a secret is kept.
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-
-    fn get(
+    fn read_or_create(
         &self,
         name: &str,
-        make: impl FnOnce() -> anyhow::Result<String>,
+        generate: impl FnOnce() -> anyhow::Result<String>,
     ) -> anyhow::Result<String> {
-        let path = self.path(name);
+        let path = self.0.join(name);
         match fs::read_to_string(&path) {
-            Ok(secret) => return Ok(secret),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("cannot read {}", path.display()));
+            Ok(secret) => Ok(secret),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let secret = generate()?;
+                write_private(&path, &secret)?;
+                Ok(secret)
             }
+            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
         }
-        let secret = make()?;
-        write_private(&path, &secret)?;
-        Ok(secret)
     }
 }
 
-/// A new signing key.
+/// A new Ed25519 private key as PKCS#8 in PEM (RFC 8410).
 pub fn generate_key() -> anyhow::Result<String> {
     let document = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new())
-        .map_err(|_| anyhow::anyhow!("the system gives no random numbers"))?;
-    let body = BASE64_STANDARD.encode(document.as_ref());
-    Ok(format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n"))
+        .map_err(|_| anyhow::anyhow!("the system's random number generator failed"))?;
+    let pem = Pem::new("PRIVATE KEY", document.as_ref());
+    Ok(pem::encode_config(&pem, EncodeConfig::new().set_line_ending(LineEnding::LF)))
 }
 
-/// Writes a file that only its owner may read, whole or not at all.
+/// Writes a file atomically, readable only by its owner.
 pub fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
-    let written = || -> std::io::Result<()> {
-        let new = path.with_extension("new");
+    let write = || -> std::io::Result<()> {
+        let temporary = path.with_extension("new");
         let mut options = fs::OpenOptions::new();
-        let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+        let mut file =
+            options.write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(text.as_bytes())?;
-        fs::rename(&new, path)
+        fs::rename(&temporary, path)
     };
-    written().with_context(|| format!("cannot write {}", path.display()))
+    write().with_context(|| format!("cannot write {}", path.display()))
 }
