@@ -1,5 +1,5 @@
-//! `provision [--only database,nats,storage] [--advance] [--replay]`: run once per release, before the
-//! servers; the last two after a restore.
+//! `provision [--only database,nats,storage] [--advance] [--replay]`: run once per release, before the servers are
+//! updated. The last two options are for use after a restore.
 
 use std::process::ExitCode;
 
@@ -8,18 +8,17 @@ use provision::{Config, Part, Recovery};
 use service::{env::Env, serve, telemetry};
 use tokio_util::sync::CancellationToken;
 
-/// Brings database, NATS and storage to what this version needs; repeating it changes nothing.
+/// Brings database, NATS and S3 storage to the state that this version needs. Idempotent.
 #[derive(Parser)]
 struct Arguments {
-    /// Only these, where somebody else looks after the rest.
+    /// Provision only these parts, where another tool manages the rest.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "database,nats,storage")]
     only: Vec<Part>,
-    /// After NATS lost its data or was restored from an older backup: make streams anew that are behind
-    /// the database. What such a stream holds and the database does not is lost.
+    /// After NATS lost its data or was restored from an older backup: recreate streams that are behind the database.
+    /// Events that only such a stream holds are lost.
     #[arg(long)]
     advance: bool,
-    /// After the database was restored from an older backup: have the archive take everything again
-    /// that the streams still hold.
+    /// After the database was restored from an older backup: let the archive read all events of the streams again.
     #[arg(long)]
     replay: bool,
 }

@@ -1,26 +1,27 @@
-//! Sequences never go backwards. The database keeps events by the seq that their stream gave them, and
-//! so do gateways and clients: a stream that begins anew would give the same seqs to other events.
+//! Consistency of stream sequences and database after a restore. Sequences must never go backwards: database, gateways
+//! and clients identify events by the sequence in their stream, and a stream that starts again would give the same
+//! sequences to other events.
 
 use anyhow::Context as _;
-use async_nats::jetstream::{Context, consumer::PullConsumer};
-use protocol::subject::{ARCHIVE_CONSUMER, Shard, Shards};
+use async_nats::jetstream::Context;
+use protocol::subject::{Shard, Shards};
 use service::roomlog::RoomLog;
 use store::{db::Database, stream_log};
 
-use crate::{Recovery, streams};
+use crate::{config::Recovery, jetstream};
 
-/// What a new stream leaves free after the highest seq that the database knows: for events that were
-/// acknowledged and lost before they were archived, and that clients may have seen. A stream of the
-/// usual size holds fewer.
+/// Distance between the highest sequence in the database and the first one of a recreated stream. Clients may have seen
+/// events that were acknowledged but lost before they were archived. A stream of the default size holds fewer events
+/// than this.
 const GAP: u64 = 100_000_000;
 
-/// What the database knows of the streams.
+/// The highest sequences in the database, and how to treat differences from the streams.
 pub struct Sequences<'a> {
     database: &'a Database,
     log: RoomLog,
     context: &'a Context,
     recovery: Recovery,
-    known: Vec<(Shard, u64)>,
+    highest: Vec<(Shard, u64)>,
 }
 
 impl<'a> Sequences<'a> {
@@ -31,100 +32,97 @@ impl<'a> Sequences<'a> {
         shards: Shards,
         recovery: Recovery,
     ) -> anyhow::Result<Self> {
-        let known = stream_log::highest(database, shards).await;
-        let known = known.context("the highest sequence that the database knows")?;
-        Ok(Self { database, log, context, recovery, known })
+        let highest = stream_log::highest(database, shards).await;
+        let highest = highest.context("cannot read the highest sequences in the database")?;
+        Ok(Self { database, log, context, recovery, highest })
     }
 
-    fn known(&self, shard: Shard) -> u64 {
-        self.known.iter().find(|(known, _)| *known == shard).map_or(0, |(_, seq)| *seq)
+    fn highest(&self, shard: Shard) -> u64 {
+        self.highest.iter().find(|(other, _)| *other == shard).map_or(0, |(_, seq)| *seq)
     }
 
-    /// Refuses, before anything is changed, what would lose events without a word. Whoever asks for the
-    /// way out gets it.
-    pub async fn check(&self) -> anyhow::Result<()> {
+    /// Fails, before anything is changed, on differences that are not resolved by an option in `recovery`.
+    pub async fn check_all(&self) -> anyhow::Result<()> {
         let mut faults = Vec::new();
-        for (shard, _) in &self.known {
+        for (shard, _) in &self.highest {
             if !self.recovery.advance {
-                faults.extend(self.behind(*shard).await?);
+                faults.extend(self.stream_behind(*shard).await?);
             }
             if !self.recovery.replay {
-                faults.extend(self.ahead(*shard).await?);
+                faults.extend(self.database_behind(*shard).await?);
             }
         }
         anyhow::ensure!(faults.is_empty(), faults.join("\n"));
         Ok(())
     }
 
-    /// Why the stream must be made anew, if it must.
-    pub async fn behind(&self, shard: Shard) -> anyhow::Result<Option<String>> {
-        let known = self.known(shard);
-        let last = streams::last_seq(self.context, &shard.stream()).await?;
-        let last = last.filter(|last| *last < known);
-        Ok(last.map(|last| {
-            let stream = shard.stream();
+    /// A fault if the stream is behind the database, so that it must be recreated.
+    pub async fn stream_behind(&self, shard: Shard) -> anyhow::Result<Option<String>> {
+        let stream = shard.stream();
+        let highest = self.highest(shard);
+        let last = jetstream::last_sequence(self.context, &stream).await?;
+        Ok(last.filter(|last| *last < highest).map(|last| {
             format!(
-                "stream {stream} is behind the database: its newest sequence is {last}, the database \
-                 knows {known}. NATS lost its data or was restored from an older backup. \
-                 `provision --advance` makes the stream anew above {known}; see \"Restoring\" in \
+                "stream {stream} is behind the database: its last sequence is {last}, the highest in the \
+                 database is {highest}. NATS lost its data or was restored from an older backup. \
+                 `provision --advance` recreates the stream above {highest}; see \"Restoring\" in \
                  infra/README.md"
             )
         }))
     }
 
-    /// Why the archive must take again what the stream holds, if it must.
-    pub async fn ahead(&self, shard: Shard) -> anyhow::Result<Option<String>> {
-        let Some(floor) = self.floor(shard).await? else { return Ok(None) };
-        let stored = stream_log::stored(self.database, shard).await?;
-        let known = self.known(shard);
-        let is_ahead = match stored {
+    /// A fault if the database is behind the stream, so that the archive must read the stream again.
+    async fn database_behind(&self, shard: Shard) -> anyhow::Result<Option<String>> {
+        let Some(floor) = self.ack_floor(shard).await else { return Ok(None) };
+        let highest = self.highest(shard);
+        let is_behind = match stream_log::stored(self.database, shard).await? {
             Some(stored) => floor > stored,
-            // A database of before this table has something; one that was lost has nothing.
-            None => floor > 0 && known == 0,
+            // An older version did not write this table, so only an empty database counts as lost.
+            None => floor > 0 && highest == 0,
         };
         let stream = shard.stream();
-        Ok(is_ahead.then(|| {
+        Ok(is_behind.then(|| {
             format!(
-                "the database is behind stream {stream}: events up to {floor} were archived, the \
-                 database knows {known}. It was restored from an older backup. `provision --replay` \
-                 has the archive take again what the stream still holds; see \"Restoring\" in \
+                "the database is behind stream {stream}: events up to {floor} were archived, the highest \
+                 in the database is {highest}. It was restored from an older backup. `provision --replay` \
+                 lets the archive read all events of the stream again; see \"Restoring\" in \
                  infra/README.md"
             )
         }))
     }
 
-    /// Up to which seq the archive has acknowledged all; none without its consumer.
-    async fn floor(&self, shard: Shard) -> anyhow::Result<Option<u64>> {
-        let consumer =
-            self.context.get_consumer_from_stream(ARCHIVE_CONSUMER, shard.stream()).await;
-        let Ok(consumer): Result<PullConsumer, _> = consumer else { return Ok(None) };
-        Ok(Some(consumer.cached_info().ack_floor.stream_sequence))
+    /// The sequence up to which the archive has acknowledged every event. `None` without its consumer.
+    async fn ack_floor(&self, shard: Shard) -> Option<u64> {
+        let consumer = jetstream::archive_consumer(self.context, &shard.stream()).await?;
+        Some(consumer.cached_info().ack_floor.stream_sequence)
     }
 
-    /// Where a new stream begins. Says so to gateways before the stream is there: what they know is
-    /// older, and cannot be read from it.
-    pub async fn first(&self, shard: Shard) -> anyhow::Result<Option<u64>> {
-        let known = self.known(shard);
-        if known == 0 {
+    /// The first sequence of a new stream; `None` if the database holds no events. It is announced to gateways before
+    /// the stream is created: the events they have seen are older and cannot be read from the new stream.
+    pub async fn reserve_first_sequence(&self, shard: Shard) -> anyhow::Result<Option<u64>> {
+        let highest = self.highest(shard);
+        if highest == 0 {
             return Ok(None);
         }
-        let first = known + GAP;
-        self.log.begins_at(shard, first - 1).await.context("where the new stream begins")?;
+        let first = highest + GAP;
+        let announced = self.log.begins_at(shard, first - 1).await;
+        announced.context("cannot announce the first sequence of the new stream")?;
         Ok(Some(first))
     }
 
-    /// Whether the consumer is to be made anew.
-    pub async fn replays(&self, shard: Shard) -> anyhow::Result<bool> {
-        Ok(self.recovery.replay && (self.recovery.is_asked || self.ahead(shard).await?.is_some()))
+    /// Whether the archive must read the whole stream again.
+    pub async fn needs_replay(&self, shard: Shard) -> anyhow::Result<bool> {
+        Ok(self.recovery.replay
+            && (self.recovery.is_asked || self.database_behind(shard).await?.is_some()))
     }
 
-    /// Writes down how far the database is, where that is not known yet or the consumer is new: a new
-    /// one counts what is no longer in the stream as acknowledged.
-    pub async fn note(&self, shard: Shard, is_new_consumer: bool) -> anyhow::Result<()> {
-        let is_known = stream_log::stored(self.database, shard).await?.is_some();
-        if is_new_consumer || !is_known {
-            let floor = self.floor(shard).await?.unwrap_or(0);
-            stream_log::note(self.database, shard, floor.max(self.known(shard))).await?;
+    /// Records how much of the stream the database holds, unless a record exists that a new consumer does not
+    /// invalidate: a new consumer counts events that are no longer in the stream as acknowledged.
+    pub async fn record_stored(&self, shard: Shard, is_new_consumer: bool) -> anyhow::Result<()> {
+        let is_recorded = stream_log::stored(self.database, shard).await?.is_some();
+        if is_new_consumer || !is_recorded {
+            let floor = self.ack_floor(shard).await.unwrap_or(0);
+            stream_log::note(self.database, shard, floor.max(self.highest(shard))).await?;
         }
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The bucket that files go to.
+//! The S3 bucket of all files.
 
 use anyhow::Context as _;
 use aws_sdk_s3::{
@@ -11,15 +11,15 @@ use aws_sdk_s3::{
 };
 use store::storage::Storage;
 
-use crate::{Outcome, report};
+use crate::report::{Outcome, report};
 
-/// An upload that was not finished in a day will not be.
+/// Age at which an incomplete multipart upload is aborted.
 const ABORT_AFTER_DAYS: i32 = 1;
-/// Browsers ask again after this many seconds.
-const CORS_MAX_AGE: i32 = 3600;
+/// How long browsers may cache a preflight response.
+const CORS_MAX_AGE_SECONDS: i32 = 3600;
 
-/// Brings the bucket to what this version needs. A storage that has no such call for CORS or
-/// lifecycle rules is no fault; MinIO sets CORS by its own configuration.
+/// Creates the bucket and sets its CORS and lifecycle rules. Storage that does not support such rules is not an error:
+/// MinIO, for example, configures CORS on the server.
 pub async fn provision(storage: &Storage, origins: &[String]) -> anyhow::Result<()> {
     let (client, bucket) = storage.admin();
     let outcome = match client.create_bucket().bucket(bucket).send().await {
@@ -29,13 +29,13 @@ pub async fn provision(storage: &Storage, origins: &[String]) -> anyhow::Result<
         {
             Outcome::Unchanged
         }
-        Err(error) => return Err(failed(&error)).with_context(|| format!("S3 bucket {bucket}")),
+        Err(error) => return Err(to_anyhow(&error)).with_context(|| format!("S3 bucket {bucket}")),
     };
     report(&format!("S3 bucket {bucket}"), outcome);
     if !origins.is_empty() {
-        cors(client, bucket, origins).await.context("the bucket's CORS")?;
+        cors(client, bucket, origins).await.context("cannot set the CORS rules of the bucket")?;
     }
-    lifecycle(client, bucket).await.context("the bucket's lifecycle rules")
+    lifecycle(client, bucket).await.context("cannot set the lifecycle rules of the bucket")
 }
 
 async fn cors(client: &Client, bucket: &str, origins: &[String]) -> anyhow::Result<()> {
@@ -44,7 +44,7 @@ async fn cors(client: &Client, bucket: &str, origins: &[String]) -> anyhow::Resu
         .set_allowed_methods(Some(["GET", "HEAD", "PUT"].map(str::to_owned).to_vec()))
         .allowed_headers("*")
         .expose_headers("ETag")
-        .max_age_seconds(CORS_MAX_AGE)
+        .max_age_seconds(CORS_MAX_AGE_SECONDS)
         .build()?;
     let before = client.get_bucket_cors().bucket(bucket).send().await;
     let before = before.ok().and_then(|found| found.cors_rules);
@@ -55,7 +55,7 @@ async fn cors(client: &Client, bucket: &str, origins: &[String]) -> anyhow::Resu
         let wanted = CorsConfiguration::builder().set_cors_rules(Some(rules.clone())).build()?;
         client.put_bucket_cors().bucket(bucket).cors_configuration(wanted).send().await.map(drop)
     };
-    report("S3 CORS", outcome(put, Outcome::of(before.as_ref(), &rules))?);
+    report("S3 CORS rules", supported(put, Outcome::of(before.as_ref(), &rules))?);
     Ok(())
 }
 
@@ -78,12 +78,12 @@ async fn lifecycle(client: &Client, bucket: &str) -> anyhow::Result<()> {
         let put = client.put_bucket_lifecycle_configuration().bucket(bucket);
         put.lifecycle_configuration(wanted).send().await.map(drop)
     };
-    report("S3 lifecycle rules", outcome(put, Outcome::of(before.as_ref(), &rules))?);
+    report("S3 lifecycle rules", supported(put, Outcome::of(before.as_ref(), &rules))?);
     Ok(())
 }
 
-/// A storage without the feature is no fault; any other refusal is.
-fn outcome<E>(put: Result<(), E>, done: Outcome) -> anyhow::Result<Outcome>
+/// The outcome of a call that some storages do not support. The codes are those of MinIO, s3s and others.
+fn supported<E>(put: Result<(), E>, done: Outcome) -> anyhow::Result<Outcome>
 where
     E: ProvideErrorMetadata + std::error::Error,
 {
@@ -97,10 +97,11 @@ where
         {
             Ok(Outcome::Unsupported)
         }
-        Err(error) => Err(failed(&error)),
+        Err(error) => Err(to_anyhow(&error)),
     }
 }
 
-fn failed(error: &impl std::error::Error) -> anyhow::Error {
+/// Includes the causes, which the `Display` of the AWS SDK omits.
+fn to_anyhow(error: &impl std::error::Error) -> anyhow::Error {
     anyhow::anyhow!("{}", DisplayErrorContext(error))
 }
