@@ -1,4 +1,4 @@
-// The same chat on socket.io, as its documentation says: rooms, acknowledgements, and with REDIS_URL the Redis adapter.
+// The same chat on socket.io, written as in its documentation, with the Redis adapter if REDIS_URL is set.
 import { createServer } from 'node:http';
 import { Server } from 'socket.io';
 

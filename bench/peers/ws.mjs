@@ -1,4 +1,4 @@
-// The same frames from the bare `ws` library: a room is a Set, a message is encoded once and sent to each.
+// The same frames with the library `ws`: a room is a Set of sockets, and a message is encoded once.
 import { WebSocketServer } from 'ws';
 
 const id = '01890a5d-ac96-774b-bcce-b302099a8057';
@@ -18,8 +18,8 @@ server.on('connection', (socket) => {
     if (event === 'send-msg') {
       const prev = seq++;
       const at = new Date().toISOString();
-      const frame = `42${JSON.stringify(['receive-msg', { roomId, seq, prev, id, from: { id, name: 'member 0' }, msg, at }])}`;
-      const bytes = Buffer.from(frame);
+      const payload = { roomId, seq, prev, id, from: { id, name: 'member 0' }, msg, at };
+      const bytes = Buffer.from(`42${JSON.stringify(['receive-msg', payload])}`);
       for (const member of members) member.send(bytes, { binary: false });
     }
     socket.send(`43${text.slice(2, open)}[{"ok":true}]`);

@@ -1,4 +1,5 @@
-//! A client of HTTP/1.1: connections that stay open, one request at a time on each.
+//! An HTTP/1.1 client with keep-alive and one request at a time per connection. It does little work, because client and
+//! server share the machine.
 
 use std::{
     io::{Read as _, Write as _},
@@ -9,36 +10,35 @@ use std::{
 };
 
 use anyhow::{Context as _, bail, ensure};
-use hdrhistogram::Histogram;
 use serde_json::Value;
 
-use crate::scenarios::Quantiles;
+use crate::latency::{Quantiles, histogram};
 
-/// Longer than the functions let a request take.
-const ANSWER_WITHIN: Duration = Duration::from_secs(20);
-/// More than any page here has.
-const ANSWER_BYTES: usize = 1024 * 1024;
+/// Longer than the request timeout of the functions.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Larger than every response here.
+const MAX_RESPONSE_BYTES: usize = 1024 * 1024;
+const READ_BYTES: usize = 64 * 1024;
 
-/// One connection.
 pub struct Connection {
     stream: TcpStream,
     received: Vec<u8>,
 }
 
-/// What a span of requests came to.
+/// Result of [`load`].
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Answered {
+pub struct LoadResult {
     pub count: u64,
     pub latency: Quantiles,
 }
 
-/// A request without a body.
+/// A GET request.
 pub fn get(address: SocketAddr, path: &str, token: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\r\n")
         .into_bytes()
 }
 
-/// A request with JSON.
+/// A POST request with a JSON body.
 pub fn post(address: SocketAddr, path: &str, body: &Value) -> Vec<u8> {
     let body = body.to_string();
     let length = body.len();
@@ -53,62 +53,67 @@ impl Connection {
     pub fn open(address: SocketAddr) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).context("cannot connect")?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-        Ok(Self { stream, received: Vec::with_capacity(64 * 1024) })
+        stream.set_read_timeout(Some(RESPONSE_TIMEOUT))?;
+        Ok(Self { stream, received: Vec::with_capacity(READ_BYTES) })
     }
 
-    /// Sends a request, reads the answer: its status and its body.
-    pub fn ask(&mut self, request: &[u8]) -> anyhow::Result<(u16, &[u8])> {
+    /// Sends a request and returns status and body of the response.
+    pub fn send(&mut self, request: &[u8]) -> anyhow::Result<(u16, &[u8])> {
         self.stream.write_all(request)?;
         self.received.clear();
         loop {
             let before = self.received.len();
-            self.received.resize(before + 64 * 1024, 0);
+            self.received.resize(before + READ_BYTES, 0);
             let count = self.stream.read(&mut self.received[before..]);
-            let count = count.context("no answer in time")?;
+            let count = count.context("no response before the timeout")?;
             self.received.truncate(before + count);
             ensure!(count > 0, "the server closed the connection");
-            if let Some((status, body, end)) = split(&self.received)?
+            if let Some((status, body, end)) = parse_head(&self.received)?
                 && self.received.len() >= end
             {
                 return Ok((status, &self.received[body..end]));
             }
-            ensure!(self.received.len() < ANSWER_BYTES, "an answer without an end");
+            ensure!(self.received.len() < MAX_RESPONSE_BYTES, "the response is too long");
         }
     }
 
-    /// The body of a success, read as JSON.
-    pub fn json(&mut self, request: &[u8]) -> anyhow::Result<Value> {
-        let (status, body) = self.ask(request)?;
+    /// Like [`Self::send`], and fails unless the status is 2xx.
+    fn send_successfully(&mut self, request: &[u8]) -> anyhow::Result<&[u8]> {
+        let (status, body) = self.send(request)?;
         if !(200..300).contains(&status) {
             bail!("status {status}: {}", String::from_utf8_lossy(body));
         }
-        Ok(serde_json::from_slice(body)?)
+        Ok(body)
+    }
+
+    /// Sends a request and parses the body of the successful response.
+    pub fn json(&mut self, request: &[u8]) -> anyhow::Result<Value> {
+        Ok(serde_json::from_slice(self.send_successfully(request)?)?)
     }
 }
 
-/// Status, and where the body begins and ends, once the head is there.
-fn split(answer: &[u8]) -> anyhow::Result<Option<(u16, usize, usize)>> {
-    let Some(head) = memchr::memmem::find(answer, b"\r\n\r\n") else { return Ok(None) };
-    let text = std::str::from_utf8(&answer[..head])?;
+/// The status, and the range of the body, once the head has been received.
+fn parse_head(response: &[u8]) -> anyhow::Result<Option<(u16, usize, usize)>> {
+    let Some(head) = memchr::memmem::find(response, b"\r\n\r\n") else { return Ok(None) };
+    let text = std::str::from_utf8(&response[..head])?;
     let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
     let length = text.lines().find_map(|line| {
         let (name, value) = line.split_once(':')?;
         name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
     });
     let (status, length): (u16, usize) =
-        status.zip(length).with_context(|| format!("an answer without a length: {text}"))?;
+        status.zip(length).with_context(|| format!("no Content-Length in the response: {text}"))?;
     Ok(Some((status, head + 4, head + 4 + length)))
 }
 
-/// Has each connection send its requests in turn, again and again, for `seconds`. All must succeed.
+/// Sends each connection's requests repeatedly, all connections in parallel, for `seconds`. Every request must succeed.
 pub fn load(
     address: SocketAddr,
     connections: &[Vec<Vec<u8>>],
     seconds: f64,
-) -> anyhow::Result<Answered> {
+) -> anyhow::Result<LoadResult> {
     let is_over = AtomicBool::new(false);
-    let one = |requests: &[Vec<u8>]| {
+    let send_all = |requests: &[Vec<u8>]| {
         let mut connection = Connection::open(address)?;
         let mut latencies = histogram();
         for request in requests.iter().cycle() {
@@ -116,32 +121,25 @@ pub fn load(
                 break;
             }
             let began = Instant::now();
-            let (status, body) = connection.ask(request)?;
-            if !(200..300).contains(&status) {
-                bail!("status {status}: {}", String::from_utf8_lossy(body));
-            }
+            connection.send_successfully(request)?;
             latencies.saturating_record(began.elapsed().as_nanos() as u64);
         }
-        Ok(latencies)
+        anyhow::Ok(latencies)
     };
     let latencies = thread::scope(|scope| {
         let threads: Vec<_> =
-            connections.iter().map(|requests| scope.spawn(|| one(requests))).collect();
+            connections.iter().map(|requests| scope.spawn(|| send_all(requests))).collect();
         thread::sleep(Duration::from_secs_f64(seconds));
         is_over.store(true, Ordering::Relaxed);
         let mut all = histogram();
         for thread in threads {
-            let one = thread.join().map_err(|_| anyhow::anyhow!("a connection panicked"))??;
-            all.add(one)?;
+            let latencies =
+                thread.join().map_err(|_| anyhow::anyhow!("a connection's thread panicked"))??;
+            all.add(latencies)?;
         }
         anyhow::Ok(all)
     })?;
-    Ok(Answered { count: latencies.len(), latency: Quantiles::of(&latencies) })
-}
-
-fn histogram() -> Histogram<u64> {
-    // Three digits up to a minute; both are within what the histogram allows.
-    Histogram::new_with_max(60_000_000_000, 3).unwrap_or_else(|_| unreachable!())
+    Ok(LoadResult { count: latencies.len(), latency: Quantiles::of(&latencies) })
 }
 
 #[cfg(test)]
@@ -149,10 +147,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_ends_where_its_length_says() {
-        let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx: y\r\n\r\n{}";
-        assert_eq!(split(answer).unwrap(), Some((200, answer.len() - 2, answer.len())));
-        assert_eq!(split(&answer[..20]).unwrap(), None);
-        assert!(split(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+    fn a_response_ends_after_its_content_length() {
+        let response = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nx: y\r\n\r\n{}";
+        assert_eq!(parse_head(response).unwrap(), Some((200, response.len() - 2, response.len())));
+        assert_eq!(parse_head(&response[..20]).unwrap(), None);
+        assert!(parse_head(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
     }
 }

@@ -1,26 +1,25 @@
-//! Who the members are: keys of this run, tokens and tickets as the functions would mint them.
+//! Users and rooms of a run, with access tokens and tickets signed like those of the functions.
 
 use std::sync::Arc;
 
 use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
-use base64::{Engine as _, prelude::BASE64_STANDARD};
+use pem::Pem;
 use protocol::{
     DisplayName, RoomId, SessionId, Timestamp, UserId,
     token::{Minter, Role, Ticket},
 };
 
-/// A run may take longer than a real token lives.
-const SECONDS: i64 = 4 * 3600;
+/// Lifetime of tokens: longer than a run.
+const TOKEN_SECONDS: i64 = 4 * 3600;
 
-/// A new private key, as `SIGNING_KEY` has it.
+/// A new private key in the format of `SIGNING_KEY`.
 pub fn signing_key() -> anyhow::Result<String> {
     let document = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new())
-        .map_err(|_| anyhow::anyhow!("the system gives no random numbers"))?;
-    let body = BASE64_STANDARD.encode(document.as_ref());
-    Ok(format!("-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n"))
+        .map_err(|_| anyhow::anyhow!("the system's random number generator failed"))?;
+    Ok(pem::encode(&Pem::new("PRIVATE KEY", document.as_ref())))
 }
 
-/// Shared by all crowds of a run.
+/// Cheap to clone, because all clients of a run share it.
 #[derive(Clone)]
 pub struct Identity {
     minter: Arc<Minter>,
@@ -29,7 +28,6 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Fresh keys, rooms and users.
     pub fn new(rooms: usize, users: usize) -> anyhow::Result<Self> {
         let minter = Arc::new(Minter::from_pem(&signing_key()?.into())?);
         let rooms = (0..rooms).map(|_| RoomId::generate()).collect();
@@ -37,13 +35,13 @@ impl Identity {
         Ok(Self { minter, rooms, users })
     }
 
-    /// The same keys with rooms that nobody has been in.
-    pub fn elsewhere(&self) -> Self {
+    /// The same keys and users with new, empty rooms.
+    pub fn with_new_rooms(&self) -> Self {
         let rooms = self.rooms.iter().map(|_| RoomId::generate()).collect();
         Self { rooms, ..self.clone() }
     }
 
-    /// The public keys.
+    /// The public keys in the format of `JWKS`.
     pub fn jwks(&self) -> anyhow::Result<String> {
         Ok(serde_json::to_string(self.minter.jwks())?)
     }
@@ -52,23 +50,23 @@ impl Identity {
         self.rooms[room]
     }
 
-    /// The room that a frame names.
+    /// The room whose id is in a frame.
     pub fn room_in(&self, frame: &[u8]) -> Option<usize> {
         const KEY: &[u8] = br#""roomId":""#;
         let at = memchr::memmem::find(frame, KEY)? + KEY.len();
         let id: RoomId = std::str::from_utf8(frame.get(at..at + 36)?).ok()?.parse().ok()?;
-        // UUIDv7 made one after the other are sorted.
+        // UUIDv7 are generated in ascending order.
         self.rooms.binary_search(&id).ok()
     }
 
-    /// The namespace's CONNECT.
+    /// The Socket.IO CONNECT packet with an access token.
     pub fn connect(&self, member: usize) -> anyhow::Result<String> {
-        let exp = Timestamp::now().unix() + SECONDS;
+        let exp = Timestamp::now().unix() + TOKEN_SECONDS;
         let token = self.minter.access_until(self.users[member], SessionId::generate(), exp)?;
         Ok(format!(r#"40{{"token":"{token}"}}"#))
     }
 
-    /// `join-room`, with an acknowledgement.
+    /// A `join-room` packet that requests an acknowledgement.
     pub fn join(
         &self,
         ack: usize,
@@ -84,7 +82,7 @@ impl Identity {
             role: Role::Member,
             version: 0,
             name: DisplayName::parse(&format!("member {member}"))?,
-            exp: Timestamp::now().unix() + SECONDS,
+            exp: Timestamp::now().unix() + TOKEN_SECONDS,
         })?;
         let after = after.map(|after| format!(r#","after":{after}"#)).unwrap_or_default();
         Ok(format!(

@@ -1,10 +1,10 @@
-//! `bench run`: measures what is ours beside its peers. `make bench` builds all and runs it.
+//! `bench run` measures our servers and others under the same load. `make bench` builds everything and runs it.
 
 mod backend;
-mod chat;
+mod environment;
 mod http;
 mod identity;
-mod learned;
+mod latency;
 mod load;
 mod nats;
 mod password;
@@ -15,6 +15,7 @@ mod report;
 mod results;
 mod scenarios;
 mod servers;
+mod statement_log;
 mod suite;
 
 use std::net::SocketAddr;
@@ -23,7 +24,7 @@ use clap::{Parser, Subcommand};
 
 use self::{peers::Peer, results::Results, suite::Section};
 
-/// Measures what is ours and its peers, one after the other, on the same machine in the same run.
+/// Measures our servers and others, one after the other, on the same machine in the same run.
 #[derive(Parser)]
 struct Arguments {
     #[command(subcommand)]
@@ -32,21 +33,21 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Measure, and write bench/results.json, the tables of bench/README.md and the plots.
+    /// Measure and write bench/results.json, the tables of bench/README.md and the plots.
     Run {
-        /// Only these sections; the others stay as they were measured last.
+        /// Measure only these sections and keep the last results of the others.
         #[arg(long, value_enum, value_delimiter = ',')]
         only: Vec<Section>,
-        /// Leave the gateway's peers out: for working on the gateway.
+        /// Measure only our gateway, not the servers that it is compared with.
         #[arg(long)]
         alone: bool,
-        /// Seconds of each measurement.
+        /// Duration of each measurement in seconds.
         #[arg(long, default_value_t = 4.0)]
         seconds: f64,
     },
-    /// Write tables and plots of what was measured last.
+    /// Write tables and plots from the last results.
     Report,
-    /// Serve as one of the peers.
+    /// Run one of the compared servers.
     #[command(hide = true)]
     Peer { peer: Peer, address: SocketAddr },
 }

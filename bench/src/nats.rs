@@ -1,4 +1,4 @@
-//! As much of NATS's protocol as it takes to publish into a stream and to ask about it
+//! A minimal blocking NATS client that publishes to a stream and sends requests
 //! (<https://docs.nats.io/reference/reference-protocols/nats-protocol>).
 
 use std::{
@@ -10,28 +10,28 @@ use std::{
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 
-use crate::chat::PASSWORD;
+use crate::environment::NATS_PASSWORD;
 
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// Published and not acknowledged at once: as many as a gateway under load has.
-const UNACKNOWLEDGED: usize = 500;
+const REPLY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Messages in flight: as many as a gateway under load has.
+const MAX_IN_FLIGHT: usize = 500;
 
-/// One connection, one question at a time.
+/// A connection with one request at a time.
 pub struct Nats {
     reader: BufReader<TcpStream>,
     inbox: String,
 }
 
 impl Nats {
-    /// Connects in a role of nats.conf.
+    /// Connects as a user of infra/nats/nats.conf.
     pub fn connect(address: SocketAddr, role: &str) -> anyhow::Result<Self> {
         let stream = TcpStream::connect(address).context("cannot connect to NATS")?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(ANSWER_WITHIN))?;
+        stream.set_read_timeout(Some(REPLY_TIMEOUT))?;
         let inbox = format!("_INBOX_{role}.bench");
         let mut nats = Self { reader: BufReader::new(stream), inbox };
         let hello = format!(
-            "CONNECT {{\"verbose\":false,\"pedantic\":false,\"user\":\"{role}\",\"pass\":\"{PASSWORD}\"}}\r\n\
+            "CONNECT {{\"verbose\":false,\"pedantic\":false,\"user\":\"{role}\",\"pass\":\"{NATS_PASSWORD}\"}}\r\n\
              SUB {} 1\r\n",
             nats.inbox
         );
@@ -39,7 +39,7 @@ impl Nats {
         Ok(nats)
     }
 
-    /// Publishes all, and waits until all are stored.
+    /// Publishes messages and waits until all are stored.
     pub fn publish(
         &mut self,
         messages: impl IntoIterator<Item = (String, Vec<u8>)>,
@@ -47,7 +47,7 @@ impl Nats {
         let mut messages = messages.into_iter();
         loop {
             let (mut out, mut count) = (Vec::new(), 0);
-            for (subject, payload) in messages.by_ref().take(UNACKNOWLEDGED) {
+            for (subject, payload) in messages.by_ref().take(MAX_IN_FLIGHT) {
                 frame(&subject, &self.inbox, &payload, &mut out);
                 count += 1;
             }
@@ -56,36 +56,36 @@ impl Nats {
             }
             self.write(&out)?;
             for _ in 0..count {
-                let answer = self.answer()?;
-                ensure!(answer.get("error").is_none(), "not stored: {answer}");
+                let reply = self.reply()?;
+                ensure!(reply.get("error").is_none(), "the message was not stored: {reply}");
             }
         }
     }
 
-    /// One question of JetStream's API.
-    pub fn ask(&mut self, subject: &str) -> anyhow::Result<Value> {
+    /// Sends a request to the JetStream API.
+    pub fn request(&mut self, subject: &str) -> anyhow::Result<Value> {
         let mut out = Vec::new();
         frame(subject, &self.inbox, b"", &mut out);
         self.write(&out)?;
-        let answer = self.answer()?;
-        ensure!(answer.get("error").is_none(), "{subject}: {answer}");
-        Ok(answer)
+        let reply = self.reply()?;
+        ensure!(reply.get("error").is_none(), "{subject}: {reply}");
+        Ok(reply)
     }
 
     fn write(&mut self, bytes: &[u8]) -> anyhow::Result<()> {
         Ok(self.reader.get_mut().write_all(bytes)?)
     }
 
-    /// The next message, as JSON.
-    fn answer(&mut self) -> anyhow::Result<Value> {
+    /// The next reply as JSON.
+    fn reply(&mut self) -> anyhow::Result<Value> {
         loop {
             let mut line = String::new();
-            let read = self.reader.read_line(&mut line).context("NATS does not answer")?;
+            let read = self.reader.read_line(&mut line).context("NATS does not reply")?;
             ensure!(read > 0, "NATS closed the connection");
             let line = line.trim_end();
             if let Some(rest) = line.strip_prefix("MSG ") {
                 let length = rest.rsplit(' ').next().and_then(|length| length.parse().ok());
-                let mut payload = vec![0; length.context("a message without a length")?];
+                let mut payload = vec![0; length.context("a NATS message without a length")?];
                 self.reader.read_exact(&mut payload)?;
                 let mut end = [0; 2];
                 self.reader.read_exact(&mut end)?;
@@ -93,7 +93,7 @@ impl Nats {
             }
             match line {
                 "PING" => self.write(b"PONG\r\n")?,
-                line if line.starts_with("-ERR") => bail!("NATS says {line}"),
+                line if line.starts_with("-ERR") => bail!("error from NATS: {line}"),
                 // INFO, +OK
                 _ => {}
             }

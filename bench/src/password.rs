@@ -1,4 +1,4 @@
-//! The password of everybody, and what it costs to verify it.
+//! The password of all accounts, and hashes of it that are more or less expensive to verify.
 
 use argon2::{Argon2, Params, password_hash::PasswordHasher as _};
 
@@ -9,14 +9,13 @@ pub const PASSWORD: &str = "correct horse battery";
 pub struct Cost(u32, u32);
 
 impl Cost {
-    /// As in `functions/src/password.rs`: OWASP's parameters.
-    pub const USUAL: Self = Self(19 * 1024, 2);
-    /// As little as argon2id takes: what is left of a login is all of it but its password.
-    pub const LEAST: Self = Self(8, 1);
+    /// OWASP's parameters, which the functions use.
+    pub const PRODUCTION: Self = Self(19 * 1024, 2);
+    /// The minimum that argon2id allows. The cost of such a login is the cost without password hashing.
+    pub const MINIMUM: Self = Self(8, 1);
 }
 
-/// The hash of [`PASSWORD`], as the database holds it. It says what it cost, so that verifying it
-/// costs the same.
+/// A hash of [`PASSWORD`] in the format of the database. It contains its parameters, with which it is verified.
 pub fn hash(Cost(memory, passes): Cost) -> anyhow::Result<String> {
     let failed = |error: &dyn std::fmt::Display| anyhow::anyhow!("argon2: {error}");
     let params = Params::new(memory, passes, 1, None).map_err(|error| failed(&error))?;

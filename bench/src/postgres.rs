@@ -1,4 +1,4 @@
-//! A PostgreSQL cluster of a run: loopback, in a folder of its own, set up as the package has it.
+//! A temporary PostgreSQL cluster on loopback, with the default configuration of the package.
 
 use std::{
     fs,
@@ -15,12 +15,12 @@ use tokio::runtime::Runtime;
 
 use crate::process::{Process, free_address};
 
-const STOPPED_WITHIN: Duration = Duration::from_secs(10);
+const START_AND_STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const FILL: &str = include_str!("../sql/fill.sql");
-/// What is only read need not survive a crash; and one big write need not stop for checkpoints.
-const HURRIED: &[&str] = &["fsync=off", "max_wal_size=8GB", "maintenance_work_mem=1GB"];
+/// Settings for read-only measurements: data need not survive a crash, and filling the database need not wait for
+/// checkpoints.
+const NOT_DURABLE: &[&str] = &["fsync=off", "max_wal_size=8GB", "maintenance_work_mem=1GB"];
 
-/// See the module.
 pub struct Postgres {
     process: Process,
     pub address: SocketAddr,
@@ -28,9 +28,9 @@ pub struct Postgres {
     folder: TempDir,
 }
 
-/// How much `bench/sql/fill.sql` makes.
+/// Number of rows that `bench/sql/fill.sql` creates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Filling {
+pub struct DatabaseSize {
     pub accounts: usize,
     pub rooms: usize,
     pub members: usize,
@@ -38,10 +38,10 @@ pub struct Filling {
 }
 
 impl Postgres {
-    /// Starts one on these cores. A durable one syncs every commit, as it does unless told otherwise.
+    /// Starts a cluster on these cores. A durable one syncs every commit, as by default.
     pub fn start(cores: &str, is_durable: bool) -> anyhow::Result<Self> {
         let folder = TempDir::with_prefix("bench-pg-")?;
-        // The user that the server runs as must be able to come here.
+        // Accessible for the user that the server runs as.
         run(Command::new("chmod").arg("0777").arg(folder.path()))?;
         let bin = binaries()?;
         let data = folder.path().join("data");
@@ -51,43 +51,47 @@ impl Postgres {
         let address = free_address()?;
         let mut server = as_postgres(&bin.join("postgres"));
         server.arg("-D").arg(&data).args(["-p", &address.port().to_string()]);
-        // The last one infra/README.md asks for.
-        let settings =
-            ["listen_addresses=127.0.0.1", "unix_socket_directories=", "random_page_cost=1.1"];
-        // A checkpoint is of interest to nobody; a statement's end is, where it is asked for.
-        let settings = settings.iter().chain(&["log_checkpoints=off"]);
-        let hurried = if is_durable { &[] } else { HURRIED };
-        for setting in settings.chain(hurried) {
+        let settings = [
+            "listen_addresses=127.0.0.1",
+            "unix_socket_directories=",
+            // Recommended in infra/README.md.
+            "random_page_cost=1.1",
+            // The log is parsed for statements.
+            "log_checkpoints=off",
+        ];
+        let durability = if is_durable { &[] } else { NOT_DURABLE };
+        for setting in settings.iter().chain(durability) {
             server.args(["-c", setting]);
         }
         server.current_dir("/");
         let log = fs::File::create(folder.path().join("log"))?;
-        let process = Process::start_logging(server, cores, address, log)?;
+        let process = Process::start_logging(&server, cores, address, log)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Self { process, address, runtime, folder })
     }
 
-    /// As `DATABASE_URL` has it.
+    /// The value of `DATABASE_URL` for a database.
     pub fn url(&self, database: &str) -> String {
         format!("postgres://postgres@{}/{database}", self.address)
     }
 
-    /// Runs statements; what they return is dropped.
+    /// Runs statements and ignores their rows.
     pub fn execute(&self, database: &str, statements: &str) -> anyhow::Result<()> {
-        self.with(database, async |connection| {
+        self.with_connection(database, async |connection| {
             connection.execute(AssertSqlSafe(statements)).await?;
             Ok(())
         })
     }
 
-    /// The text values of the first column.
+    /// Runs a query and returns the text values of its first column.
     pub fn texts(&self, database: &str, query: &str) -> anyhow::Result<Vec<String>> {
-        self.with(database, async |connection| {
+        self.with_connection(database, async |connection| {
             Ok(sqlx::query_scalar(AssertSqlSafe(query)).fetch_all(connection).await?)
         })
     }
 
-    fn with<T>(
+    /// Runs `work` on a new connection.
+    fn with_connection<T>(
         &self,
         database: &str,
         work: impl AsyncFnOnce(&mut PgConnection) -> anyhow::Result<T>,
@@ -95,28 +99,28 @@ impl Postgres {
         let url = self.url(database);
         self.runtime.block_on(async {
             let began = Instant::now();
-            // Its port opens before it takes anybody in.
+            // The port is open before the server accepts logins.
             let mut connection = loop {
                 match PgConnection::connect(&url).await {
                     Ok(connection) => break connection,
                     Err(sqlx::Error::Database(error))
                         if error.code().as_deref() == Some("57P03")
-                            && began.elapsed() < STOPPED_WITHIN =>
+                            && began.elapsed() < START_AND_STOP_TIMEOUT =>
                     {
                         tokio::time::sleep(Duration::from_millis(50)).await;
                     }
                     Err(error) => return Err(error).context("cannot connect to PostgreSQL"),
                 }
             };
-            let done = work(&mut connection).await?;
+            let result = work(&mut connection).await?;
             connection.close().await?;
-            Ok(done)
+            Ok(result)
         })
     }
 
-    /// Fills a database that was provisioned. Indexes on messages that are no constraint are made
-    /// afterwards, once, instead of five million times.
-    pub fn fill(&self, database: &str, filling: Filling) -> anyhow::Result<()> {
+    /// Fills a provisioned database. Indexes on messages that belong to no constraint are dropped before and created
+    /// after the inserts, which is faster than updating them five million times.
+    pub fn fill(&self, database: &str, size: DatabaseSize) -> anyhow::Result<()> {
         let indexes = self.texts(
             database,
             "SELECT indexdef FROM pg_indexes i WHERE schemaname = 'public' AND tablename = 'message'
@@ -128,7 +132,7 @@ impl Postgres {
              WHERE schemaname = 'public' AND tablename = 'message'
              AND NOT EXISTS (SELECT FROM pg_constraint c WHERE c.conname = i.indexname)",
         )?;
-        let Filling { accounts, rooms, members, messages } = filling;
+        let DatabaseSize { accounts, rooms, members, messages } = size;
         let fill = FILL
             .replace("{accounts}", &accounts.to_string())
             .replace("{rooms}", &rooms.to_string())
@@ -140,12 +144,11 @@ impl Postgres {
         self.execute(database, "VACUUM (FREEZE, ANALYZE)")
     }
 
-    /// What the server's processes have used so far, those that ended included.
+    /// CPU time of all processes of the server, including those that have exited.
     pub fn cpu_seconds(&self) -> anyhow::Result<f64> {
-        self.process.cpu_seconds_of_all()
+        self.process.cpu_seconds_of_tree()
     }
 
-    /// The server's log so far.
     pub fn log(&self) -> anyhow::Result<String> {
         let log = fs::read(self.folder.path().join("log"))?;
         Ok(String::from_utf8_lossy(&log).into_owned())
@@ -154,12 +157,13 @@ impl Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        // Killed, it would leave its processes behind for a while, and they write into the folder.
-        self.process.interrupt(STOPPED_WITHIN);
+        // After SIGKILL, its child processes would go on writing to the folder for a while.
+        self.process.interrupt(START_AND_STOP_TIMEOUT);
     }
 }
 
-/// PostgreSQL refuses to run as root; then it runs as its own user.
+/// A command that runs as the user `postgres` if this process runs as root, which PostgreSQL refuses.
+/// tests/src/postgres.rs has a copy, because `bench` must not depend on the test crate.
 fn as_postgres(program: &Path) -> Command {
     let is_root = Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout == b"0\n");
     if !is_root {
@@ -174,7 +178,7 @@ fn binaries() -> anyhow::Result<PathBuf> {
     let versions = fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let bins = versions.map(|version| version.path().join("bin"));
     let newest = bins.filter(|bin| bin.join("initdb").exists()).max();
-    newest.context("PostgreSQL's server is missing: `infra/setup.sh bench` gets it")
+    newest.context("the PostgreSQL server is missing: `infra/setup.sh bench` installs it")
 }
 
 fn run(command: &mut Command) -> anyhow::Result<()> {

@@ -1,4 +1,4 @@
-//! Processes that are measured: pinned, watched through `/proc`, ended with the run.
+//! Child processes that are pinned to cores, measured through `/proc`, and killed when the run ends.
 
 use std::{
     fs,
@@ -10,19 +10,20 @@ use std::{
 
 use anyhow::{Context as _, bail};
 
-const READY_WITHIN: Duration = Duration::from_secs(20);
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Linux counts CPU time in hundredths of a second, whatever the machine.
-const TICK: f64 = 0.01;
+/// Seconds per clock tick. Linux reports CPU time in hundredths of a second on every platform.
+const TICK_SECONDS: f64 = 0.01;
 
-/// A child, killed when dropped.
+/// A child process, killed when dropped.
 pub struct Process(Child);
 
-/// What a process has used so far.
+/// Resources that a process has used since its start.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Usage {
     pub cpu_seconds: f64,
-    /// `write`, `writev`, … of all kinds but `send` and `sendmsg`.
+    /// Calls of `write`, `writev` and the like; the kernel does not count `send` and `sendmsg`.
     pub writes: u64,
     pub rss_bytes: u64,
 }
@@ -38,20 +39,20 @@ impl std::ops::Add for Usage {
     }
 }
 
-/// A port that is free now.
+/// An address with a port that is currently free.
 pub fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
 impl Process {
-    /// Starts `command` on these cores and waits until it listens at `address`.
-    pub fn start(command: Command, cores: &str, address: SocketAddr) -> anyhow::Result<Self> {
+    /// Starts `command` on these cores and waits until it listens on `address`.
+    pub fn start(command: &Command, cores: &str, address: SocketAddr) -> anyhow::Result<Self> {
         Self::spawn(command, cores, address, Stdio::inherit())
     }
 
-    /// The same with what it logs in a file.
+    /// Like [`Self::start`], with standard error written to a file.
     pub fn start_logging(
-        command: Command,
+        command: &Command,
         cores: &str,
         address: SocketAddr,
         log: fs::File,
@@ -60,92 +61,101 @@ impl Process {
     }
 
     fn spawn(
-        mut command: Command,
+        command: &Command,
         cores: &str,
         address: SocketAddr,
         log: Stdio,
     ) -> anyhow::Result<Self> {
-        let mut pinned = Command::new("taskset");
-        pinned.arg("-c").arg(cores).arg(command.get_program()).args(command.get_args());
-        for (name, value) in command.get_envs() {
-            match value {
-                Some(value) => pinned.env(name, value),
-                None => pinned.env_remove(name),
-            };
-        }
-        let name = command.get_program().to_string_lossy().into_owned();
-        if let Some(folder) = command.get_current_dir() {
-            pinned.current_dir(folder);
-        }
-        drop(std::mem::replace(&mut command, pinned));
-        // Not the terminal's: Ctrl-C ends the run, and the run ends its children.
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let child = command.process_group(0).spawn();
+        let name = command.get_program().to_string_lossy();
+        let child = pinned(command, cores)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            // A process group of its own: Ctrl-C stops the benchmark, which then stops its children.
+            .process_group(0)
+            .spawn();
         let mut process = Self(child.with_context(|| format!("cannot start {name}"))?);
         let began = Instant::now();
         while TcpStream::connect(address).is_err() {
             if let Some(status) = process.0.try_wait()? {
-                bail!("{name} ended: {status}");
+                bail!("{name} exited: {status}");
             }
-            if began.elapsed() > READY_WITHIN {
-                bail!("{name} does not listen at {address}");
+            if began.elapsed() > START_TIMEOUT {
+                bail!("{name} does not listen on {address}");
             }
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(POLL_INTERVAL);
         }
         Ok(process)
     }
 
-    /// What it has used since it began.
     pub fn usage(&self) -> anyhow::Result<Usage> {
         let folder = format!("/proc/{}", self.0.id());
         let read = |name: &str| {
-            fs::read_to_string(format!("{folder}/{name}")).context("the measured process is gone")
+            fs::read_to_string(format!("{folder}/{name}"))
+                .context("the measured process has exited")
         };
-        let ticks = ticks(&read("stat")?);
-        let [user, system, ..] = ticks.context("an unknown /proc/<pid>/stat")?;
+        let ticks = parse_ticks(&read("stat")?);
+        let [user, system, ..] = ticks.context("unexpected format of /proc/<pid>/stat")?;
         let field = |text: &str, name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name))?;
             line.split_whitespace().next()?.parse::<u64>().ok()
         };
         Ok(Usage {
-            cpu_seconds: (user + system) * TICK,
+            cpu_seconds: (user + system) * TICK_SECONDS,
             writes: field(&read("io")?, "syscw:").unwrap_or(0),
             rss_bytes: field(&read("status")?, "VmRSS:").unwrap_or(0) * 1024,
         })
     }
 
-    /// CPU of the process and all below it, those that ended included.
-    pub fn cpu_seconds_of_all(&self) -> anyhow::Result<f64> {
-        let mut ticks_of_all = 0.0;
-        let mut left = vec![self.0.id().to_string()];
-        while let Some(id) = left.pop() {
+    /// CPU time of the process and all its descendants, including those that have exited.
+    pub fn cpu_seconds_of_tree(&self) -> anyhow::Result<f64> {
+        let mut total_ticks = 0.0;
+        let mut pending = vec![self.0.id().to_string()];
+        while let Some(id) = pending.pop() {
             let read = |path| fs::read_to_string(format!("/proc/{id}/{path}"));
-            let Some(ticks) = read("stat".to_owned()).ok().and_then(|stat| ticks(&stat)) else {
-                // One that ended meanwhile is counted with its parent the next time.
+            let Some(ticks) = read("stat".to_owned()).ok().and_then(|stat| parse_ticks(&stat))
+            else {
+                // The process has exited meanwhile. Its parent includes it in the next reading.
                 continue;
             };
-            ticks_of_all += ticks.iter().sum::<f64>();
+            total_ticks += ticks.iter().sum::<f64>();
             let children = read(format!("task/{id}/children")).unwrap_or_default();
-            left.extend(children.split_whitespace().map(str::to_owned));
+            pending.extend(children.split_whitespace().map(str::to_owned));
         }
-        Ok(ticks_of_all * TICK)
+        Ok(total_ticks * TICK_SECONDS)
     }
 
-    /// Has it and what it started end by themselves, as Ctrl-C does, and waits.
-    pub fn interrupt(&mut self, within: Duration) {
+    /// Sends SIGINT to the process group, as Ctrl-C does, and waits for at most `timeout`.
+    pub fn interrupt(&mut self, timeout: Duration) {
         let group = format!("-{}", self.0.id());
-        // One that ended by itself needs no signal.
+        // Fails if the processes have already exited.
         let _ = Command::new("kill").args(["-INT", "--", &group]).stderr(Stdio::null()).status();
         let began = Instant::now();
-        while began.elapsed() < within && matches!(self.0.try_wait(), Ok(None)) {
-            std::thread::sleep(Duration::from_millis(20));
+        while began.elapsed() < timeout && matches!(self.0.try_wait(), Ok(None)) {
+            std::thread::sleep(POLL_INTERVAL);
         }
     }
 }
 
-/// User and system time of `/proc/<pid>/stat`, and those of the children that it waited for.
-fn ticks(stat: &str) -> Option<[f64; 4]> {
-    // The name in parentheses may hold blanks; after it, the four are 12th to 15th.
+/// The same command under `taskset`.
+fn pinned(command: &Command, cores: &str) -> Command {
+    let mut pinned = Command::new("taskset");
+    pinned.arg("-c").arg(cores).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => pinned.env(name, value),
+            None => pinned.env_remove(name),
+        };
+    }
+    if let Some(folder) = command.get_current_dir() {
+        pinned.current_dir(folder);
+    }
+    pinned
+}
+
+/// User time, system time, and both times of waited-for children, from `/proc/<pid>/stat`.
+fn parse_ticks(stat: &str) -> Option<[f64; 4]> {
+    // The command name in parentheses may contain spaces. After it, the times are the 12th to 15th fields.
     let after_name = stat.rsplit(')').next()?;
     let mut fields = after_name.split_whitespace().skip(11).map(|field| field.parse().ok());
     Some([fields.next()??, fields.next()??, fields.next()??, fields.next()??])
@@ -153,13 +163,13 @@ fn ticks(stat: &str) -> Option<[f64; 4]> {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // One that ended by itself needs neither.
+        // Both fail if it has already exited.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// Pins the calling process.
+/// Pins the calling process to cores.
 pub fn pin_self(cores: &str) -> anyhow::Result<()> {
     let pid = std::process::id().to_string();
     let status = Command::new("taskset")
@@ -167,6 +177,6 @@ pub fn pin_self(cores: &str) -> anyhow::Result<()> {
         .stdout(Stdio::null())
         .status()
         .context("taskset (util-linux) is needed")?;
-    anyhow::ensure!(status.success(), "cannot pin to core {cores}");
+    anyhow::ensure!(status.success(), "cannot pin to cores {cores}");
     Ok(())
 }

@@ -1,17 +1,17 @@
-//! What was measured, kept as JSON between runs of single sections.
+//! Results of all sections, stored as JSON, so that a run of single sections keeps the results of the others.
 
 use std::{fs, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    scenarios::{Archived, Asked, Idle, IdleRooms, Sample, Storm},
+    scenarios::{ArchiveSpeed, IdleRooms, IdleSockets, RequestCost, Sample, StormCost},
     servers::Kind,
 };
 
-/// A fan-out that was measured.
+/// A fan-out measurement.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Row {
+pub struct FanoutRow {
     pub kind: Kind,
     pub rooms: usize,
     pub members: usize,
@@ -20,71 +20,70 @@ pub struct Row {
     pub sample: Sample,
 }
 
-/// A share of the maximum, for a while.
+/// Latency at a percentage of the maximum throughput.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Loaded {
+pub struct LoadedLatency {
     pub kind: Kind,
     pub percent: usize,
     pub rate: f64,
     pub sample: Sample,
 }
 
-/// One message at a time, ours and JetStream's own.
+/// Latencies of one message at a time: through our gateway, and of the parts that this consists of.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Hops {
-    /// Messages a second; the second one is with load.
+pub struct HopLatencies {
+    /// Messages per second.
     pub rate: f64,
     pub ours: Sample,
     /// JetStream without a gateway.
     pub bare: Sample,
-    /// A client and a server that only answers.
+    /// A single network hop: a client and a server that only replies.
     pub hop: Sample,
 }
 
-/// A login, and one whose password costs nothing.
+/// Logins, and logins with minimal password hashing.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub struct LoggedIn {
-    pub logins: Asked,
-    pub without_password: Asked,
+pub struct LoginCost {
+    pub logins: RequestCost,
+    pub without_password: RequestCost,
 }
 
-/// A page by ours and by a handler that runs its statements and nothing else.
+/// A page served by our functions, and by a server that only runs the same statements.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Compared {
+pub struct PageComparison {
     pub page: String,
     pub statements: usize,
-    pub ours: Asked,
-    pub bare: Asked,
+    pub ours: RequestCost,
+    pub bare: RequestCost,
 }
 
-/// A page in a big database and in a nearly empty one.
+/// A page with a small and with a big database.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Grown {
+pub struct SizeComparison {
     pub page: String,
-    pub empty: Asked,
-    pub filled: Asked,
+    pub empty: RequestCost,
+    pub filled: RequestCost,
 }
 
-/// See the module.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Results {
     pub machine: String,
-    pub fanout: Vec<Row>,
-    pub rooms: Vec<Row>,
-    pub flat: Vec<Row>,
-    pub loaded: Vec<Loaded>,
-    pub acknowledgement: Option<Hops>,
-    pub across: Vec<Hops>,
-    pub idle: Vec<(Kind, Idle)>,
+    pub fanout: Vec<FanoutRow>,
+    pub rooms: Vec<FanoutRow>,
+    pub flat: Vec<FanoutRow>,
+    pub loaded: Vec<LoadedLatency>,
+    pub acknowledgement: Option<HopLatencies>,
+    pub across: Vec<HopLatencies>,
+    pub idle: Vec<(Kind, IdleSockets)>,
     pub idle_rooms: Option<IdleRooms>,
-    pub join: Vec<(Kind, usize, Storm)>,
-    pub replay: Option<Storm>,
-    pub send: Vec<Loaded>,
-    pub login: Option<LoggedIn>,
-    pub pages: Vec<Compared>,
-    pub filled: Vec<Grown>,
-    pub archive: Option<Archived>,
+    pub join: Vec<(Kind, usize, StormCost)>,
+    pub replay: Option<StormCost>,
+    pub send: Vec<LoadedLatency>,
+    pub login: Option<LoginCost>,
+    pub pages: Vec<PageComparison>,
+    pub filled: Vec<SizeComparison>,
+    pub archive: Option<ArchiveSpeed>,
 }
 
 impl Results {
@@ -92,7 +91,7 @@ impl Results {
         concat!(env!("CARGO_MANIFEST_DIR"), "/results.json").into()
     }
 
-    /// The last ones, or none.
+    /// The stored results, or empty ones if the file is missing or has an old format.
     pub fn load() -> Self {
         let text = fs::read_to_string(Self::path()).unwrap_or_default();
         serde_json::from_str(&text).unwrap_or_default()

@@ -1,4 +1,4 @@
-//! The servers that are measured, each started the same way.
+//! The measured servers, all started in the same way.
 
 use std::{net::SocketAddr, process::Command};
 
@@ -6,19 +6,20 @@ use anyhow::Context as _;
 use tempfile::TempDir;
 
 use crate::{
-    chat::{Chat, bench_folder},
+    environment::{Environment, bench_folder},
     identity::Identity,
-    load::Dialect,
+    load::WireProtocol,
     process::{Process, Usage, free_address},
 };
 
-/// Where what is measured runs; all else runs on the other one.
+/// Core of the measured server.
 pub const MEASURED: &str = "0";
+/// Core of everything else, such as the load generator.
 pub const OTHERS: &str = "1";
-/// For what the whole machine does together.
+/// Both cores, for measurements of the whole machine.
 pub const ALL: &str = "0,1";
 
-/// What can be measured.
+/// A kind of measured server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
@@ -26,22 +27,22 @@ pub enum Kind {
     Gateway,
     /// Two of our gateways, members spread over both.
     Gateway2,
-    /// Node socket.io 4.8, in memory.
+    /// socket.io 4.8 on Node with its in-memory adapter.
     SocketIo,
-    /// Two of them with the Redis adapter.
+    /// Two socket.io processes with the Redis adapter.
     SocketIoRedis2,
-    /// Node `ws`.
+    /// The library `ws` on Node.
     Ws,
     /// socketioxide on axum.
     Socketioxide,
-    /// One thread, epoll, pre-encoded frames, one write per socket and turn.
+    /// A lower bound of the cost: one thread, epoll, pre-encoded frames, one write per socket and loop iteration.
     Floor,
-    /// nats-server's core publish → subscribe.
+    /// Publish and subscribe of nats-server without JetStream.
     NatsCore,
 }
 
 impl Kind {
-    /// As tables name it.
+    /// Name in tables and plots.
     pub fn title(self) -> &'static str {
         match self {
             Self::Gateway => "gateway",
@@ -56,28 +57,28 @@ impl Kind {
     }
 }
 
-/// A running server, or several that work together.
+/// A running server, or several that form a cluster.
 pub struct Server {
     pub addresses: Vec<SocketAddr>,
-    pub dialect: Dialect,
+    pub protocol: WireProtocol,
     measured: Vec<Process>,
-    /// Where JetStream listens, if it is there.
+    /// Address of the NATS server, if there is one with JetStream.
     jetstream: Option<SocketAddr>,
     _others: Vec<Process>,
     _folder: Option<TempDir>,
 }
 
 impl Server {
-    /// What the measured processes have used, all together.
+    /// Total usage of the measured processes.
     pub fn usage(&self) -> anyhow::Result<Usage> {
         self.measured.iter().try_fold(Usage::default(), |sum, process| Ok(sum + process.usage()?))
     }
 
-    /// The JetStream of a gateway, to be spoken to without it; as long as this server lives.
+    /// The NATS server of our gateway, as a server that clients connect to directly. It runs as long as `self`.
     pub fn jetstream(&self) -> anyhow::Result<Self> {
         Ok(Self {
-            addresses: vec![self.jetstream.context("only ours has JetStream")?],
-            dialect: Dialect::JetStream,
+            addresses: vec![self.jetstream.context("only our gateway has JetStream")?],
+            protocol: WireProtocol::JetStream,
             measured: Vec::new(),
             jetstream: None,
             _others: Vec::new(),
@@ -85,16 +86,20 @@ impl Server {
         })
     }
 
-    /// Starts one.
+    /// Starts a server on the core [`MEASURED`].
     pub fn start(kind: Kind, identity: &Identity) -> anyhow::Result<Self> {
         Self::start_on(kind, identity, MEASURED)
     }
 
-    /// Starts one with what is measured on another core.
+    /// Starts a server on these cores.
     pub fn start_on(kind: Kind, identity: &Identity, core: &str) -> anyhow::Result<Self> {
         let mut server = Self {
             addresses: Vec::new(),
-            dialect: if kind == Kind::NatsCore { Dialect::Nats } else { Dialect::SocketIo },
+            protocol: if kind == Kind::NatsCore {
+                WireProtocol::Nats
+            } else {
+                WireProtocol::SocketIo
+            },
             measured: Vec::new(),
             jetstream: None,
             _others: Vec::new(),
@@ -110,8 +115,8 @@ impl Server {
                 server.node("socketio.mjs", Some(redis), core)?;
                 server.node("socketio.mjs", Some(redis), core)?;
             }
-            Kind::Socketioxide => server.own("socketioxide", core)?,
-            Kind::Floor => server.own("floor", core)?,
+            Kind::Socketioxide => server.peer("socketioxide", core)?,
+            Kind::Floor => server.peer("floor", core)?,
             Kind::NatsCore => {
                 let (address, process) = server.nats(core)?;
                 server.addresses.push(address);
@@ -121,9 +126,14 @@ impl Server {
         Ok(server)
     }
 
-    fn add(&mut self, core: &str, make: impl FnOnce(SocketAddr) -> Command) -> anyhow::Result<()> {
+    /// Starts a measured process. `command` returns its command for a listening address.
+    fn add(
+        &mut self,
+        core: &str,
+        command: impl FnOnce(SocketAddr) -> Command,
+    ) -> anyhow::Result<()> {
         let address = free_address()?;
-        self.measured.push(Process::start(make(address), core, address)?);
+        self.measured.push(Process::start(&command(address), core, address)?);
         self.addresses.push(address);
         Ok(())
     }
@@ -140,7 +150,8 @@ impl Server {
         })
     }
 
-    fn own(&mut self, peer: &str, core: &str) -> anyhow::Result<()> {
+    /// A server that is part of this binary.
+    fn peer(&mut self, peer: &str, core: &str) -> anyhow::Result<()> {
         let program = std::env::current_exe()?;
         self.add(core, |address| {
             let mut command = Command::new(program);
@@ -154,21 +165,21 @@ impl Server {
         let mut command = Command::new("redis-server");
         command.args(["--port", &address.port().to_string(), "--bind", "127.0.0.1"]);
         command.args(["--save", "", "--appendonly", "no"]);
-        self._others.push(Process::start(command, cores, address)?);
+        self._others.push(Process::start(&command, cores, address)?);
         Ok(address)
     }
 
-    /// Ours, or a bare one for the floor: then anybody may publish what is not the chat's.
+    /// A NATS server without configuration, in which every client may publish any subject.
     fn nats(&self, core: &str) -> anyhow::Result<(SocketAddr, Process)> {
         let address = free_address()?;
         let mut command = Command::new("nats-server");
         command.args(["-a", "127.0.0.1", "-p", &address.port().to_string(), "-l", "/dev/null"]);
-        Ok((address, Process::start(command, core, address)?))
+        Ok((address, Process::start(&command, core, address)?))
     }
 
     fn gateways(&mut self, count: usize, identity: &Identity, core: &str) -> anyhow::Result<()> {
         let folder = TempDir::new()?;
-        let mut chat = Chat::start(others(core), folder.path())?;
+        let mut environment = Environment::start(others(core), folder.path())?;
         for (name, value) in [
             ("JWKS", identity.jwks()?.as_str()),
             ("LIMIT_EVENT_RATE", "0"),
@@ -181,24 +192,24 @@ impl Server {
             ("RUST_LOG", &std::env::var("RUST_LOG").unwrap_or("warn".to_owned())),
             ("METRICS_LISTEN", "127.0.0.1:0"),
         ] {
-            chat.set(name, value);
+            environment.set(name, value);
         }
-        chat.provision("nats")?;
+        environment.provision("nats")?;
         for _ in 0..count {
-            let mut command = chat.command("gateway")?;
+            let mut command = environment.command("gateway")?;
             self.add(core, |address| {
                 command.args(["--listen", &address.to_string()]);
                 command
             })?;
         }
-        self.jetstream = Some(chat.nats);
-        self._others.push(chat.process);
+        self.jetstream = Some(environment.nats);
+        self._others.push(environment.process);
         self._folder = Some(folder);
         Ok(())
     }
 }
 
-/// Where what is not measured runs, beside what is measured on `cores`.
+/// Cores of processes that are not measured, while the measured ones run on `cores`.
 fn others(cores: &str) -> &'static str {
     if cores == ALL { ALL } else { OTHERS }
 }

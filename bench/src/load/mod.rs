@@ -1,11 +1,11 @@
-//! The load generator: one thread, raw frames, epoll.
+//! The load generator: thousands of clients on one thread. It uses epoll and encodes frames itself to need little CPU.
 
-mod crowd;
-mod dialect;
-mod pool;
-mod tally;
+mod clients;
+mod connections;
+mod stats;
+mod wire_protocol;
 
 pub use self::{
-    crowd::{Crowd, Plan},
-    dialect::Dialect,
+    clients::{ClientPlan, Clients},
+    wire_protocol::WireProtocol,
 };

@@ -1,5 +1,5 @@
-//! What one thread can do at best: epoll, frames encoded once, one write per socket and turn. No
-//! authentication, no storage, no acknowledgement from anywhere: what it costs is writing.
+//! A lower bound of the cost of a chat server: one thread, epoll, frames encoded once, one write per socket and loop
+//! iteration. It has no authentication and no storage, so that nearly all of its cost is writing to sockets.
 
 use std::{
     collections::HashMap,
@@ -13,25 +13,25 @@ use mio::{
 };
 
 const LISTENER: Token = Token(usize::MAX);
-const CHUNK: usize = 64 * 1024;
-const ACCEPT: &[u8] =
+const BUFFER_BYTES: usize = 64 * 1024;
+const HANDSHAKE_RESPONSE: &[u8] =
     b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
     Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 struct Socket {
     stream: TcpStream,
-    opened: bool,
+    is_open: bool,
     partial: Vec<u8>,
-    /// For this socket alone, before the room's.
-    own: Vec<u8>,
+    /// Unsent bytes for this socket only. They are sent before frames of the room.
+    unsent: Vec<u8>,
     room: Option<usize>,
 }
 
 #[derive(Default)]
 struct Room {
     members: Vec<usize>,
-    /// Frames of this turn.
-    turn: Vec<u8>,
+    /// Frames of the current loop iteration.
+    frames: Vec<u8>,
     seq: u64,
 }
 
@@ -40,26 +40,26 @@ struct Floor {
     sockets: Vec<Socket>,
     rooms: Vec<Room>,
     room_by_id: HashMap<Vec<u8>, usize>,
-    /// Sockets with something of their own to write.
-    touched: Vec<usize>,
+    /// Sockets with events in the current loop iteration.
+    active: Vec<usize>,
 }
 
-/// Serves until it is killed.
+/// Serves until the process is killed.
 pub fn run(address: SocketAddr) -> anyhow::Result<()> {
     let mut poll = Poll::new()?;
     let mut listener = TcpListener::bind(address)?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     let mut events = Events::with_capacity(1_024);
-    let mut chunk = vec![0; CHUNK];
+    let mut buffer = vec![0; BUFFER_BYTES];
     let mut floor = Floor::default();
     loop {
         poll.poll(&mut events, None)?;
         for event in &events {
             if event.token() != LISTENER {
                 let index = event.token().0;
-                floor.touched.push(index);
+                floor.active.push(index);
                 if event.is_readable() {
-                    floor.read(index, &mut chunk);
+                    floor.read(index, &mut buffer);
                 }
                 continue;
             }
@@ -70,9 +70,9 @@ pub fn run(address: SocketAddr) -> anyhow::Result<()> {
                 poll.registry().register(&mut stream, token, interest)?;
                 floor.sockets.push(Socket {
                     stream,
-                    opened: false,
+                    is_open: false,
                     partial: Vec::new(),
-                    own: Vec::new(),
+                    unsent: Vec::new(),
                     room: None,
                 });
             }
@@ -82,12 +82,12 @@ pub fn run(address: SocketAddr) -> anyhow::Result<()> {
 }
 
 impl Floor {
-    fn read(&mut self, index: usize, chunk: &mut [u8]) {
+    fn read(&mut self, index: usize, buffer: &mut [u8]) {
         loop {
             let socket = &mut self.sockets[index];
             let kept = std::mem::take(&mut socket.partial);
-            chunk[..kept.len()].copy_from_slice(&kept);
-            let count = match socket.stream.read(&mut chunk[kept.len()..]) {
+            buffer[..kept.len()].copy_from_slice(&kept);
+            let count = match socket.stream.read(&mut buffer[kept.len()..]) {
                 Ok(0) | Err(_) => {
                     socket.partial = kept;
                     return;
@@ -95,23 +95,23 @@ impl Floor {
                 Ok(count) => count,
             };
             let end = kept.len() + count;
-            let taken = self.take(index, &mut chunk[..end]);
-            self.sockets[index].partial = chunk[taken..end].to_vec();
+            let handled = self.handle_frames(index, &buffer[..end]);
+            self.sockets[index].partial = buffer[handled..end].to_vec();
         }
     }
 
-    /// Handles all whole messages and returns where they end.
-    fn take(&mut self, index: usize, bytes: &mut [u8]) -> usize {
+    /// Handles all complete frames and returns their total length.
+    fn handle_frames(&mut self, index: usize, bytes: &[u8]) -> usize {
         let mut at = 0;
-        if !self.sockets[index].opened {
+        if !self.sockets[index].is_open {
             let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else { return 0 };
             let socket = &mut self.sockets[index];
-            socket.opened = true;
-            socket.own.extend_from_slice(ACCEPT);
-            encode(&[b"0{}"], &mut socket.own);
+            socket.is_open = true;
+            socket.unsent.extend_from_slice(HANDSHAKE_RESPONSE);
+            encode(&[b"0{}"], &mut socket.unsent);
             at = end + 4;
         }
-        // The generator's frames: masked with zero, shorter than 64 KiB.
+        // Frames of the load generator are shorter than 64 KiB and masked with zero.
         while bytes.len() >= at + 6 {
             let (header, length) = match bytes[at + 1] & 0x7f {
                 126 => (8, usize::from(bytes[at + 2]) << 8 | usize::from(bytes[at + 3])),
@@ -128,9 +128,9 @@ impl Floor {
     }
 
     fn on_text(&mut self, index: usize, text: &[u8]) {
-        let own = &mut self.sockets[index].own;
+        let unsent = &mut self.sockets[index].unsent;
         if text.starts_with(b"40") {
-            return encode(&[b"40{}"], own);
+            return encode(&[b"40{}"], unsent);
         }
         let (Some(open), Some(room)) =
             (memchr::memchr(b'[', text), between(text, b"\"roomId\":\""))
@@ -138,7 +138,7 @@ impl Floor {
             return;
         };
         let ack = &text[2..open];
-        encode(&[b"43", ack, b"[{\"ok\":true}]"], own);
+        encode(&[b"43", ack, b"[{\"ok\":true}]"], unsent);
         let next = self.rooms.len();
         let room = *self.room_by_id.entry(room.to_vec()).or_insert(next);
         if room == next {
@@ -152,7 +152,7 @@ impl Floor {
         let room = &mut self.rooms[room];
         room.seq += 1;
         let seq = room.seq.to_string();
-        // As much as ours says of a message.
+        // The same fields as in events of our gateway.
         encode(
             &[
                 b"42[\"receive-msg\",{\"roomId\":\"",
@@ -166,44 +166,44 @@ impl Floor {
                 msg,
                 b"\",\"at\":\"2026-01-01T00:00:00.000Z\"}]",
             ],
-            &mut room.turn,
+            &mut room.frames,
         );
     }
 
     fn write(&mut self) {
-        let mut touched = std::mem::take(&mut self.touched);
+        let mut active = std::mem::take(&mut self.active);
         for room in &mut self.rooms {
-            if room.turn.is_empty() {
+            if room.frames.is_empty() {
                 continue;
             }
             for &member in &room.members {
-                self.sockets[member].write(&room.turn);
+                self.sockets[member].write(&room.frames);
             }
-            room.turn.clear();
+            room.frames.clear();
         }
-        for index in touched.drain(..) {
-            if !self.sockets[index].own.is_empty() {
+        for index in active.drain(..) {
+            if !self.sockets[index].unsent.is_empty() {
                 self.sockets[index].write(&[]);
             }
         }
-        self.touched = touched;
+        self.active = active;
     }
 }
 
 impl Socket {
     fn write(&mut self, shared: &[u8]) {
-        let slices = [IoSlice::new(&self.own), IoSlice::new(shared)];
+        let slices = [IoSlice::new(&self.unsent), IoSlice::new(shared)];
         let written = match self.stream.write_vectored(&slices) {
             Ok(written) => written,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
-            // It is gone; so is the run.
-            Err(_) => return self.own.clear(),
+            // A disconnect ends the whole run, so nothing is cleaned up.
+            Err(_) => return self.unsent.clear(),
         };
-        let own = written.min(self.own.len());
-        self.own.drain(..own);
-        self.own.extend_from_slice(&shared[written - own..]);
-        if self.own.is_empty() {
-            self.own = Vec::new();
+        let from_unsent = written.min(self.unsent.len());
+        self.unsent.drain(..from_unsent);
+        self.unsent.extend_from_slice(&shared[written - from_unsent..]);
+        if self.unsent.is_empty() {
+            self.unsent = Vec::new();
         }
     }
 }
@@ -221,7 +221,7 @@ fn encode(parts: &[&[u8]], out: &mut Vec<u8>) {
     parts.iter().for_each(|part| out.extend_from_slice(part));
 }
 
-/// What stands between `before` and the next quote.
+/// The bytes between `before` and the next quote.
 fn between<'a>(text: &'a [u8], before: &[u8]) -> Option<&'a [u8]> {
     let at = memchr::memmem::find(text, before)? + before.len();
     Some(&text[at..at + memchr::memchr(b'"', &text[at..])?])

@@ -1,12 +1,11 @@
-//! Peers that are written here: what is compared with ours and is not ours to ship.
+//! Servers that exist only for comparison. Each runs as a child process of this binary.
 
+pub mod bare_pages;
 mod floor;
-mod oxide;
-pub mod pages;
+mod socketioxide;
 
 use std::net::SocketAddr;
 
-/// Which one to run.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 pub enum Peer {
     Floor,
@@ -14,11 +13,11 @@ pub enum Peer {
     Pages,
 }
 
-/// Serves until it is killed.
+/// Serves until the process is killed.
 pub fn run(peer: Peer, address: SocketAddr) -> anyhow::Result<()> {
     match peer {
         Peer::Floor => floor::run(address),
-        Peer::Socketioxide => oxide::run(address),
-        Peer::Pages => pages::run(address),
+        Peer::Socketioxide => socketioxide::run(address),
+        Peer::Pages => bare_pages::run(address),
     }
 }

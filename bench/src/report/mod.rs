@@ -1,4 +1,4 @@
-//! Tables for bench/README.md, between its marks, and the plots beside it.
+//! Writes the tables of bench/README.md, between two marker comments, and the plots.
 
 mod functions;
 mod plot;
@@ -9,7 +9,8 @@ use anyhow::Context as _;
 
 use self::plot::{Group, bars, short};
 use crate::{
-    results::{Hops, Loaded, Results, Row},
+    latency::Quantiles,
+    results::{FanoutRow, HopLatencies, LoadedLatency, Results},
     scenarios::IdleRooms,
     servers::Kind,
 };
@@ -18,13 +19,18 @@ const FOLDER: &str = env!("CARGO_MANIFEST_DIR");
 const BEGIN: &str = "<!-- measured -->\n";
 const END: &str = "<!-- /measured -->";
 
-/// Writes what there is.
 pub fn write(results: &Results) -> anyhow::Result<()> {
     let path = format!("{FOLDER}/README.md");
     let readme = fs::read_to_string(&path).context("bench/README.md")?;
-    let (head, rest) = readme.split_once(BEGIN).context("bench/README.md has lost its mark")?;
-    let (_, tail) = rest.split_once(END).context("bench/README.md has lost its second mark")?;
+    let (head, rest) =
+        readme.split_once(BEGIN).context("bench/README.md does not contain the first marker")?;
+    let (_, tail) =
+        rest.split_once(END).context("bench/README.md does not contain the second marker")?;
     fs::write(&path, [head, BEGIN, &tables(results), END, tail].concat())?;
+    write_plots(results)
+}
+
+fn write_plots(results: &Results) -> anyhow::Result<()> {
     let plots = format!("{FOLDER}/plots");
     fs::create_dir_all(&plots)?;
     for size in [100, 1_024] {
@@ -51,7 +57,7 @@ pub fn write(results: &Results) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn fanout_chart(rows: &[Row], size: usize) -> String {
+fn fanout_chart(rows: &[FanoutRow], size: usize) -> String {
     let groups = [1, 4, 32].map(|in_flight| Group {
         title: format!("{in_flight} in flight"),
         bars: rows
@@ -68,14 +74,14 @@ fn tables(results: &Results) -> String {
     let mut out = format!("Measured on {}.\n\n", results.machine);
     out += "### One room of 1,000\n\n![](plots/fanout-100.svg)\n\n![](plots/fanout-1024.svg)\n\n";
     out += &fanout_table(&results.fanout);
-    out += "\n### 100 rooms of 10, a message under way in each\n\n";
+    out += "\n### 100 rooms of 10, one message in flight in each\n\n";
     out += &fanout_table(&results.rooms);
-    out += "\n### Cost per delivery by size of the room and by rooms\n\n";
+    out += "\n### Cost per delivery by room size and number of rooms\n\n";
     out += &fanout_table(&results.flat);
-    out += "\n### Latency at a share of each one's own maximum (one room of 1,000, 4 in flight)\n\n\
+    out += "\n### Latency at a percentage of each server's own maximum (one room of 1,000, 4 in flight)\n\n\
             ![](plots/latency.svg)\n\n";
     out += &loaded_table(&results.loaded, |loaded| loaded.sample.delivery);
-    out += "\n### One message at a time, beside JetStream alone\n\n";
+    out += "\n### One message at a time, compared with JetStream alone\n\n";
     out += &hops_table(results);
     out += "\n### Idle sockets\n\n![](plots/idle.svg)\n\n\
             | server | sockets | RSS per socket, KiB | CPU of one core |\n|---|--:|--:|--:|\n";
@@ -87,7 +93,7 @@ fn tables(results: &Results) -> String {
     if let Some(IdleRooms { sockets, rooms, rss_bytes_per_room }) = results.idle_rooms {
         let kib = rss_bytes_per_room / 1024.0;
         out += &format!(
-            "\nA room in which nothing happens: {kib:.1} KiB of RSS ({sockets} sockets in {rooms} rooms, less as many \
+            "\nAn idle room: {kib:.1} KiB of RSS ({sockets} sockets in {rooms} rooms, minus as many \
              in one).\n"
         );
     }
@@ -113,14 +119,15 @@ fn tables(results: &Results) -> String {
     out + &functions::tables(results)
 }
 
-fn fanout_table(rows: &[Row]) -> String {
+fn fanout_table(rows: &[FanoutRow]) -> String {
     let mut out = "| server | rooms × members | in flight | size, B | deliveries per CPU-s | ÷ socket.io \
-                   | ÷ floor | deliveries/s | writes per delivery | bytes per delivery | p50, ms | p99, ms | p99.9, ms |\n\
+                   | ÷ floor | deliveries/s | writes per delivery | bytes per delivery | p50, ms | p99, ms \
+                   | p99.9, ms |\n\
                    |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
         .to_owned();
     for row in rows {
         let against = |kind: Kind| {
-            let same = |other: &&Row| {
+            let same = |other: &&FanoutRow| {
                 other.kind == kind
                     && (other.rooms, other.members, other.in_flight, other.size)
                         == (row.rooms, row.members, row.in_flight, row.size)
@@ -128,14 +135,15 @@ fn fanout_table(rows: &[Row]) -> String {
             let other = rows.iter().find(same).map(|other| other.sample.per_cpu_second());
             other.map_or("".into(), |other| format!("{:.2}", row.sample.per_cpu_second() / other))
         };
-        let Row { kind, rooms, members, in_flight, size, sample } = row;
-        // The kernel's figure does not count `send`, which tokio uses.
+        let FanoutRow { kind, rooms, members, in_flight, size, sample } = row;
+        // The kernel does not count `send`, which tokio uses.
         let writes = match kind {
             Kind::Socketioxide => "–".to_owned(),
             _ => format!("{:.3}", sample.writes_per_delivery()),
         };
         out += &format!(
-            "| {} | {rooms} × {members} | {in_flight} | {size} | {} | {} | {} | {} | {writes} | {:.0} | {:.2} | {:.2} | {:.2} |\n",
+            "| {} | {rooms} × {members} | {in_flight} | {size} | {} | {} | {} | {} | {writes} \
+             | {:.0} | {:.2} | {:.2} | {:.2} |\n",
             kind.title(),
             short(sample.per_cpu_second()),
             against(Kind::SocketIo),
@@ -150,11 +158,14 @@ fn fanout_table(rows: &[Row]) -> String {
     out
 }
 
-fn loaded_table(rows: &[Loaded], of: impl Fn(&Loaded) -> crate::scenarios::Quantiles) -> String {
+fn loaded_table(
+    rows: &[LoadedLatency],
+    quantiles_of: impl Fn(&LoadedLatency) -> Quantiles,
+) -> String {
     let mut out = "| server | load | messages/s | p50, ms | p99, ms | p99.9, ms |\n|---|--:|--:|--:|--:|--:|\n"
         .to_owned();
     for row in rows {
-        let quantiles = of(row);
+        let quantiles = quantiles_of(row);
         out += &format!(
             "| {} | {}% | {:.0} | {:.2} | {:.2} | {:.2} |\n",
             row.kind.title(),
@@ -169,10 +180,12 @@ fn loaded_table(rows: &[Loaded], of: impl Fn(&Loaded) -> crate::scenarios::Quant
 }
 
 fn hops_table(results: &Results) -> String {
-    let mut out = "| what | messages/s | ours p50, µs | JetStream alone p50, µs | ÷ alone | a hop p50, µs | ÷ (alone + hop) | ours p99, µs | alone p99, µs | ÷ alone |\n\
+    let mut out =
+        "| what | messages/s | ours p50, µs | JetStream alone p50, µs | ÷ alone | a hop p50, µs \
+                   | ÷ (alone + hop) | ours p99, µs | alone p99, µs | ÷ alone |\n\
                    |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n"
-        .to_owned();
-    let acknowledged = results.acknowledgement.iter().map(|hops: &Hops| {
+            .to_owned();
+    let acknowledged = results.acknowledgement.iter().map(|hops: &HopLatencies| {
         ("acknowledgement", hops, hops.ours.acknowledgement, hops.bare.acknowledgement)
     });
     let across = results

@@ -1,4 +1,4 @@
-//! `archive --follow` behind the stream, and at its pace.
+//! Throughput of `archive --follow` with a backlog, and its lag at a constant rate.
 
 use std::{
     thread,
@@ -16,33 +16,31 @@ use serde::{Deserialize, Serialize};
 use crate::{
     backend::{Backend, DATABASE},
     nats::Nats,
-    postgres::Filling,
+    postgres::DatabaseSize,
     servers::ALL,
 };
 
-/// What archiving came to.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Archived {
-    /// Events that waited in the stream when it began.
+pub struct ArchiveSpeed {
+    /// Backlog at the start.
     pub waiting: usize,
-    /// Until the last of them was acknowledged.
+    /// Time until the backlog was acknowledged.
     pub seconds: f64,
-    /// Messages a second that were then published.
+    /// Messages per second that were published afterwards.
     pub rate: f64,
-    /// Events that waited, at each look; for as long as it was published.
+    /// Number of unarchived events, measured at regular intervals while messages were published.
     pub lag: Vec<u64>,
 }
 
-const FILLING: Filling = Filling { accounts: 1_000, rooms: 1_000, members: 10_000, messages: 1 };
-const TEXT: usize = 100;
-/// How often is looked.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// A publisher at a rate publishes this often.
-const PUBLISH_EVERY: Duration = Duration::from_millis(20);
-/// An archive this slow is not waited for.
-const SLOWEST: f64 = 500.0;
+const SIZE: DatabaseSize =
+    DatabaseSize { accounts: 1_000, rooms: 1_000, members: 10_000, messages: 1 };
+const TEXT_CHARS: usize = 100;
+const LAG_INTERVAL: Duration = Duration::from_millis(100);
+const PUBLISH_INTERVAL: Duration = Duration::from_millis(20);
+/// Events per second below which the run fails.
+const MIN_RATE: f64 = 500.0;
 
-/// Who writes where: rooms and members of the database, one after the other.
+/// Generates messages of all members of the database, one after the other.
 struct Writers {
     places: Vec<(RoomId, UserId)>,
     shards: Shards,
@@ -59,18 +57,18 @@ impl Writers {
             Ok((room.parse()?, user.parse()?))
         };
         let places = rows.iter().map(place).collect::<anyhow::Result<Vec<_>>>()?;
-        ensure!(!places.is_empty(), "nobody is in a room");
+        ensure!(!places.is_empty(), "no room has a member");
         Ok(Self { places, shards: Shards::new(1).context("one shard")?, next: 0 })
     }
 
-    /// Subject and payload, as a gateway publishes them.
+    /// Subject and payload in the format of a gateway.
     fn message(&mut self) -> anyhow::Result<(String, Vec<u8>)> {
         let (room, id) = self.places[self.next % self.places.len()];
         self.next += 1;
         let message = Message {
             id: MessageId::generate(),
             from: Person { id, name: DisplayName::parse("member")? },
-            msg: MessageText::parse(&format!("{:0>TEXT$}", self.next))?,
+            msg: MessageText::parse(&format!("{:0>TEXT_CHARS$}", self.next))?,
             at: Timestamp::now(),
             file: None,
             reply_to: None,
@@ -83,10 +81,9 @@ impl Writers {
     }
 }
 
-/// Publishes `waiting` events and times how fast they are archived; then publishes at `rate` for a
-/// while and looks at how many wait.
-pub fn archive(waiting: usize, rate: f64, during: Duration) -> anyhow::Result<Archived> {
-    let mut backend = Backend::start(ALL, true, FILLING)?;
+/// Publishes `waiting` events and measures how fast they are archived, then publishes at `rate` and measures the lag.
+pub fn archive(waiting: usize, rate: f64, during: Duration) -> anyhow::Result<ArchiveSpeed> {
+    let mut backend = Backend::start(ALL, true, SIZE)?;
     let mut writers = Writers::of(&backend)?;
     let mut nats = Nats::connect(backend.nats(), "archive")?;
     let mut left = waiting;
@@ -97,20 +94,20 @@ pub fn archive(waiting: usize, rate: f64, during: Duration) -> anyhow::Result<Ar
     }
     let before = stored(&backend)?;
     let began = Instant::now();
-    backend.archive(ALL)?;
+    backend.start_archive(ALL)?;
     while lag(&mut nats)? > 0 {
-        let at_most = waiting as f64 / SLOWEST;
-        ensure!(began.elapsed().as_secs_f64() < at_most, "archive is stuck");
-        thread::sleep(LOOK_EVERY);
+        let at_most = waiting as f64 / MIN_RATE;
+        ensure!(began.elapsed().as_secs_f64() < at_most, "the archive is too slow");
+        thread::sleep(LAG_INTERVAL);
     }
     let seconds = began.elapsed().as_secs_f64();
-    let moved = stored(&backend)? - before;
-    ensure!(moved == waiting, "{moved} of {waiting} messages are in the database");
-    let lag = follow(&mut nats, &mut writers, rate, during)?;
-    Ok(Archived { waiting, seconds, rate, lag })
+    let archived = stored(&backend)? - before;
+    ensure!(archived == waiting, "{archived} of {waiting} messages are in the database");
+    let lag = measure_lag(&mut nats, &mut writers, rate, during)?;
+    Ok(ArchiveSpeed { waiting, seconds, rate, lag })
 }
 
-fn follow(
+fn measure_lag(
     nats: &mut Nats,
     writers: &mut Writers,
     rate: f64,
@@ -118,29 +115,30 @@ fn follow(
 ) -> anyhow::Result<Vec<u64>> {
     let began = Instant::now();
     let (mut published, mut lags) = (0, Vec::new());
-    let mut look = LOOK_EVERY;
+    let mut next_reading = LAG_INTERVAL;
     while began.elapsed() < during {
         let due = (began.elapsed().as_secs_f64() * rate) as usize;
         nats.publish(writers.messages(due - published)?)?;
         published = due;
-        if began.elapsed() >= look {
+        if began.elapsed() >= next_reading {
             lags.push(lag(nats)?);
-            look += LOOK_EVERY;
+            next_reading += LAG_INTERVAL;
         }
-        thread::sleep(PUBLISH_EVERY);
+        thread::sleep(PUBLISH_INTERVAL);
     }
     Ok(lags)
 }
 
-/// Events that are not in the database yet.
+/// Number of events that are not in the database yet.
 fn lag(nats: &mut Nats) -> anyhow::Result<u64> {
     let stream = Shards::new(1).and_then(|shards| shards.all().next()).context("one shard")?;
-    let info =
-        nats.ask(&format!("{ARCHIVE_API}.CONSUMER.INFO.{}.{ARCHIVE_CONSUMER}", stream.stream()))?;
+    let info = nats
+        .request(&format!("{ARCHIVE_API}.CONSUMER.INFO.{}.{ARCHIVE_CONSUMER}", stream.stream()))?;
     let number = |name: &str| info[name].as_u64().with_context(|| format!("no {name} in {info}"));
     Ok(number("num_pending")? + number("num_ack_pending")?)
 }
 
+/// Number of messages in the database.
 fn stored(backend: &Backend) -> anyhow::Result<usize> {
     let counts = backend.postgres.texts(DATABASE, "SELECT COUNT(*)::text FROM message")?;
     Ok(counts.first().context("a count")?.parse()?)

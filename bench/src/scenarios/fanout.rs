@@ -1,42 +1,43 @@
-//! Messages to rooms: as many as the server takes, or at a rate.
+//! Messages to rooms, as fast as possible (closed loop) or at a constant rate (open loop).
 
 use std::{collections::VecDeque, time::Duration};
 
 use anyhow::ensure;
 
-use super::{Mark, Sample};
+use super::sample::{Sample, SampleStart};
 use crate::{
     identity::Identity,
-    load::{Crowd, Plan},
+    load::{ClientPlan, Clients},
     servers::Server,
 };
 
-/// Rooms, who is in them, and what is said.
+/// Rooms, their members, and the messages sent to them.
 #[derive(Debug, Clone, Copy)]
-pub struct Fanout {
+pub struct FanoutPlan {
     pub rooms: usize,
     /// Members of each room.
     pub members: usize,
-    /// One for each member, or one for each room: then each is in as many rooms as a room has members.
+    /// Either one per member, or one per room. In the latter case each socket joins as many rooms as a room has
+    /// members.
     pub sockets: usize,
-    /// Messages under way in all rooms together: the next is sent when one has reached all members.
+    /// Messages in flight in all rooms together. The next one is sent when one has reached all members.
     pub in_flight: usize,
-    /// Bytes of a message's text.
+    /// Bytes of a message text.
     pub size: usize,
     pub seconds: f64,
 }
 
-impl Fanout {
-    /// One socket for every member.
+impl FanoutPlan {
+    /// With one socket per member.
     pub fn new(rooms: usize, members: usize, in_flight: usize, size: usize, seconds: f64) -> Self {
         Self { rooms, members, sockets: rooms * members, in_flight, size, seconds }
     }
 
-    fn gather(&self, server: &Server, identity: &Identity) -> anyhow::Result<Crowd> {
-        Crowd::gather(
-            &Plan {
+    fn connect(&self, server: &Server, identity: &Identity) -> anyhow::Result<Clients> {
+        Clients::connect(
+            &ClientPlan {
                 addresses: &server.addresses,
-                dialect: server.dialect,
+                protocol: server.protocol,
                 sockets: self.sockets,
                 rooms_of: &|socket| self.rooms_of(socket),
                 rooms: self.rooms,
@@ -46,13 +47,13 @@ impl Fanout {
         )
     }
 
-    /// Far apart, so that rooms that are spoken to one after the other share no socket.
+    /// Rooms of a socket are far apart, so that consecutive messages go to different sockets.
     fn rooms_of(&self, socket: usize) -> Vec<usize> {
         let each = self.rooms * self.members / self.sockets;
         (0..each).map(|n| (socket + n * self.rooms / each) % self.rooms).collect()
     }
 
-    /// A member of a room; another one with every turn.
+    /// The sender of the message number `turn` in a room: a different member each time.
     fn sender(&self, room: usize, turn: usize) -> usize {
         let n = turn % self.members;
         if self.sockets == self.rooms {
@@ -64,75 +65,78 @@ impl Fanout {
 }
 
 const WARM_UP: f64 = 1.0;
-const WAIT: Duration = Duration::from_millis(20);
+const POLL_TIMEOUT: Duration = Duration::from_millis(20);
 
-/// Keeps `in_flight` messages under way.
-pub fn fanout(server: &Server, identity: &Identity, plan: Fanout) -> anyhow::Result<Sample> {
-    let mut crowd = plan.gather(server, identity)?;
-    let mut said = vec![0_u64; plan.rooms];
-    // Each with the count of its room's deliveries at which all have it.
-    let mut under_way: VecDeque<(usize, u64)> = VecDeque::new();
+/// Keeps `in_flight` messages in flight.
+pub fn fanout(server: &Server, identity: &Identity, plan: FanoutPlan) -> anyhow::Result<Sample> {
+    let mut clients = plan.connect(server, identity)?;
+    let mut sent = vec![0_u64; plan.rooms];
+    // Room of each message, and the number of deliveries in that room after which all members have received it.
+    let mut in_flight: VecDeque<(usize, u64)> = VecDeque::new();
     let mut turn = 0;
-    let mut mark: Option<Mark> = None;
-    let began = crowd.tally.now();
+    let mut start: Option<SampleStart> = None;
+    let began = clients.stats.now();
     loop {
-        under_way.retain(|(room, target)| crowd.tally.delivered[*room] < *target);
-        while under_way.len() < plan.in_flight {
+        in_flight.retain(|(room, target)| clients.stats.delivered[*room] < *target);
+        while in_flight.len() < plan.in_flight {
             let room = turn % plan.rooms;
-            let stamp = crowd.tally.now();
-            crowd.say(plan.sender(room, turn / plan.rooms), room, stamp, plan.size)?;
-            said[room] += 1;
-            under_way.push_back((room, said[room] * plan.members as u64));
+            let sent_at = clients.stats.now();
+            clients.send_message(plan.sender(room, turn / plan.rooms), room, sent_at, plan.size)?;
+            sent[room] += 1;
+            in_flight.push_back((room, sent[room] * plan.members as u64));
             turn += 1;
         }
-        crowd.turn(WAIT)?;
-        let now = crowd.tally.now();
-        match &mark {
+        clients.poll(POLL_TIMEOUT)?;
+        let now = clients.stats.now();
+        match &start {
             None if (now - began) as f64 > WARM_UP * 1e9 => {
-                mark = Some(Mark::begin(server, &mut crowd)?);
+                start = Some(SampleStart::begin(server, &mut clients)?);
             }
-            Some(mark) if (now - mark.at) as f64 > plan.seconds * 1e9 => {
-                return mark.end(server, &crowd);
+            Some(start) if (now - start.at) as f64 > plan.seconds * 1e9 => {
+                return start.end(server, &clients);
             }
             _ => {}
         }
-        ensure!((now - began) as f64 / 1e9 < WARM_UP + plan.seconds * 3.0, "the server is stuck");
+        ensure!(
+            (now - began) as f64 / 1e9 < WARM_UP + plan.seconds * 3.0,
+            "the server makes no progress"
+        );
     }
 }
 
-/// Sends `rate` messages a second, come what may; latencies count from when each was due. The timer
-/// is exact to some dozen microseconds, so that it is not the timer that is measured.
+/// Sends `rate` messages per second, independently of the server's replies. Latencies count from the scheduled time of
+/// each message, so that a delay of the sender is included. The timer is accurate to a few dozen microseconds.
 pub fn open_loop(
     server: &Server,
     identity: &Identity,
-    plan: Fanout,
+    plan: FanoutPlan,
     rate: f64,
 ) -> anyhow::Result<Sample> {
-    let mut crowd = plan.gather(server, identity)?;
-    let began = crowd.tally.now();
-    let every = 1e9 / rate;
+    let mut clients = plan.connect(server, identity)?;
+    let began = clients.stats.now();
+    let interval = 1e9 / rate;
     let mut sent = 0_usize;
-    let mut mark: Option<Mark> = None;
+    let mut start: Option<SampleStart> = None;
     loop {
-        let now = crowd.tally.now();
+        let now = clients.stats.now();
         loop {
-            let due = began + (sent as f64 * every) as u64;
+            let due = began + (sent as f64 * interval) as u64;
             if due > now {
                 break;
             }
             let room = sent % plan.rooms;
-            crowd.say(plan.sender(room, sent / plan.rooms), room, due, plan.size)?;
+            clients.send_message(plan.sender(room, sent / plan.rooms), room, due, plan.size)?;
             sent += 1;
         }
-        let due = began + (sent as f64 * every) as u64;
-        crowd.wake_after(Duration::from_nanos(due.saturating_sub(crowd.tally.now())))?;
-        crowd.turn(WAIT)?;
-        match &mark {
+        let due = began + (sent as f64 * interval) as u64;
+        clients.wake_after(Duration::from_nanos(due.saturating_sub(clients.stats.now())))?;
+        clients.poll(POLL_TIMEOUT)?;
+        match &start {
             None if (now - began) as f64 > WARM_UP * 1e9 => {
-                mark = Some(Mark::begin(server, &mut crowd)?);
+                start = Some(SampleStart::begin(server, &mut clients)?);
             }
-            Some(mark) if (now - mark.at) as f64 > plan.seconds * 1e9 => {
-                return mark.end(server, &crowd);
+            Some(start) if (now - start.at) as f64 > plan.seconds * 1e9 => {
+                return start.end(server, &clients);
             }
             _ => {}
         }

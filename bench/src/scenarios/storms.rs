@@ -1,4 +1,4 @@
-//! Everybody comes at once, or comes back at once.
+//! Many clients that join, or rejoin with missed messages, at the same time.
 
 use std::time::{Duration, Instant};
 
@@ -7,78 +7,82 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     identity::Identity,
-    load::{Crowd, Plan},
+    load::{ClientPlan, Clients},
     servers::Server,
 };
 
-/// What a storm cost.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-pub struct Storm {
+pub struct StormCost {
     pub sockets: usize,
-    /// Until the last one was in.
+    /// Time until the last client had joined.
     pub seconds: f64,
     pub cpu_seconds: f64,
-    /// Events replayed.
+    /// Number of replayed events.
     pub replayed: u64,
 }
 
-/// What follows the last join, such as presence, belongs to the storm.
-const AFTERWARDS: Duration = Duration::from_secs(2);
+/// CPU time after the last join, such as for presence, is included.
+const SETTLE_TIME: Duration = Duration::from_secs(2);
 
-/// `sockets` connect and join `rooms`.
+/// `sockets` connect at once and join `rooms` rooms.
 pub fn join_storm(
     server: &Server,
     identity: &Identity,
     sockets: usize,
     rooms: usize,
-) -> anyhow::Result<Storm> {
+) -> anyhow::Result<StormCost> {
     let plan = plan(server, sockets, rooms, None);
     let rooms_of = |socket: usize| vec![socket % rooms];
-    storm(server, identity, &Plan { rooms_of: &rooms_of, ..plan }, 0)
+    storm(server, identity, &ClientPlan { rooms_of: &rooms_of, ..plan }, 0)
 }
 
-/// `sockets` come back to a room, each having missed `missed` messages.
+/// `sockets` rejoin a room at once, after each has missed `missed` messages.
 pub fn replay_storm(
     server: &Server,
     identity: &Identity,
     sockets: usize,
     missed: usize,
-) -> anyhow::Result<Storm> {
-    let mut crowd = Crowd::gather(&plan(server, sockets, 1, None), identity)?;
+) -> anyhow::Result<StormCost> {
+    let mut clients = Clients::connect(&plan(server, sockets, 1, None), identity)?;
     for number in 0..missed {
-        let stamp = crowd.tally.now();
-        crowd.say(number % sockets, 0, stamp, 100)?;
-        crowd.turn(Duration::ZERO)?;
+        let sent_at = clients.stats.now();
+        clients.send_message(number % sockets, 0, sent_at, 100)?;
+        clients.poll(Duration::ZERO)?;
     }
     let all = (sockets * missed) as u64;
-    crowd.until(|tally| tally.deliveries() >= all)?;
-    crowd.scatter();
-    // The stream was empty, so the room's events are all after 0.
+    clients.poll_until(|stats| stats.deliveries() >= all)?;
+    clients.disconnect();
+    // The stream was empty, so all events of the room have a sequence above 0.
     let storm = storm(server, identity, &plan(server, sockets, 1, Some(0)), all)?;
-    ensure!(storm.replayed == all, "{} of {all} events came", storm.replayed);
+    ensure!(storm.replayed == all, "{} of {all} events were replayed", storm.replayed);
     Ok(storm)
 }
 
-fn plan(server: &Server, sockets: usize, rooms: usize, after: Option<u64>) -> Plan<'_> {
-    let (addresses, dialect) = (&server.addresses, server.dialect);
-    Plan { addresses, dialect, sockets, rooms_of: &|_| vec![0], rooms, after }
+fn plan(server: &Server, sockets: usize, rooms: usize, after: Option<u64>) -> ClientPlan<'_> {
+    let (addresses, protocol) = (&server.addresses, server.protocol);
+    ClientPlan { addresses, protocol, sockets, rooms_of: &|_| vec![0], rooms, after }
 }
 
 fn storm(
     server: &Server,
     identity: &Identity,
-    plan: &Plan<'_>,
+    plan: &ClientPlan<'_>,
     expected: u64,
-) -> anyhow::Result<Storm> {
+) -> anyhow::Result<StormCost> {
     let before = server.usage()?;
     let began = Instant::now();
-    let mut crowd = Crowd::gather(plan, identity)?;
-    crowd.until(|tally| tally.deliveries() >= expected)?;
+    let mut clients = Clients::connect(plan, identity)?;
+    clients.poll_until(|stats| stats.deliveries() >= expected)?;
     let seconds = began.elapsed().as_secs_f64();
-    let rest = Instant::now();
-    while rest.elapsed() < AFTERWARDS {
-        crowd.turn(Duration::from_millis(50))?;
+    let settling = Instant::now();
+    while settling.elapsed() < SETTLE_TIME {
+        clients.poll(Duration::from_millis(50))?;
     }
     let cpu_seconds = server.usage()?.cpu_seconds - before.cpu_seconds;
-    Ok(Storm { sockets: crowd.size(), seconds, cpu_seconds, replayed: crowd.tally.deliveries() })
+    Ok(StormCost {
+        sockets: clients.size(),
+        seconds,
+        cpu_seconds,
+        replayed: clients.stats.deliveries(),
+    })
 }

@@ -4,71 +4,74 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 
-use super::Suite;
+use super::context::Suite;
 use crate::{
-    backend::{Backend, NEARLY_EMPTY, log_in},
-    postgres::Filling,
+    backend::{Backend, SMALL, log_in},
+    postgres::DatabaseSize,
     process::pin_self,
-    results::{Compared, Grown, LoggedIn},
-    scenarios::{FILLED_PAGES, PAGES, alone, archive, beside_bare, logins},
+    results::{LoginCost, PageComparison, SizeComparison},
+    scenarios::{
+        FILLED_PAGES, PAGES, RequestCost, archive, compare_with_bare, measure_logins, measure_page,
+    },
     servers::{ALL, OTHERS},
 };
 
-/// Accounts that log in, one after the other.
+/// Number of accounts that log in.
 const ACCOUNTS: usize = 50;
-/// The big database: 100,000 rooms and 5 million messages.
-const FILLED: Filling =
-    Filling { accounts: 50_000, rooms: 100_000, members: 500_000, messages: 5_000_000 };
-/// What waits for the archive, and what then comes a second.
+const BIG: DatabaseSize =
+    DatabaseSize { accounts: 50_000, rooms: 100_000, members: 500_000, messages: 5_000_000 };
+/// Backlog of the archive in events.
 const WAITING: usize = 300_000;
+/// Events per second after the backlog, and for how long.
 const RATE: f64 = 5_000.0;
 const DURING: Duration = Duration::from_secs(30);
 
 impl Suite<'_> {
     pub fn login(&mut self) -> anyhow::Result<()> {
-        let mut backend = Backend::start(OTHERS, false, NEARLY_EMPTY)?;
-        let [logins, without_password] = logins(&mut backend, ACCOUNTS, self.seconds)?;
+        let mut backend = Backend::start(OTHERS, false, SMALL)?;
+        let [logins, without_password] = measure_logins(&mut backend, ACCOUNTS, self.seconds)?;
         let (each, rest) = (logins.cpu_each(), without_password.cpu_each());
-        eprintln!("  a login {each:.0} µs of CPU, all but its password {rest:.0} µs");
-        self.results.login = Some(LoggedIn { logins, without_password });
+        eprintln!("  login: {each:.0} µs of CPU, {rest:.0} µs without password hashing");
+        self.results.login = Some(LoginCost { logins, without_password });
         Ok(())
     }
 
     pub fn pages(&mut self) -> anyhow::Result<()> {
         self.results.pages.clear();
-        let mut backend = Backend::start(OTHERS, false, NEARLY_EMPTY)?;
+        let mut backend = Backend::start(OTHERS, false, SMALL)?;
         for page in PAGES {
-            let compared = beside_bare(&mut backend, page, self.seconds);
+            let compared = compare_with_bare(&mut backend, page, self.seconds);
             let (ours, bare, statements) = compared.with_context(|| page.path.to_owned())?;
             let (us, them) = (ours.cpu_each(), bare.cpu_each());
             eprintln!("  {:12} {us:.0} µs of CPU, bare {them:.0} µs", page.title);
             let page = page.title.to_owned();
-            self.results.pages.push(Compared { page, statements, ours, bare });
+            self.results.pages.push(PageComparison { page, statements, ours, bare });
         }
         Ok(())
     }
 
     pub fn filled(&mut self) -> anyhow::Result<()> {
         self.results.filled.clear();
-        let mut empty = self.grown(NEARLY_EMPTY)?.into_iter();
-        for (page, filled) in self.grown(FILLED)? {
-            let (_, empty) = empty.next().context("the same pages twice")?;
+        let mut empty = self.measure_pages(SMALL)?.into_iter();
+        for (page, filled) in self.measure_pages(BIG)? {
+            let (_, empty) = empty.next().context("a page was measured with one database only")?;
             eprintln!("  {page:40} p50 {:.0} → {:.0} µs", empty.latency.p50, filled.latency.p50);
-            self.results.filled.push(Grown { page, empty, filled });
+            self.results.filled.push(SizeComparison { page, empty, filled });
         }
         Ok(())
     }
 
-    fn grown(&self, filling: Filling) -> anyhow::Result<Vec<(String, crate::scenarios::Asked)>> {
-        eprintln!("  {filling:?}");
-        let mut backend = Backend::start(OTHERS, false, filling)?;
+    /// Results by page title.
+    fn measure_pages(&self, size: DatabaseSize) -> anyhow::Result<Vec<(String, RequestCost)>> {
+        eprintln!("  {size:?}");
+        let mut backend = Backend::start(OTHERS, false, size)?;
         let functions = backend.functions()?;
         let token = log_in(functions, "user1")?;
-        let asked = FILLED_PAGES.iter().map(|page| {
-            let asked = alone(&backend, functions, &token, *page, self.seconds);
-            Ok((page.title.to_owned(), asked.with_context(|| page.path.to_owned())?))
+        let costs = FILLED_PAGES.iter().map(|page| {
+            let cost = measure_page(&backend, functions, &token, *page, self.seconds);
+            Ok((page.title.to_owned(), cost.with_context(|| page.path.to_owned())?))
         });
-        asked.collect()
+        costs.collect()
     }
 
     pub fn archive(&mut self) -> anyhow::Result<()> {
@@ -76,7 +79,7 @@ impl Suite<'_> {
         let archived = archive(WAITING, RATE, DURING)?;
         let rate = archived.waiting as f64 / archived.seconds;
         let most = archived.lag.iter().max().copied().unwrap_or(0);
-        eprintln!("  {rate:.0} events/s; at most {most} wait at {RATE:.0}/s");
+        eprintln!("  {rate:.0} events/s; maximum lag {most} at {RATE:.0}/s");
         self.results.archive = Some(archived);
         pin_self(OTHERS)
     }

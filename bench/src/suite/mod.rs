@@ -1,79 +1,69 @@
-//! The sections of a run, in order.
+//! The sections of a run.
 
+mod context;
 mod functions;
 mod gateway;
 
 use anyhow::Context as _;
 
-use crate::{
-    identity::Identity,
-    process::pin_self,
-    results::Results,
-    servers::{Kind, OTHERS},
-};
+use self::context::Suite;
+use crate::{identity::Identity, process::pin_self, results::Results, servers::OTHERS};
 
-/// What can be measured by itself.
+/// A group of measurements that can be run separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Section {
-    /// One room of 1,000, by messages in flight and size.
+    /// One room of 1,000 members, by messages in flight and size.
     Fanout,
-    /// 100 rooms of 10.
+    /// 100 rooms of 10 members.
     Rooms,
-    /// Cost per delivery by members and by rooms.
+    /// Cost per delivery by members per room and by number of rooms.
     Flat,
-    /// Latency of one room of 1,000 at shares of the maximum.
+    /// Latency in one room of 1,000 members at percentages of the maximum throughput.
     Loaded,
-    /// Acknowledgements beside a bare JetStream publish.
+    /// Latency of acknowledgements, compared with JetStream alone.
     Acknowledgement,
-    /// Delivery across two gateways beside a bare publish and core hop.
+    /// Latency of deliveries across two gateways, compared with JetStream alone.
     Across,
-    /// 10,000 sockets that do nothing; 2,000 in one room and in 500.
+    /// Memory of 10,000 idle sockets, and of 2,000 in one room and in 500 rooms.
     Idle,
-    /// 5,000 at once.
+    /// 5,000 sockets that join at once.
     Join,
-    /// 1,000 come back to 200 missed messages each.
+    /// 1,000 sockets that rejoin at once, each with 200 missed messages.
     Replay,
-    /// 200 sockets send as fast as they are acknowledged.
+    /// 200 sockets that send as fast as they receive acknowledgements.
     Send,
-    /// A login beside what its password alone costs.
+    /// Logins with normal and with minimal password hashing.
     Login,
-    /// Pages beside a handler that runs the same statements and nothing else.
+    /// Pages, compared with a server that only runs the same statements.
     Pages,
-    /// Pages of a big database beside those of a nearly empty one; takes some minutes.
+    /// Pages with a big database, compared with a small one. Takes some minutes.
     Filled,
-    /// Events from the stream into the database.
+    /// Throughput and lag of the archive.
     Archive,
 }
 
-struct Suite<'a> {
-    identity: Identity,
-    alone: bool,
-    seconds: f64,
-    results: &'a mut Results,
-}
-
-/// Measures sections, one after the other; what was measured is saved after each.
+/// Measures sections one after the other and saves the results after each.
 pub fn run(
     sections: &[Section],
-    alone: bool,
+    is_gateway_only: bool,
     seconds: f64,
     results: &mut Results,
 ) -> anyhow::Result<()> {
-    // Before the keys are made: their threads, if any, are to be pinned too.
+    // First, so that threads that are started later inherit it.
     pin_self(OTHERS)?;
     results.machine = machine();
     let identity = Identity::new(10_000, 10_100)?;
-    let mut suite = Suite { identity, alone, seconds, results };
+    let mut suite = Suite { identity, is_gateway_only, seconds, results };
     for section in sections {
         eprintln!("{section:?}");
-        suite.section(*section).with_context(|| format!("in the section {section:?}"))?;
+        suite.measure_section(*section).with_context(|| format!("in the section {section:?}"))?;
         suite.results.save()?;
     }
     Ok(())
 }
 
 impl Suite<'_> {
-    fn section(&mut self, section: Section) -> anyhow::Result<()> {
+    fn measure_section(&mut self, section: Section) -> anyhow::Result<()> {
         match section {
             Section::Fanout => self.fanout(),
             Section::Rooms => self.rooms(),
@@ -91,13 +81,9 @@ impl Suite<'_> {
             Section::Archive => self.archive(),
         }
     }
-
-    fn peers<'k>(&self, kinds: &'k [Kind]) -> &'k [Kind] {
-        if self.alone { &kinds[..1] } else { kinds }
-    }
 }
 
-/// What it was measured on.
+/// Processor and kernel, for the report.
 fn machine() -> String {
     let text = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = text.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": "));

@@ -1,5 +1,5 @@
-//! A handler that does nothing but run a page's statements and answer with their rows, on axum and
-//! sqlx with the pool of `functions/src/db.rs`.
+//! An HTTP server that only runs a page's statements and returns their rows, with axum, sqlx and the pool settings of
+//! the functions. The difference to the functions is the cost of everything that is not the database.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -20,15 +20,15 @@ use sqlx::{
 };
 use uuid::Uuid;
 
-use crate::learned::Statement;
+use crate::statement_log::Statement;
 
-/// As in `functions/src/db.rs`.
-const CONNECTIONS: u32 = 16;
-const ACQUIRE_WITHIN: Duration = Duration::from_secs(4);
+/// Pool settings of the functions.
+const MAX_CONNECTIONS: u32 = 16;
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Where the statements come from, and the database.
+/// Variable with the statements as JSON.
 pub const STATEMENTS: &str = "PEER_STATEMENTS";
-pub const DATABASE: &str = "DATABASE_URL";
+pub const DATABASE_URL: &str = "DATABASE_URL";
 
 #[derive(Clone)]
 struct Pages {
@@ -36,14 +36,14 @@ struct Pages {
     statements: Arc<[Prepared]>,
 }
 
-/// A statement with its parameters bound.
+/// A statement with bound parameters.
 struct Prepared {
     sql: SqlStr,
     arguments: PgArguments,
     columns: Vec<(String, Kind)>,
 }
 
-/// How a column's value is read and written.
+/// Types of columns and parameters.
 #[derive(Debug, Clone, Copy)]
 enum Kind {
     Bool,
@@ -54,16 +54,16 @@ enum Kind {
     Uuid,
 }
 
-/// Serves until it is killed.
+/// Serves until the process is killed.
 pub fn run(address: SocketAddr) -> anyhow::Result<()> {
     let statements = std::env::var(STATEMENTS).context(STATEMENTS)?;
     let statements: Vec<Statement> = serde_json::from_str(&statements)?;
-    let url = std::env::var(DATABASE).context(DATABASE)?;
+    let url = std::env::var(DATABASE_URL).context(DATABASE_URL)?;
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
         let pool = PgPoolOptions::new()
-            .max_connections(CONNECTIONS)
-            .acquire_timeout(ACQUIRE_WITHIN)
+            .max_connections(MAX_CONNECTIONS)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect(&url)
             .await?;
         let mut prepared = Vec::new();
@@ -87,9 +87,9 @@ async fn prepare(pool: &PgPool, statement: &Statement) -> anyhow::Result<Prepare
         Some(Either::Left(types)) => types,
         _ => &[],
     };
-    for (text, of) in statement.parameters.iter().zip(types) {
-        let text = text.as_deref().context("a parameter that is NULL")?;
-        let bound = match kind(of.name())? {
+    for (text, type_info) in statement.parameters.iter().zip(types) {
+        let text = text.as_deref().context("NULL parameters are not supported")?;
+        let bound = match kind(type_info.name())? {
             Kind::Bool => arguments.add(text == "t"),
             Kind::Int4 => arguments.add(text.parse::<i32>()?),
             Kind::Int8 => arguments.add(text.parse::<i64>()?),
@@ -113,12 +113,12 @@ fn kind(type_name: &str) -> anyhow::Result<Kind> {
         "TEXT" | "VARCHAR" => Kind::Text,
         "TIMESTAMPTZ" => Kind::Time,
         "UUID" => Kind::Uuid,
-        other => bail!("a value of type {other}"),
+        other => bail!("values of type {other} are not supported"),
     })
 }
 
 async fn page(State(pages): State<Pages>) -> Response {
-    match answer(&pages).await {
+    match rows_as_json(&pages).await {
         Ok(body) => ([(header::CONTENT_TYPE, "application/json")], body).into_response(),
         Err(error) => {
             eprintln!("{error:#}");
@@ -127,43 +127,43 @@ async fn page(State(pages): State<Pages>) -> Response {
     }
 }
 
-/// The rows of all statements, one list.
-async fn answer(pages: &Pages) -> anyhow::Result<Vec<u8>> {
+/// The rows of all statements as one JSON array.
+async fn rows_as_json(pages: &Pages) -> anyhow::Result<Vec<u8>> {
     let mut body = vec![b'['];
     for Prepared { sql, arguments, columns } in &*pages.statements {
         let query = sqlx::query_with(sql.clone(), arguments.clone());
         for row in query.fetch_all(&pages.pool).await? {
             body.push(if body.len() == 1 { b' ' } else { b',' });
-            write(&row, columns, &mut body)?;
+            write_row(&row, columns, &mut body)?;
         }
     }
     body.push(b']');
     Ok(body)
 }
 
-fn write(row: &PgRow, columns: &[(String, Kind)], out: &mut Vec<u8>) -> anyhow::Result<()> {
+fn write_row(row: &PgRow, columns: &[(String, Kind)], out: &mut Vec<u8>) -> anyhow::Result<()> {
     for (index, (name, kind)) in columns.iter().enumerate() {
         out.push(if index == 0 { b'{' } else { b',' });
         serde_json::to_writer(&mut *out, name)?;
         out.push(b':');
         match kind {
-            Kind::Bool => value::<bool>(row, index, out)?,
-            Kind::Int4 => value::<i32>(row, index, out)?,
-            Kind::Int8 => value::<i64>(row, index, out)?,
-            Kind::Text => value::<&str>(row, index, out)?,
-            Kind::Time => value::<DateTime<Utc>>(row, index, out)?,
-            Kind::Uuid => value::<Uuid>(row, index, out)?,
+            Kind::Bool => write_value::<bool>(row, index, out)?,
+            Kind::Int4 => write_value::<i32>(row, index, out)?,
+            Kind::Int8 => write_value::<i64>(row, index, out)?,
+            Kind::Text => write_value::<&str>(row, index, out)?,
+            Kind::Time => write_value::<DateTime<Utc>>(row, index, out)?,
+            Kind::Uuid => write_value::<Uuid>(row, index, out)?,
         }
     }
     out.push(b'}');
     Ok(())
 }
 
-fn value<'r, T>(row: &'r PgRow, index: usize, out: &mut Vec<u8>) -> anyhow::Result<()>
+fn write_value<'r, T>(row: &'r PgRow, index: usize, out: &mut Vec<u8>) -> anyhow::Result<()>
 where
     T: sqlx::Decode<'r, sqlx::Postgres> + Serialize,
 {
-    // The column's type is known: it need not be checked for every row.
+    // The column's type was determined when the statement was prepared.
     let value: Option<T> = row.try_get_unchecked(index)?;
     serde_json::to_writer(out, &value)?;
     Ok(())

@@ -1,4 +1,4 @@
-//! The same chat on socketioxide, the Rust server of the same protocol.
+//! The same chat on socketioxide, another Socket.IO server in Rust.
 
 use std::{
     convert::Infallible,
@@ -16,58 +16,68 @@ use socketioxide::{
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Join {
+struct JoinRoom {
     room_id: String,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Send {
+struct SendMessage {
     room_id: String,
     msg: String,
 }
 
 #[derive(Serialize)]
-struct From {
+struct Sender {
     id: &'static str,
     name: &'static str,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Receive {
+struct ReceivedMessage {
     room_id: String,
     seq: u64,
     prev: u64,
     id: &'static str,
-    from: From,
+    from: Sender,
     msg: String,
     at: &'static str,
 }
 
 const ID: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
 
-/// Registered before the client is told that it is connected, so that its first event has a handler.
+/// Runs before the client receives the CONNECT packet, so that its first event has a handler.
 async fn register(socket: SocketRef) -> Result<(), Infallible> {
-    socket.on("join-room", async |socket: SocketRef, Data::<Join>(join), ack: AckSender| {
+    socket.on("join-room", async |socket: SocketRef, Data::<JoinRoom>(join), ack: AckSender| {
         socket.join(join.room_id);
         let _ = ack.send(&json!({ "ok": true }));
     });
-    socket.on("send-msg", async |socket: SocketRef, Data::<Send>(send), ack: AckSender| {
-        static SEQ: AtomicU64 = AtomicU64::new(0);
-        let prev = SEQ.fetch_add(1, Ordering::Relaxed);
-        let Send { room_id, msg } = send;
-        let from = From { id: ID, name: "member 0" };
-        let at = "2026-01-01T00:00:00.000Z";
-        let event =
-            Receive { room_id: room_id.clone(), seq: prev + 1, prev, id: ID, from, msg, at };
-        let _ = socket.within(room_id).emit("receive-msg", &event).await;
-        let _ = ack.send(&json!({ "ok": true }));
-    });
+    socket.on(
+        "send-msg",
+        async |socket: SocketRef, Data::<SendMessage>(message), ack: AckSender| {
+            static SEQ: AtomicU64 = AtomicU64::new(0);
+            let prev = SEQ.fetch_add(1, Ordering::Relaxed);
+            let SendMessage { room_id, msg } = message;
+            let from = Sender { id: ID, name: "member 0" };
+            let at = "2026-01-01T00:00:00.000Z";
+            let event = ReceivedMessage {
+                room_id: room_id.clone(),
+                seq: prev + 1,
+                prev,
+                id: ID,
+                from,
+                msg,
+                at,
+            };
+            let _ = socket.within(room_id).emit("receive-msg", &event).await;
+            let _ = ack.send(&json!({ "ok": true }));
+        },
+    );
     Ok(())
 }
 
-/// Serves until it is killed.
+/// Serves until the process is killed.
 pub fn run(address: SocketAddr) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {

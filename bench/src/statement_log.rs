@@ -1,5 +1,5 @@
-//! What a page costs PostgreSQL, learned from PostgreSQL: the statements that `functions` sends for
-//! it, with their parameters. So the peer runs the same ones, whatever they are.
+//! Statements and parameters that `functions` sends for a page, read from PostgreSQL's log. The bare server runs the
+//! same statements, so that the comparison stays valid when they change.
 
 use std::{thread, time::Duration};
 
@@ -8,29 +8,29 @@ use serde::{Deserialize, Serialize};
 
 use crate::postgres::Postgres;
 
-/// How long a server's processes may take to read a setting again.
-const SETTINGS_READ_WITHIN: Duration = Duration::from_millis(300);
+/// Time that PostgreSQL's processes need to reload the configuration.
+const RELOAD_TIME: Duration = Duration::from_millis(300);
 
-/// A statement that was run.
+/// A statement that was executed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statement {
     pub sql: String,
-    /// As text; none for NULL.
+    /// As text; `None` is NULL.
     pub parameters: Vec<Option<String>>,
 }
 
-/// Runs `once` and returns the statements that it had PostgreSQL run.
-pub fn statements_of(
+/// Runs `request` and returns the statements that PostgreSQL executed meanwhile.
+pub fn record_statements(
     postgres: &Postgres,
-    once: impl FnOnce() -> anyhow::Result<()>,
+    request: impl FnOnce() -> anyhow::Result<()>,
 ) -> anyhow::Result<Vec<Statement>> {
     set_log_statement(postgres, "all")?;
     let before = postgres.log()?.len();
-    let done = once();
+    let result = request();
     let log = postgres.log()?;
     set_log_statement(postgres, "none")?;
-    done?;
-    let statements = in_log(log.get(before..).context("the log shrank")?);
+    result?;
+    let statements = parse_log(log.get(before..).context("the log was truncated")?);
     ensure!(!statements.is_empty(), "PostgreSQL logged no statement");
     Ok(statements)
 }
@@ -41,14 +41,14 @@ fn set_log_statement(postgres: &Postgres, which: &str) -> anyhow::Result<()> {
     {
         postgres.execute("postgres", statement)?;
     }
-    thread::sleep(SETTINGS_READ_WITHIN);
+    thread::sleep(RELOAD_TIME);
     Ok(())
 }
 
-/// Prepared statements and their parameters; `BEGIN` and its like come another way.
-fn in_log(log: &str) -> Vec<Statement> {
+/// Prepared statements and their parameters. `BEGIN` and the like are not prepared, so they are skipped.
+fn parse_log(log: &str) -> Vec<Statement> {
     let mut statements: Vec<Statement> = Vec::new();
-    // A message's further lines begin with a tab.
+    // Continuation lines of a message begin with a tab.
     for message in log.replace("\n\t", "\u{1}").lines() {
         let message = message.replace('\u{1}', "\n");
         if let Some((_, rest)) = message.split_once("LOG:  execute ") {
@@ -57,14 +57,14 @@ fn in_log(log: &str) -> Vec<Statement> {
         } else if let Some((_, rest)) = message.split_once("DETAIL:  parameters: ")
             && let Some(last) = statements.last_mut()
         {
-            last.parameters = parameters(rest);
+            last.parameters = parse_parameters(rest);
         }
     }
     statements
 }
 
-/// `$1 = 'it''s', $2 = NULL`
-fn parameters(mut text: &str) -> Vec<Option<String>> {
+/// Parses `$1 = 'it''s', $2 = NULL`.
+fn parse_parameters(mut text: &str) -> Vec<Option<String>> {
     let mut parameters = Vec::new();
     while let Some((_, rest)) = text.split_once(" = ") {
         let Some(quoted) = rest.strip_prefix('\'') else {
@@ -95,12 +95,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn statements_are_read_from_the_log() {
+    fn statements_are_parsed_from_the_log() {
         let log = "2026-11-24 06:00:00.000 UTC [7] LOG:  execute sqlx_s_1: SELECT 1\n\tFROM a WHERE b = $1\n\
                    2026-11-24 06:00:00.000 UTC [7] DETAIL:  parameters: $1 = 'it''s = $2', $2 = NULL, $3 = '7'\n\
                    2026-11-24 06:00:00.000 UTC [7] LOG:  statement: BEGIN\n\
                    2026-11-24 06:00:00.000 UTC [7] LOG:  execute sqlx_s_2: SELECT 2\n";
-        let statements = in_log(log);
+        let statements = parse_log(log);
         assert_eq!(statements.len(), 2);
         assert_eq!(statements[0].sql, "SELECT 1\nFROM a WHERE b = $1");
         let text = |text: &str| Some(text.to_owned());

@@ -1,4 +1,4 @@
-//! Thousands of connections on one thread, for as little as epoll costs.
+//! Thousands of client connections on one thread with epoll.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -16,57 +16,56 @@ use rustix::{
     },
 };
 
-use super::dialect::{Dialect, Piece};
+use super::wire_protocol::{Parsed, WireProtocol};
 
-const CHUNK: usize = 256 * 1024;
-const EVENTS: usize = 1_024;
+/// Size of the receive buffer, which all connections share.
+const BUFFER_BYTES: usize = 256 * 1024;
+const EVENTS_PER_POLL: usize = 1_024;
 const TIMER: Token = Token(usize::MAX);
-/// What one connection may have unsent before the server counts as stuck.
-const UNSENT_AT_MOST: usize = 4 * 1024 * 1024;
+/// Unsent bytes of one connection at which the run fails, because the server does not read.
+const MAX_UNSENT_BYTES: usize = 4 * 1024 * 1024;
 
 struct Connection {
     stream: TcpStream,
-    dialect: Dialect,
-    opened: bool,
-    /// The beginning of a piece that has yet to arrive as a whole.
+    protocol: WireProtocol,
+    is_open: bool,
+    /// The beginning of an incomplete frame.
     partial: Vec<u8>,
     unsent: Vec<u8>,
-    /// The close frame that came.
-    farewell: Vec<u8>,
+    /// The last frame that was not a message: before a disconnect, the close frame.
+    last_control_frame: Vec<u8>,
 }
 
-/// Texts to send, each to a connection.
+/// Texts to send, each with the number of a connection.
 #[derive(Default)]
-pub struct Sends(Vec<(usize, String)>);
+pub struct SendQueue(Vec<(usize, String)>);
 
-impl Sends {
-    /// Sends a text when the turn ends.
+impl SendQueue {
+    /// The text is sent at the end of the current poll.
     pub fn push(&mut self, connection: usize, text: impl Into<String>) {
         self.0.push((connection, text.into()));
     }
 }
 
-/// What a connection brought.
-pub enum Seen<'a> {
-    /// The handshake is over.
-    Open,
-    /// A message.
-    Text(&'a [u8]),
+/// An event of a connection.
+pub enum Received<'a> {
+    /// The handshake is complete.
+    Connected,
+    Message(&'a [u8]),
 }
 
-/// See the module.
-pub struct Pool {
+pub struct Connections {
     poll: Poll,
     events: Events,
     connections: Vec<Option<Connection>>,
-    chunk: Vec<u8>,
-    /// epoll itself waits for whole milliseconds only.
+    buffer: Vec<u8>,
+    /// For waits that are not whole milliseconds, the resolution of epoll.
     timer: OwnedFd,
-    /// Bytes received.
+    /// Total bytes received.
     pub received: u64,
 }
 
-impl Pool {
+impl Connections {
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
         let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::NONBLOCK)?;
@@ -75,17 +74,21 @@ impl Pool {
         Ok(Self {
             poll,
             timer,
-            events: Events::with_capacity(EVENTS),
+            events: Events::with_capacity(EVENTS_PER_POLL),
             connections: Vec::new(),
-            chunk: vec![0; CHUNK],
+            buffer: vec![0; BUFFER_BYTES],
             received: 0,
         })
     }
 
-    /// Opens a connection; its number is what the others are called with.
-    pub fn connect(&mut self, address: SocketAddr, dialect: Dialect) -> anyhow::Result<usize> {
+    /// Opens a connection and returns its number, by which the other methods refer to it.
+    pub fn connect(
+        &mut self,
+        address: SocketAddr,
+        protocol: WireProtocol,
+    ) -> anyhow::Result<usize> {
         let mut stream = TcpStream::connect(address).context("cannot connect")?;
-        // What leaves later waits for nothing.
+        // An optimisation, so a failure does not matter.
         let _ = stream.set_nodelay(true);
         let number = self.connections.len();
         self.poll.registry().register(
@@ -93,40 +96,40 @@ impl Pool {
             Token(number),
             Interest::READABLE | Interest::WRITABLE,
         )?;
-        let unsent = dialect.greeting(address);
-        let opened = dialect != Dialect::SocketIo;
+        let unsent = protocol.greeting(address);
+        let is_open = protocol != WireProtocol::SocketIo;
         let connection = Connection {
             stream,
-            dialect,
-            opened,
+            protocol,
+            is_open,
             partial: Vec::new(),
             unsent,
-            farewell: Vec::new(),
+            last_control_frame: Vec::new(),
         };
         self.connections.push(Some(connection));
         Ok(number)
     }
 
-    /// Closes a connection.
     pub fn close(&mut self, number: usize) {
         self.connections[number] = None;
     }
 
-    /// Sends a text now.
     pub fn send(&mut self, number: usize, text: &str) -> anyhow::Result<()> {
-        let Some(connection) = &mut self.connections[number] else { bail!("it is closed") };
-        connection.dialect.frame(text, &mut connection.unsent);
+        let Some(connection) = &mut self.connections[number] else {
+            bail!("the connection is closed")
+        };
+        connection.protocol.encode(text, &mut connection.unsent);
         connection.write()
     }
 
-    /// Has a turn end after `wait`, once.
+    /// Makes one [`Self::poll`] return after `wait`, with the resolution of timerfd.
     pub fn wake_after(&mut self, wait: Duration) -> anyhow::Result<()> {
-        // Zero would switch the timer off.
+        // Zero would disarm the timer.
         let wait = wait.max(Duration::from_nanos(1));
         let it_value =
             Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: wait.subsec_nanos().into() };
         let it_interval = Timespec { tv_sec: 0, tv_nsec: 0 };
-        // Setting it makes its edge anew, so that it needs no reading.
+        // Setting the timer re-arms its edge-triggered event, so its counter need not be read.
         timerfd_settime(
             &self.timer,
             TimerfdTimerFlags::empty(),
@@ -135,13 +138,13 @@ impl Pool {
         Ok(())
     }
 
-    /// Takes what arrived, waiting at most `wait` for it.
-    pub fn turn(
+    /// Handles all received messages. Waits for at most `wait` until something is received.
+    pub fn poll(
         &mut self,
         wait: Duration,
-        mut seen: impl FnMut(usize, Seen<'_>, &mut Sends) -> anyhow::Result<()>,
+        mut on_event: impl FnMut(usize, Received<'_>, &mut SendQueue) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let mut sends = Sends::default();
+        let mut send_queue = SendQueue::default();
         match self.poll.poll(&mut self.events, Some(wait)) {
             Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error.into()),
             _ => {}
@@ -157,11 +160,11 @@ impl Pool {
             }
             if event.is_readable() {
                 self.received += connection
-                    .read(&mut self.chunk, &mut |text| seen(number, text, &mut sends))
+                    .read(&mut self.buffer, &mut |event| on_event(number, event, &mut send_queue))
                     .with_context(|| format!("on connection {number}"))?;
             }
         }
-        for (number, text) in sends.0 {
+        for (number, text) in send_queue.0 {
             self.send(number, &text)?;
         }
         Ok(())
@@ -180,60 +183,73 @@ impl Connection {
         }
         if self.unsent.is_empty() {
             self.unsent = Vec::new();
-        } else if self.unsent.len() > UNSENT_AT_MOST {
-            bail!("the server takes nothing");
+        } else if self.unsent.len() > MAX_UNSENT_BYTES {
+            bail!("the server does not read");
         }
         Ok(())
     }
 
     fn read(
         &mut self,
-        chunk: &mut [u8],
-        seen: &mut impl FnMut(Seen<'_>) -> anyhow::Result<()>,
+        buffer: &mut [u8],
+        on_event: &mut impl FnMut(Received<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<u64> {
         let mut received = 0;
         loop {
             let kept = self.partial.len();
-            chunk[..kept].copy_from_slice(&self.partial);
-            let count = match self.stream.read(&mut chunk[kept..]) {
-                Ok(0) => bail!("the server closed it: {}", String::from_utf8_lossy(&self.farewell)),
+            buffer[..kept].copy_from_slice(&self.partial);
+            let count = match self.stream.read(&mut buffer[kept..]) {
+                Ok(0) => bail!(
+                    "the server closed the connection: {}",
+                    String::from_utf8_lossy(&self.last_control_frame)
+                ),
                 Ok(count) => count,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(received),
                 Err(error) => return Err(error.into()),
             };
             received += count as u64;
             let end = kept + count;
-            let mut at = 0;
-            loop {
-                match self.dialect.next(&chunk[at..end], self.opened) {
-                    Piece::Incomplete => break,
-                    Piece::Skip(length) => {
-                        self.farewell = chunk[at..at + length].to_vec();
-                        at += length;
-                    }
-                    Piece::Message(range, length) if self.opened => {
-                        seen(Seen::Text(&chunk[at + range.start..at + range.end]))?;
-                        at += length;
-                    }
-                    Piece::Message(range, length) => {
-                        let answer = &chunk[at + range.start..at + range.end];
-                        if !answer.starts_with(b"HTTP/1.1 101") {
-                            bail!("refused: {}", String::from_utf8_lossy(answer));
-                        }
-                        self.opened = true;
-                        at += length;
-                        seen(Seen::Open)?;
-                    }
-                }
-            }
+            let parsed = self.handle_frames(&buffer[..end], on_event)?;
             self.partial.clear();
-            self.partial.extend_from_slice(&chunk[at..end]);
+            self.partial.extend_from_slice(&buffer[parsed..end]);
             if self.partial.is_empty() {
                 self.partial = Vec::new();
             }
-            if end < chunk.len() {
-                // Less than there was room for: the socket is empty (epoll(7), edge-triggered).
+            if end < buffer.len() {
+                // A short read means that the socket is empty, see epoll(7) on edge-triggered events.
                 return Ok(received);
+            }
+        }
+    }
+
+    /// Handles all complete frames and returns their total length.
+    fn handle_frames(
+        &mut self,
+        bytes: &[u8],
+        on_event: &mut impl FnMut(Received<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<usize> {
+        let mut at = 0;
+        loop {
+            let rest = &bytes[at..];
+            match self.protocol.parse(rest, self.is_open) {
+                Parsed::Incomplete => return Ok(at),
+                Parsed::Skip(length) => {
+                    self.last_control_frame = rest[..length].to_vec();
+                    at += length;
+                }
+                Parsed::Message(range, length) if self.is_open => {
+                    on_event(Received::Message(&rest[range]))?;
+                    at += length;
+                }
+                Parsed::Message(range, length) => {
+                    let response = &rest[range];
+                    if !response.starts_with(b"HTTP/1.1 101") {
+                        bail!("the handshake failed: {}", String::from_utf8_lossy(response));
+                    }
+                    self.is_open = true;
+                    at += length;
+                    on_event(Received::Connected)?;
+                }
             }
         }
     }

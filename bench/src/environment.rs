@@ -1,4 +1,4 @@
-//! What our own processes stand on: NATS with its streams, and the variables that lead there.
+//! NATS for our own processes, and the environment variables that they are started with.
 
 use std::{
     net::SocketAddr,
@@ -10,18 +10,18 @@ use anyhow::{Context as _, ensure};
 
 use crate::process::{Process, free_address};
 
-/// The password of every NATS role of a run; the server listens on loopback while it runs.
-pub const PASSWORD: &str = "bench";
+/// Password of every NATS user. The server listens on loopback and only during the run.
+pub const NATS_PASSWORD: &str = "bench";
 
-/// NATS as we run it.
-pub struct Chat {
+/// A NATS server with infra/nats/nats.conf, and variables for its clients.
+pub struct Environment {
     pub nats: SocketAddr,
     pub process: Process,
     variables: Vec<(String, String)>,
 }
 
-impl Chat {
-    /// Starts NATS on these cores, its files in `folder`.
+impl Environment {
+    /// Starts NATS on these cores with its data in `folder`.
     pub fn start(cores: &str, folder: &Path) -> anyhow::Result<Self> {
         let nats = free_address()?;
         let mut command = Command::new("nats-server");
@@ -29,23 +29,23 @@ impl Chat {
         command.args(["-a", "127.0.0.1", "-p", &nats.port().to_string(), "-sd"]).arg(folder);
         let variables: Vec<(String, String)> =
             ["FUNCTIONS", "GATEWAY", "ARCHIVE", "PROVISION", "SYS"]
-                .map(|role| (format!("NATS_{role}_PASSWORD"), PASSWORD.to_owned()))
+                .map(|role| (format!("NATS_{role}_PASSWORD"), NATS_PASSWORD.to_owned()))
                 .into();
         command.envs(variables.iter().cloned());
-        // Its log of every connection would only be in the way.
+        // A file, because the log has a line for every connection.
         command.arg("-l").arg(folder.join("nats.log"));
-        let process = Process::start(command, cores, nats)?;
-        let mut chat = Self { nats, process, variables };
-        chat.set("NATS_URL", format!("nats://{nats}"));
-        Ok(chat)
+        let process = Process::start(&command, cores, nats)?;
+        let mut environment = Self { nats, process, variables };
+        environment.set("NATS_URL", format!("nats://{nats}"));
+        Ok(environment)
     }
 
-    /// Sets a variable for what is started next.
+    /// Sets a variable for processes that are started later.
     pub fn set(&mut self, name: &str, value: impl Into<String>) {
         self.variables.push((name.to_owned(), value.into()));
     }
 
-    /// Runs the release step for these parts.
+    /// Runs `provision` for these parts.
     pub fn provision(&self, parts: &str) -> anyhow::Result<()> {
         let mut command = self.command("provision")?;
         let status = command.args(["--only", parts]).env("RUST_LOG", "warn").status();
@@ -53,9 +53,9 @@ impl Chat {
         Ok(())
     }
 
-    /// One of our binaries, with the variables.
+    /// A command that runs one of our binaries with the variables.
     pub fn command(&self, name: &str) -> anyhow::Result<Command> {
-        let mut command = Command::new(sibling(name)?);
+        let mut command = Command::new(binary(name)?);
         command.envs(self.variables.iter().cloned());
         Ok(command)
     }
@@ -65,8 +65,8 @@ pub fn bench_folder() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A binary that was built beside this one.
-fn sibling(name: &str) -> anyhow::Result<PathBuf> {
+/// The path of a binary in the same folder as this one.
+fn binary(name: &str) -> anyhow::Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name(name);
     ensure!(path.exists(), "{} is missing; `make bench` builds it", path.display());
     Ok(path)
