@@ -42,6 +42,12 @@ web/app/dist/index.html: web/node_modules/.package-lock.json $(WEB_SOURCES)
 	npm run build --prefix web
 	@touch $@
 
+# The documents come from the Rust code; a test in it and `npm run lint` fail while they or the types are out of date.
+.PHONY: types
+types: setup-web web/node_modules/.package-lock.json ## regenerate the web client's API documents and TypeScript types
+	UPDATE_API_DOCUMENTS=1 cargo test $(LOCKED) -p api --lib committed_api_documents
+	npm run types --prefix web
+
 # --- checking ---------------------------------------------------------------------------------------------------------
 
 .PHONY: test

@@ -2,7 +2,22 @@ import { ApiError } from './errors.ts';
 import { request, type Answer } from './http.ts';
 import type { SessionStore } from './session-store.ts';
 import { Session } from './session.ts';
-import type { Entered, FileRef, History, Message, Page, RoomInfo, Tokens, Upload, User } from './types.ts';
+import type {
+  CompletedFile,
+  DeclaredFile,
+  Entered,
+  FileLink,
+  History,
+  HistoryQuery,
+  NewFile,
+  NewRoom,
+  RoomInfo,
+  RoomPage,
+  RoomQuery,
+  SignUp,
+  Tokens,
+  User,
+} from './types.ts';
 
 export interface ApiOptions {
   /** Where the functions are; the page's own origin by default. */
@@ -21,7 +36,7 @@ export class Api {
     this.session = new Session(base, store, onSessionEnd);
   }
 
-  async signUp(body: { name: string; password: string; displayName?: string }): Promise<User> {
+  async signUp(body: SignUp): Promise<User> {
     return (await request<User>('POST', `${this.base}/user`, { body })).body;
   }
 
@@ -39,11 +54,11 @@ export class Api {
     }
   }
 
-  createRoom(body: { name: string; title?: string; private?: boolean }): Promise<RoomInfo> {
+  createRoom(body: NewRoom): Promise<RoomInfo> {
     return this.#authorized('POST', '/room', body);
   }
 
-  rooms(query: { query?: string; mine?: boolean; cursor?: string } = {}): Promise<Page<RoomInfo>> {
+  rooms(query: RoomQuery = {}): Promise<RoomPage> {
     return this.#authorized('GET', `/room${search(query)}`);
   }
 
@@ -56,28 +71,22 @@ export class Api {
   }
 
   /** A page of messages, oldest first: the newest, those before a seq, or those after one. */
-  async messages(
-    room: string,
-    window: { before?: number; after?: number; cursor?: string; limit?: number } = {},
-  ): Promise<History> {
+  async messages(room: string, window: HistoryQuery = {}): Promise<History> {
     const path = `/room/${encodeURIComponent(room)}/message${search(window)}`;
-    const { body, headers } = await this.#ask<Page<Message>>('GET', path);
+    const { body, headers } = await this.#ask<Omit<History, 'complete'>>('GET', path);
     return { ...body, complete: headers.get('x-history') !== 'archived' };
   }
 
-  declareFile(
-    room: string,
-    body: { name: string; size: number; type: string; sha256?: string },
-  ): Promise<{ file: FileRef; upload: Upload }> {
+  declareFile(room: string, body: NewFile): Promise<DeclaredFile> {
     return this.#authorized('POST', `/room/${encodeURIComponent(room)}/file`, body);
   }
 
-  completeFile(id: string): Promise<{ file: FileRef }> {
+  completeFile(id: string): Promise<CompletedFile> {
     return this.#authorized('POST', `/file/${id}/complete`);
   }
 
   /** A link to the storage that lives for minutes. */
-  fileLink(id: string): Promise<{ url: string; expiresAt: string }> {
+  fileLink(id: string): Promise<FileLink> {
     return this.#authorized('GET', `/file/${id}`);
   }
 

@@ -1,7 +1,6 @@
-export interface FieldError {
-  field: string;
-  detail: string;
-}
+import type { Problem } from './types.ts';
+
+export type FieldError = NonNullable<Problem['errors']>[number];
 
 /** A refusal of the HTTP functions: `application/problem+json`. */
 export class ApiError extends Error {

@@ -1,4 +1,5 @@
-import { ApiError, type FieldError } from './errors.ts';
+import { ApiError } from './errors.ts';
+import type { Problem } from './types.ts';
 
 /** The server answers within 15 s; what takes longer was lost. */
 const ANSWER_WITHIN_MS = 20_000;
@@ -50,7 +51,7 @@ function parse<T>(status: number, text: string): T {
 function problem({ status, headers }: Response, text: string): ApiError {
   const wait = retryAfter(headers.get('retry-after'));
   try {
-    const { code, detail, errors } = JSON.parse(text) as { code?: string; detail?: string; errors?: FieldError[] };
+    const { code, detail, errors } = JSON.parse(text) as Partial<Problem>;
     if (typeof code === 'string') return new ApiError(status, code, detail ?? '', errors, wait);
   } catch {
     // Not ours: see below.

@@ -6,7 +6,6 @@ export { ApiError, GatewayError } from './errors.ts';
 export { Order } from './order.ts';
 export type { RoomListener } from './listener.ts';
 export { Room } from './room.ts';
-export type { StoredEvent } from './link.ts';
 export type { SessionStore } from './session-store.ts';
 export { Session, type SessionWatcher } from './session.ts';
 export * from './types.ts';

@@ -1,14 +1,12 @@
 import { io, type Socket } from 'socket.io-client';
 
 import { GatewayError } from './errors.ts';
-import type { Ack, Presence, StoredEvents } from './types.ts';
+import type { Accepted, Acknowledgement, ClientEvent, ClientEventName, Presence, StoredEvent } from './types.ts';
 
 /** Until a socket is connected and authenticated. */
 const CONNECT_WITHIN_MS = 15_000;
 /** How long an acknowledgement may take. */
 const ACK_WITHIN_MS = 8_000;
-
-export type StoredEvent = { [K in keyof StoredEvents]: { name: K; data: StoredEvents[K] } }[keyof StoredEvents];
 
 export interface LinkListener {
   connected(): void;
@@ -58,15 +56,15 @@ export class Link {
   }
 
   /** Emits and waits for the acknowledgement; throws the refusal, or `timeout`. */
-  async call<T>(event: string, data: unknown): Promise<T> {
-    let ack: Ack<T>;
+  async call<Name extends ClientEventName>(event: Name, data: ClientEvent<Name>): Promise<Accepted<Name>> {
+    let ack: Acknowledgement<ClientEventName>;
     try {
-      ack = (await this.#socket.timeout(ACK_WITHIN_MS).emitWithAck(event, data)) as Ack<T>;
+      ack = (await this.#socket.timeout(ACK_WITHIN_MS).emitWithAck(event, data)) as Acknowledgement<ClientEventName>;
     } catch {
       throw new GatewayError('timeout', 'no answer in time');
     }
     if (!ack.ok) throw new GatewayError(ack.error.code, ack.error.detail);
-    return ack;
+    return ack as Accepted<Name>;
   }
 
   /** Has the socket go on with a new token. If it fails, the server ends the socket in time. */

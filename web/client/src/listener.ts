@@ -1,6 +1,5 @@
-import type { StoredEvent } from './link.ts';
 import type { Status } from './machine.ts';
-import type { Entered, Message, Person } from './types.ts';
+import type { Entered, Message, Person, StoredEvent } from './types.ts';
 
 /** What a room tells its owner. Stored events come in order, without a gap and without a double. */
 export interface RoomListener {

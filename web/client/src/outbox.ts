@@ -1,5 +1,6 @@
 import { backoff, pause } from './backoff.ts';
 import { GatewayError } from './errors.ts';
+import type { Accepted, ClientEvent, ClientEventName } from './types.ts';
 
 /** After this the caller hears that it failed; with the same `id` it can be sent again at any time. */
 const SEND_WITHIN_MS = 5 * 60_000;
@@ -14,13 +15,11 @@ function mayPass(code: string): boolean {
 }
 
 export interface Caller {
-  call<T>(event: string, data: unknown): Promise<T>;
+  call<Name extends ClientEventName>(event: Name, data: ClientEvent<Name>): Promise<Accepted<Name>>;
 }
 
 interface Entry {
-  event: string;
-  data: () => unknown;
-  resolve(ack: unknown): void;
+  send(caller: Caller): Promise<void>;
   reject(error: GatewayError): void;
   timer: ReturnType<typeof setTimeout>;
 }
@@ -38,7 +37,7 @@ export class Outbox {
   }
 
   /** `data` is asked for when it is sent: the room may not be entered before. */
-  push<T>(event: string, data: () => unknown): Promise<T> {
+  push<Name extends ClientEventName>(event: Name, data: () => ClientEvent<Name>): Promise<Accepted<Name>> {
     return new Promise((resolve, reject) => {
       if (this.#queue.length >= LONGEST_QUEUE) {
         return reject(new GatewayError('busy', `${LONGEST_QUEUE} events wait to be sent`));
@@ -46,7 +45,11 @@ export class Outbox {
       const timer = setTimeout(() => {
         this.#drop(entry, new GatewayError('timeout', 'it could not be sent in time; send it again with the same id'));
       }, SEND_WITHIN_MS);
-      const entry: Entry = { event, data, resolve, reject, timer };
+      const entry: Entry = {
+        send: async (caller) => resolve(await caller.call(event, data())),
+        reject,
+        timer,
+      };
       this.#queue.push(entry);
       void this.#run();
     });
@@ -71,9 +74,8 @@ export class Outbox {
     for (let entry = this.#queue[0]; entry && this.#caller; entry = this.#queue[0]) {
       const caller: Caller = this.#caller;
       try {
-        const ack = await caller.call(entry.event, entry.data());
+        await entry.send(caller);
         this.#drop(entry);
-        entry.resolve(ack);
         failures = 0;
       } catch (error) {
         const refusal = error as GatewayError;

@@ -28,8 +28,8 @@ export class Replay {
   async join(link: Caller, { room, head, ticket }: Entered): Promise<{ joined: Joined; outcome: Outcome }> {
     const after = this.order.last ?? head;
     this.order.reset(after);
-    const userId = this.#api.session.user?.id;
-    const joined = await link.call<Joined>('join-room', { roomId: room.id, userId, ticket, after });
+    const userId = this.#api.session.user?.id ?? '';
+    const joined = await link.call('join-room', { roomId: room.id, userId, ticket, after });
     const isComplete = this.#last >= joined.head;
     if (joined.recovered) return { joined, outcome: isComplete ? 'complete' : 'incomplete' };
     // The server has lost events and counts on from an earlier one.
@@ -44,7 +44,7 @@ export class Replay {
       if (!isCurrent()) return;
       if (!page.complete) throw new ApiError(503, 'unavailable', 'the newest messages cannot be read now');
       const missed = page.items.filter(({ seq }) => seq > this.#last && seq <= head);
-      more = page.next !== null && missed.length > 0;
+      more = page.next != null && missed.length > 0;
       this.order.reset(missed.at(-1)?.seq ?? this.#last);
       if (missed.length) this.#onMissed(missed);
     }

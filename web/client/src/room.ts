@@ -1,12 +1,12 @@
 import { backoff } from './backoff.ts';
 import { GatewayError } from './errors.ts';
 import { failure } from './failure.ts';
-import { Link, type StoredEvent } from './link.ts';
+import { Link } from './link.ts';
 import { guarded, type RoomListener } from './listener.ts';
 import { initial, next, status, type Effect, type Input, type State } from './machine.ts';
 import { Outbox } from './outbox.ts';
 import { Replay } from './replay.ts';
-import type { Entered, Joined, Sent } from './types.ts';
+import type { Accepted, ClientEvent, ClientEventName, Entered, Joined, Sent, StoredEvent } from './types.ts';
 import { uuidv7 } from './uuid.ts';
 import type { Api } from './api.ts';
 
@@ -69,16 +69,22 @@ export class Room {
 
   /** Stores a message, once, however often it must be sent. Messages keep their order. */
   async send(msg: string, options: { id?: string; fileId?: string; replyTo?: number } = {}): Promise<Sent> {
-    return this.#persist('send-msg', { msg, id: uuidv7(), ...options });
+    const message = { msg, id: uuidv7(), ...options };
+    return this.#persist('send-msg', () => ({ roomId: this.#roomId, ...message }));
   }
 
   async rename(name: string): Promise<void> {
-    await this.#persist('new', { msg: name });
+    await this.#persist('new', () => ({ roomId: this.#roomId, msg: name }));
   }
 
-  #persist<T>(event: string, data: object): Promise<T> {
+  /** Empty before the room was entered; nothing is sent until then. */
+  get #roomId(): string {
+    return this.#entered?.room.id ?? '';
+  }
+
+  #persist<Name extends ClientEventName>(event: Name, data: () => ClientEvent<Name>): Promise<Accepted<Name>> {
     if (this.#state.step.name === 'ended') throw new GatewayError('ended', 'the room is closed');
-    return this.#outbox.push(event, () => ({ roomId: this.#entered?.room.id, ...data }));
+    return this.#outbox.push(event, data);
   }
 
   /** One input after the other, whatever the effects of one bring about. */
@@ -158,7 +164,7 @@ export class Room {
     const { login } = session;
     const token = await session.token();
     if (attempt !== this.#state.attempt || this.#state.step.name === 'ended') return;
-    const isHere = (roomId: string) => roomId === this.#entered?.room.id;
+    const isHere = (roomId: string) => roomId === this.#roomId;
     const link: Link = new Link(this.#entered?.gateway ?? '', token, {
       connected: () => this.#feed({ type: 'connected', link: id }),
       closed: (code) => this.#lost(id, token, login, code),
@@ -212,7 +218,7 @@ export class Room {
     this.#timers.check = setTimeout(() => {
       const link = this.#links.get(id);
       if (id !== this.#state.live || !link) return;
-      link.call('read', { roomId: this.#entered?.room.id, seq: 0 }).catch(({ code }: GatewayError) => {
+      link.call('read', { roomId: this.#roomId, seq: 0 }).catch(({ code }: GatewayError) => {
         if (code === 'not-joined' || code === 'forbidden') this.#feed({ type: 'lag', link: id });
       });
       this.#check(id);

@@ -1,143 +1,76 @@
-/** Shapes of the contract, as they stand on the wire. */
+/**
+ * The contract's types under the SDK's names. HTTP bodies are looked up by method and path and events by name, because
+ * those are part of the contract; the names of schemas are not.
+ */
+import type { components } from './generated/asyncapi.ts';
+import type { components as http, paths } from './generated/openapi.ts';
 
-export interface Person {
-  id: string;
-  name: string;
-}
+/** The JSON body that an operation answers with. */
+type Answer<Operation> = Operation extends { responses: infer Responses } ? Json<Responses[keyof Responses]> : never;
+/** The JSON body that an operation takes. */
+type Body<Operation> = Operation extends { requestBody: infer Request } ? Json<Request> : never;
+/** The parameters in an operation's query. */
+type Query<Operation> = Operation extends { parameters: { query?: infer Parameters } }
+  ? NonNullable<Parameters>
+  : never;
+type Json<Part> = Part extends { content: { 'application/json': infer Content } } ? Content : never;
 
-export interface FileRef {
-  id: string;
-  name: string;
-  /** Bytes. */
-  size: number;
-  type: string;
-}
+/** Body of every refusal. */
+export type Problem = http['schemas']['Problem'];
 
-/** A place in a room's order: `prev` is the seq of the event before this one. */
-export interface Placed {
-  roomId: string;
-  seq: number;
-  prev: number;
-  at: string;
-}
+export type SignUp = Body<paths['/user']['post']>;
+export type User = Answer<paths['/user']['get']>;
+export type Tokens = Answer<paths['/login']['post']>;
 
-export interface Message {
-  roomId: string;
-  seq: number;
-  id: string;
-  from: Person;
-  msg: string;
-  at: string;
-  file?: FileRef;
-  replyTo?: number;
-  /** In history: what has become of it since. A deleted one has neither text nor file. */
-  editedAt?: string;
-  deletedAt?: string;
-  reactions?: { emoji: string; count: number; mine: boolean }[];
-}
+export type NewRoom = Body<paths['/room']['post']>;
+export type RoomQuery = Query<paths['/room']['get']>;
+export type RoomPage = Answer<paths['/room']['get']>;
+export type Entered = Answer<paths['/room/{name}']['get']>;
+export type RoomInfo = Entered['room'];
+export type Role = Entered['you']['role'];
 
-/** Events that are stored and have a place in their room's order, by name. */
-export interface StoredEvents {
-  'receive-msg': Placed & Message;
-  'msg-edited': Placed & { target: number; msg: string; by: string };
-  'msg-deleted': Placed & { target: number; by: string };
-  reaction: Placed & { target: number; emoji: string; on: boolean; by: Person };
-  'room-broadcast': Placed & { from: Person; msg: string };
-  'member-joined': Placed & { user: Person };
-  'member-left': Placed & { user: Person };
-  'member-removed': Placed & { user: Person; by: string; banned: boolean };
-  'room-updated': Placed & { title: string | null; private: boolean; by: string };
-  'room-deleted': Placed & { by: string };
-}
+type MessagePage = Answer<paths['/room/{name}/message']['get']>;
+export type HistoryQuery = Query<paths['/room/{name}/message']['get']>;
+export type Message = MessagePage['items'][number];
+export type Person = Message['from'];
+export type FileRef = NonNullable<Message['file']>;
+/** A page of messages. Not complete: the server cannot read the newest ones at this moment. */
+export type History = MessagePage & { complete: boolean };
 
-export const STORED_EVENTS = [
-  'receive-msg',
-  'msg-edited',
-  'msg-deleted',
-  'reaction',
-  'room-broadcast',
-  'member-joined',
-  'member-left',
-  'member-removed',
-  'room-updated',
-  'room-deleted',
-] as const satisfies readonly (keyof StoredEvents)[];
+export type NewFile = Body<paths['/room/{name}/file']['post']>;
+export type DeclaredFile = Answer<paths['/room/{name}/file']['post']>;
+export type Upload = DeclaredFile['upload'];
+export type CompletedFile = Answer<paths['/file/{id}/complete']['post']>;
+export type FileLink = Answer<paths['/file/{id}']['get']>;
 
-export interface Presence {
-  roomId: string;
-  count: number;
-  /** New, or known under another name before. */
-  joined: Person[];
-  left: Person[];
-}
+type Payloads = components['schemas'];
+/** Payloads of the events that the gateway sends, by event name. */
+export type ServerEvents = {
+  [Key in keyof Payloads as Key extends `server.${infer Name}` ? Name : never]: Payloads[Key];
+};
+/** Events that are stored: only these have a position in their room. `prev` is the seq of the event before this one. */
+export type StoredEvents = {
+  [
+    Name in keyof ServerEvents as ServerEvents[Name] extends { seq: number; prev: number } ? Name : never
+  ]: ServerEvents[Name];
+};
+export type StoredEvent = {
+  [Name in keyof StoredEvents]: { name: Name; data: StoredEvents[Name] };
+}[keyof StoredEvents];
+export type Presence = ServerEvents['presence'];
 
-export interface User {
-  id: string;
-  name: string;
-  displayName: string;
-  createdAt: string;
-}
-
-export interface Tokens {
-  accessToken: string;
-  /** Seconds. */
-  expiresIn: number;
-  refreshToken: string;
-  user: User;
-}
-
-export type Role = 'member' | 'moderator' | 'owner';
-
-export interface RoomInfo {
-  id: string;
-  name: string;
-  title: string | null;
-  private: boolean;
-  /** Who is not a member needs its password to become one. */
-  passwordRequired: boolean;
-  creatorId: string;
-  createdAt: string;
-}
-
-export interface Entered {
-  room: RoomInfo;
-  you: { role: Role };
-  ticket: string;
-  /** Seconds. */
-  ticketExpiresIn: number;
-  /** Where Socket.IO is. */
-  gateway: string;
-  head: number;
-  members: { count: number };
-}
-
-export interface Page<T> {
-  items: T[];
-  next: string | null;
-}
-
-/** A page of messages. Not complete: the newest are missing for now, because the server cannot read them. */
-export interface History extends Page<Message> {
-  complete: boolean;
-}
-
-export type Ack<T> = ({ ok: true } & T) | { ok: false; error: { code: string; detail: string } };
-
-export interface Joined {
-  head: number;
-  online: { count: number; users: Person[] };
-  recovered: boolean;
-}
-
-export interface Sent {
-  seq: number;
-  at: string;
-  duplicate: boolean;
-}
-
-export interface Upload {
-  method: 'PUT';
-  url: string;
-  headers: Record<string, string>;
-  expiresAt: string;
-}
+export type ClientEventName = {
+  [Key in keyof Payloads]: Key extends `client.${infer Name}`
+    ? `${Key}.ack` extends keyof Payloads
+      ? Name
+      : never
+    : never;
+}[keyof Payloads];
+/** The payload of an event that a client sends. */
+export type ClientEvent<Name extends ClientEventName> = Payloads[`client.${Name}`];
+/** The gateway's answer to a client's event: done or refused. */
+export type Acknowledgement<Name extends ClientEventName> = Payloads[`client.${Name}.ack`];
+/** The acknowledgement of an event that was accepted. */
+export type Accepted<Name extends ClientEventName> = Extract<Acknowledgement<Name>, { ok: true }>;
+export type Joined = Accepted<'join-room'>;
+export type Sent = Accepted<'send-msg'>;

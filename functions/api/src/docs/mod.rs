@@ -1,5 +1,7 @@
 //! The API described, from the code: `/openapi.json` and `/asyncapi.json`, browsable at `/docs`.
 
+#[cfg(test)]
+mod committed;
 mod events;
 pub mod refusals;
 mod rules;

@@ -92,7 +92,7 @@ export class Chat {
   }
 
   /** Shows a message at once and stores it; `id` is an earlier try's. */
-  async send(msg: string, file?: FileRef, id = uuidv7()): Promise<void> {
+  async send(msg: string, file?: FileRef | null, id = uuidv7()): Promise<void> {
     const { user } = app;
     if (!user) return;
     const others = this.lines.filter(({ key }) => key !== id);
@@ -150,7 +150,7 @@ export class Chat {
       const isWanted = () => this.#isOpen && !this.ended;
       const page = await untilDone(isWanted, () => this.#page(window));
       if (!page) return;
-      this.older = page.next;
+      this.older = page.next ?? null;
       this.error = null;
     } catch (error) {
       this.error = error;

@@ -18,7 +18,7 @@ export function sent(message: Message): Line {
 }
 
 /** A message that is not stored yet. It gets its seq and its time from the server later. */
-export function sending(id: string, from: Person, msg: string, file?: FileRef): Line {
+export function sending(id: string, from: Person, msg: string, file?: FileRef | null): Line {
   const at = new Date().toISOString();
   const message: Message = { roomId: '', seq: 0, id, from, msg, at, ...(file ? { file } : {}) };
   return { kind: 'message', key: id, message, state: 'sending' };

@@ -1,0 +1,1650 @@
+// Generated from api/openapi.json by `npm run types`. Do not edit.
+
+export interface paths {
+  '/.well-known/jwks.json': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** The keys that tokens are verified with (RFC 7517) */
+    get: operations['jwks'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/file/{id}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Download a file: a redirect, or with `Accept: application/json` the link itself */
+    get: operations['download'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/file/{id}/complete': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Say that a file is uploaded */
+    post: operations['complete'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/healthz': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Is the process alive */
+    get: operations['alive'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/login': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Log in */
+    post: operations['login'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/login/refresh': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Take a new pair of tokens */
+    post: operations['refresh'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/logout': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Log out */
+    post: operations['logout'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/readyz': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Do database, NATS and storage answer */
+    get: operations['ready'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/room': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List rooms */
+    get: operations['list_rooms'];
+    put?: never;
+    /** Make a room */
+    post: operations['create_room'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/room/{name}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Enter a room; a public one takes the caller in as a member */
+    get: operations['enter_room'];
+    put?: never;
+    post?: never;
+    /** Delete a room */
+    delete: operations['delete_room'];
+    options?: never;
+    head?: never;
+    /** Change a room */
+    patch: operations['update_room'];
+    trace?: never;
+  };
+  '/room/{name}/broadcast': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Tell the whole room */
+    post: operations['broadcast'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/room/{name}/file': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    /** Send a file */
+    post: operations['declare'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/room/{name}/member': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List a room's members */
+    get: operations['list_members'];
+    put?: never;
+    /** Take somebody in, or come in with the room's password */
+    post: operations['join_room'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/room/{name}/member/{userId}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    post?: never;
+    /** Remove or ban a member, or leave */
+    delete: operations['remove_member'];
+    options?: never;
+    head?: never;
+    /** Make a member something else */
+    patch: operations['change_role'];
+    trace?: never;
+  };
+  '/room/{name}/message': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Read a page of messages, oldest first */
+    get: operations['history'];
+    put?: never;
+    /** Send a message */
+    post: operations['send_message'];
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/room/{name}/message/search': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Search a room's messages, newest first */
+    get: operations['search'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/user': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Who am I */
+    get: operations['me'];
+    put?: never;
+    /** Sign up */
+    post: operations['sign_up'];
+    /** Delete my account */
+    delete: operations['delete_account'];
+    options?: never;
+    head?: never;
+    /** Change my account */
+    patch: operations['change_account'];
+    trace?: never;
+  };
+  '/user/export': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** Take out all that is stored about me */
+    get: operations['export_account'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/user/session': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    /** List my sessions */
+    get: operations['list_sessions'];
+    put?: never;
+    post?: never;
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/user/session/{id}': {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    get?: never;
+    put?: never;
+    post?: never;
+    /** End one of my sessions */
+    delete: operations['end_session'];
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+}
+export type webhooks = Record<string, never>;
+export interface components {
+  schemas: {
+    /** @description Where it was stored. */
+    Accepted: {
+      /** Format: int64 */
+      seq: number;
+    };
+    /** @description What a process without a fault answers. */
+    Alive: {
+      status: string;
+    };
+    /** @description Who wrote it, as they were called then. */
+    Author: {
+      id: components['schemas']['UserId'];
+      name: string;
+    };
+    /** @description What is to be another; the rest stays. */
+    Change:
+      | {
+          currentPassword?: components['schemas']['ClaimedPassword'] | null;
+          displayName?: components['schemas']['DisplayName'] | null;
+          password?: components['schemas']['NewPassword'] | null;
+        }
+      | {
+          password?: null;
+        }
+      | {
+          currentPassword: string;
+        };
+    /**
+     * Format: password
+     * @description A password that somebody claims to be theirs.
+     */
+    ClaimedPassword: string;
+    /** @description A file that is complete. */
+    Completed: {
+      file: components['schemas']['FileRef'];
+    };
+    /**
+     * Format: cursor
+     * @description Where a page begins: `next` of the page before it, of the same list. What is in it may change.
+     */
+    Cursor: string;
+    /** @description A file, and how to upload it. */
+    Declared: {
+      file: components['schemas']['FileRef'];
+      upload: components['schemas']['Upload'];
+    };
+    /** @description That it is meant. */
+    Deletion: {
+      password: components['schemas']['ClaimedPassword'];
+    };
+    /**
+     * @description What others see of a user: 1 to 40 characters of any script, NFC.
+     * @example Ada Lovelace
+     */
+    DisplayName: string;
+    /**
+     * @description A reaction: one emoji, at most 16 characters.
+     * @example 👍
+     */
+    Emoji: string;
+    /** @description What is needed to join a room at a gateway. */
+    Entered: {
+      /** @description Where Socket.IO is. */
+      gateway: string;
+      /**
+       * Format: int64
+       * @description The seq of the room's newest event.
+       */
+      head: number;
+      members: components['schemas']['MemberCount'];
+      room: components['schemas']['Room'];
+      /** @description For `join-room`, once. */
+      ticket: string;
+      /**
+       * Format: int64
+       * @description Seconds.
+       */
+      ticketExpiresIn: number;
+      you: components['schemas']['You'];
+    };
+    /** @description All that is stored about a user. Messages of the last moment follow once they are archived. */
+    Export: {
+      account: components['schemas']['User'];
+      /** @description Rooms that the user may not enter. */
+      bans: components['schemas']['ExportedBan'][];
+      files: components['schemas']['ExportedFile'][];
+      messages: components['schemas']['ExportedMessage'][];
+      reactions: components['schemas']['ExportedReaction'][];
+      rooms: components['schemas']['ExportedMembership'][];
+      sessions: components['schemas']['Session'][];
+    };
+    /** @description A room that the user may not enter. */
+    ExportedBan: {
+      at: components['schemas']['Timestamp'];
+      roomId: components['schemas']['RoomId'];
+    };
+    /** @description A file that the user has sent. */
+    ExportedFile: {
+      createdAt: components['schemas']['Timestamp'];
+      file: components['schemas']['FileRef'];
+      roomId: components['schemas']['RoomId'];
+    };
+    /** @description A room that the user is in. */
+    ExportedMembership: {
+      joinedAt: components['schemas']['Timestamp'];
+      /**
+       * Format: int64
+       * @description Up to where the user has read.
+       */
+      readSeq: number;
+      role: string;
+      room: string;
+      roomId: components['schemas']['RoomId'];
+    };
+    /** @description A message of the user's. */
+    ExportedMessage: {
+      at: components['schemas']['Timestamp'];
+      editedAt?: components['schemas']['Timestamp'] | null;
+      msg: string;
+      /** @description The name that it was sent under. */
+      name: string;
+      roomId: components['schemas']['RoomId'];
+      /** Format: int64 */
+      seq: number;
+    };
+    /** @description A reaction of the user's. */
+    ExportedReaction: {
+      emoji: string;
+      roomId: components['schemas']['RoomId'];
+      /**
+       * Format: int64
+       * @description The message's seq.
+       */
+      target: number;
+    };
+    /** @description One field that was refused. */
+    FieldError: {
+      detail: string;
+      field: string;
+    };
+    /**
+     * Format: uuid
+     * @description A file of a room.
+     * @example 01890a5d-ac96-774b-bcce-b302099a8057
+     */
+    FileId: string;
+    /**
+     * @description 1 to 255 characters, none of them a slash, a control or one that turns the direction of reading; not `.` or `..`
+     * @example photo.png
+     */
+    FileName: string;
+    /** @description A complete file, as a message shows it. */
+    FileRef: {
+      id: components['schemas']['FileId'];
+      /** @description The original name, for display and download only. */
+      name: string;
+      /**
+       * Format: int64
+       * @description Bytes.
+       */
+      size: number;
+      /** @description The media type that its content was found to have. */
+      type: string;
+    };
+    /** @description A message of the past. */
+    Item: components['schemas']['Message'] & {
+      deletedAt?: components['schemas']['Timestamp'] | null;
+      editedAt?: components['schemas']['Timestamp'] | null;
+      reactions?: components['schemas']['Reactions'][];
+      roomId: components['schemas']['RoomId'];
+      /** Format: int64 */
+      seq: number;
+    };
+    /** @description The newest message of a room. */
+    LastMessage: {
+      at: components['schemas']['Timestamp'];
+      deletedAt?: components['schemas']['Timestamp'] | null;
+      from: components['schemas']['Author'];
+      id: components['schemas']['MessageId'];
+      /** @description Empty if it was deleted, and may be if it is a file. */
+      msg: string;
+      /** Format: int64 */
+      seq: number;
+    };
+    /**
+     * Format: int32
+     * @description How many items a page has.
+     * @default 50
+     */
+    Limit: number;
+    /** @description The link, for pages: they cannot follow a redirect with an Authorization header by navigation. */
+    Link: {
+      expiresAt: components['schemas']['Timestamp'];
+      url: string;
+    };
+    /** @description A room in the list. */
+    Listed: components['schemas']['Room'] & {
+      lastMessage?: components['schemas']['LastMessage'] | null;
+      /**
+       * Format: int64
+       * @description Messages of others that the caller has not read, up to 100; null where they are no member.
+       */
+      unread?: number | null;
+    };
+    /** @description Who claims to be whom. */
+    Login: {
+      name: string;
+      password: components['schemas']['ClaimedPassword'];
+    };
+    /**
+     * @description A media type `type/subtype` in lower case (RFC 6838), with parameters left out.
+     * @example image/png
+     */
+    MediaType: string;
+    /** @description A member. */
+    Member: {
+      displayName: string;
+      id: components['schemas']['UserId'];
+      joinedAt: components['schemas']['Timestamp'];
+      name: string;
+      /** @description Connected to the room right now; null where the gateways did not say. */
+      online?: boolean | null;
+      role: components['schemas']['Role'];
+    };
+    /** @description How many are in the room. */
+    MemberCount: {
+      /** Format: int64 */
+      count: number;
+    };
+    /** @description A message as it was sent. */
+    Message: {
+      at: components['schemas']['Timestamp'];
+      file?: components['schemas']['FileRef'] | null;
+      from: components['schemas']['Person'];
+      id: components['schemas']['MessageId'];
+      msg: components['schemas']['MessageText'];
+      /**
+       * Format: int64
+       * @description The seq of the message it answers.
+       */
+      replyTo?: number | null;
+    };
+    /**
+     * Format: uuid
+     * @description A message, named by its sender: the same id by the same user in the same room is stored once.
+     * @example 01890a5d-ac96-774b-bcce-b302099a8057
+     */
+    MessageId: string;
+    /**
+     * @description A message's text. Its length is the gateway's limit to check, as operators can change it.
+     * @example hello
+     */
+    MessageText: string;
+    /** @description A file that somebody wants to send. */
+    NewFile: {
+      name: components['schemas']['FileName'];
+      sha256?: components['schemas']['Sha256Hex'] | null;
+      /** @description Bytes. */
+      size: components['schemas']['Whole'];
+      type: components['schemas']['MediaType'];
+    };
+    /** @description Who is to become a member: the user with this name, or, without one, the caller. */
+    NewMember: {
+      name?: components['schemas']['UserName'] | null;
+      password?: components['schemas']['ClaimedPassword'] | null;
+    } & (
+      | {
+          name: string;
+          password?: null;
+        }
+      | {
+          name?: null;
+          password: string;
+        }
+    );
+    /** @description A message to be stored. */
+    NewMessage:
+      | {
+          fileId?: components['schemas']['FileId'] | null;
+          /** @description Sent again with the same id, it is stored once, through whatever door it comes. */
+          id: components['schemas']['MessageId'];
+          msg: string;
+          replyTo?: components['schemas']['Whole'] | null;
+        }
+      | {
+          msg?: unknown;
+        }
+      | {
+          fileId: string;
+        };
+    /**
+     * Format: password
+     * @description A password that may be chosen: 8 to 128 characters of any kind. It cannot be printed.
+     */
+    NewPassword: string;
+    /** @description A room to be made. */
+    NewRoom: {
+      name: components['schemas']['RoomName'];
+      password?: components['schemas']['RoomPassword'] | null;
+      /** @description Only members see it: others come by invitation. */
+      private?: boolean | null;
+      title?: components['schemas']['RoomTitle'] | null;
+    };
+    /** @description A notice. */
+    Notice: {
+      msg: string;
+    };
+    /** @description One page of a list. */
+    Page_Item: {
+      items: (components['schemas']['Message'] & {
+        deletedAt?: components['schemas']['Timestamp'] | null;
+        editedAt?: components['schemas']['Timestamp'] | null;
+        reactions?: components['schemas']['Reactions'][];
+        roomId: components['schemas']['RoomId'];
+        /** Format: int64 */
+        seq: number;
+      })[];
+      next?: components['schemas']['Cursor'] | null;
+    };
+    /** @description One page of a list. */
+    Page_Listed: {
+      items: (components['schemas']['Room'] & {
+        lastMessage?: components['schemas']['LastMessage'] | null;
+        /**
+         * Format: int64
+         * @description Messages of others that the caller has not read, up to 100; null where they are no member.
+         */
+        unread?: number | null;
+      })[];
+      next?: components['schemas']['Cursor'] | null;
+    };
+    /** @description One page of a list. */
+    Page_Member: {
+      items: {
+        displayName: string;
+        id: components['schemas']['UserId'];
+        joinedAt: components['schemas']['Timestamp'];
+        name: string;
+        /** @description Connected to the room right now; null where the gateways did not say. */
+        online?: boolean | null;
+        role: components['schemas']['Role'];
+      }[];
+      next?: components['schemas']['Cursor'] | null;
+    };
+    /** @description One page of a list. */
+    Page_Session: {
+      items: {
+        createdAt: components['schemas']['Timestamp'];
+        /** @description The one that asks. */
+        current: boolean;
+        id: components['schemas']['SessionId'];
+        /** @description When it last took new tokens, or began. */
+        usedAt: components['schemas']['Timestamp'];
+        /** @description What the program said it is. */
+        userAgent?: string | null;
+      }[];
+      next?: components['schemas']['Cursor'] | null;
+    };
+    /** @description Who did it, as others see them. `id` is proven by a token; `name` is chosen by its owner. */
+    Person: {
+      id: components['schemas']['UserId'];
+      name: components['schemas']['DisplayName'];
+    };
+    /** @description What every refusal looks like. */
+    Problem: {
+      /** @description For a program: stable, kebab-case. */
+      code: string;
+      /** @description For a person: what was refused and what to do. */
+      detail: string;
+      /** @description The fields concerned, if the body or the query was refused for them. */
+      errors?: components['schemas']['FieldError'][];
+      /** Format: int32 */
+      status: number;
+      /** @description The status in words. */
+      title: string;
+      /** @description Always `about:blank`: `code` says which problem it is. */
+      type: string;
+    };
+    /** @description How many reacted with one emoji. */
+    Reactions: {
+      /** Format: int64 */
+      count: number;
+      emoji: components['schemas']['Emoji'];
+      /** @description Whether the caller is among them. */
+      mine: boolean;
+    };
+    /** @description Which parts answer. */
+    Ready: {
+      database: boolean;
+      nats: boolean;
+      storage: boolean;
+    };
+    /** @description The refresh token of a pair. */
+    Refresh: {
+      /** @description Without it, the cookie `refreshToken` that a login set. */
+      refreshToken?: string | null;
+    };
+    /**
+     * @description What a member may do in a room, from least to most.
+     * @enum {string}
+     */
+    Role: 'member' | 'moderator' | 'owner';
+    /** @description What somebody is to be. */
+    RoleChange: {
+      role: components['schemas']['Role'];
+    };
+    /** @description A room. */
+    Room: {
+      createdAt: components['schemas']['Timestamp'];
+      creatorId: components['schemas']['UserId'];
+      id: components['schemas']['RoomId'];
+      name: string;
+      /** @description Who is not a member needs its password to become one. */
+      passwordRequired: boolean;
+      /** @description Only members see it. */
+      private: boolean;
+      title?: string | null;
+    };
+    /** @description What is to be another; what is left out stays, and `null` takes it away. */
+    RoomChange: {
+      password?: components['schemas']['RoomPassword'] | null;
+      private?: boolean | null;
+      title?: components['schemas']['RoomTitle'] | null;
+    };
+    /**
+     * Format: uuid
+     * @description A room. Its text is also the last token of the room's NATS subjects.
+     * @example 01890a5d-ac96-774b-bcce-b302099a8057
+     */
+    RoomId: string;
+    /**
+     * @description A room's name in URLs: 1 to 64 letters and digits of any script, `-` and `_`, NFC.
+     * @example lobby
+     */
+    RoomName: string;
+    /**
+     * Format: password
+     * @description The password of a room: 1 to 128 characters; it is told to many and opens no account.
+     */
+    RoomPassword: string;
+    /**
+     * @description A room's title: 1 to 120 characters of any script, NFC.
+     * @example The lobby
+     */
+    RoomTitle: string;
+    /** @description Where and when it was stored. */
+    Sent: {
+      at: components['schemas']['Timestamp'];
+      duplicate: boolean;
+      /** Format: int64 */
+      seq: number;
+    };
+    /** @description A login that has not ended. */
+    Session: {
+      createdAt: components['schemas']['Timestamp'];
+      /** @description The one that asks. */
+      current: boolean;
+      id: components['schemas']['SessionId'];
+      /** @description When it last took new tokens, or began. */
+      usedAt: components['schemas']['Timestamp'];
+      /** @description What the program said it is. */
+      userAgent?: string | null;
+    };
+    /**
+     * Format: uuid
+     * @description A login session: the family of one login's refresh tokens.
+     * @example 01890a5d-ac96-774b-bcce-b302099a8057
+     */
+    SessionId: string;
+    /** @description SHA-256 in hexadecimal. */
+    Sha256Hex: string;
+    /** @description Who wants an account. */
+    SignUp: {
+      displayName?: components['schemas']['DisplayName'] | null;
+      name: components['schemas']['UserName'];
+      password: components['schemas']['NewPassword'];
+    };
+    /**
+     * Format: date-time
+     * @description A moment, kept to the millisecond so that it is the same value before and after the wire.
+     * @example 2026-01-31T12:00:00.000Z
+     */
+    Timestamp: string;
+    /** @description A session's tokens. */
+    Tokens: {
+      accessToken: string;
+      /**
+       * Format: int64
+       * @description Seconds.
+       */
+      expiresIn: number;
+      refreshToken: string;
+      user: components['schemas']['User'];
+    };
+    /** @description One request that the browser makes to the storage, exactly so. */
+    Upload: {
+      expiresAt: components['schemas']['Timestamp'];
+      headers: {
+        [key: string]: string;
+      };
+      method: string;
+      url: string;
+    };
+    /** @description An account as its owner sees it. */
+    User: {
+      createdAt: components['schemas']['Timestamp'];
+      displayName: string;
+      id: components['schemas']['UserId'];
+      name: string;
+    };
+    /**
+     * Format: uuid
+     * @description An account.
+     * @example 01890a5d-ac96-774b-bcce-b302099a8057
+     */
+    UserId: string;
+    /**
+     * @description An account's name: 3 to 32 of `a-z 0-9 . _ -`, upper case folded to lower.
+     * @example ada
+     */
+    UserName: string;
+    /**
+     * Format: int64
+     * @description A whole number that JavaScript has exactly: 0 to 2^53 - 1. To JSON `7.0` is one too.
+     */
+    Whole: number;
+    /** @description The caller in the room. */
+    You: {
+      role: components['schemas']['Role'];
+    };
+  };
+  responses: never;
+  parameters: never;
+  requestBodies: never;
+  headers: {
+    /** @description Where it is. */
+    location: string;
+    /** @description Seconds to wait before the next try. */
+    'retry-after': number;
+    /** @description How to prove who one is (RFC 6750). */
+    'www-authenticate': 'Bearer';
+    /** @description The request's own `x-request-id` if that may stand in a log line, or a new one. */
+    'x-request-id': string;
+  };
+  pathItems: never;
+}
+export type $defs = Record<string, never>;
+export interface operations {
+  jwks: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': unknown;
+        };
+      };
+    };
+  };
+  download: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        id: components['schemas']['FileId'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Link'];
+        };
+      };
+      /** @description Found */
+      302: {
+        headers: {
+          location: components['headers']['location'];
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+    };
+  };
+  complete: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        id: components['schemas']['FileId'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Completed'];
+        };
+      };
+    };
+  };
+  alive: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Alive'];
+        };
+      };
+    };
+  };
+  login: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['Login'];
+      };
+    };
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          /** @description Keeps the cookie `refreshToken` */
+          'set-cookie': string;
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Tokens'];
+        };
+      };
+    };
+  };
+  refresh: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: {
+        /** @description What a login set. It counts without `refreshToken` in the body, and only from a page of this server or of an allowed origin, as `Origin` or `Sec-Fetch-Site` tell */
+        refreshToken?: string | null;
+      };
+    };
+    requestBody?: {
+      content: {
+        'application/json': components['schemas']['Refresh'];
+      };
+    };
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          /** @description Keeps the cookie `refreshToken` */
+          'set-cookie': string;
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Tokens'];
+        };
+      };
+    };
+  };
+  logout: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description No Content */
+      204: {
+        headers: {
+          /** @description Takes the cookie `refreshToken` away */
+          'set-cookie': string;
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+    };
+  };
+  ready: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Ready'];
+        };
+      };
+    };
+  };
+  list_rooms: {
+    parameters: {
+      query?: {
+        /** @description A part of name or title. */
+        query?: string;
+        /** @description Only rooms that the caller is a member of. */
+        mine?: boolean;
+        cursor?: components['schemas']['Cursor'];
+        limit?: components['schemas']['Limit'];
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Page_Listed'];
+        };
+      };
+    };
+  };
+  create_room: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['NewRoom'];
+      };
+    };
+    responses: {
+      /** @description Created */
+      201: {
+        headers: {
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Room'];
+        };
+      };
+    };
+  };
+  enter_room: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        name: components['schemas']['RoomName'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Entered'];
+          'text/html': unknown;
+        };
+      };
+    };
+  };
+  delete_room: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        name: components['schemas']['RoomName'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description No Content */
+      204: {
+        headers: {
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+    };
+  };
+  update_room: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        name: components['schemas']['RoomName'];
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['RoomChange'];
+      };
+    };
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Room'];
+        };
+      };
+    };
+  };
+  broadcast: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        name: components['schemas']['RoomName'];
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['Notice'];
+      };
+    };
+    responses: {
+      /** @description Accepted */
+      202: {
+        headers: {
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Accepted'];
+        };
+      };
+    };
+  };
+  declare: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        name: components['schemas']['RoomName'];
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['NewFile'];
+      };
+    };
+    responses: {
+      /** @description Created */
+      201: {
+        headers: {
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Declared'];
+        };
+      };
+    };
+  };
+  list_members: {
+    parameters: {
+      query?: {
+        /** @description `next` of the page before. */
+        cursor?: components['schemas']['Cursor'];
+        limit?: components['schemas']['Limit'];
+      };
+      header?: never;
+      path: {
+        name: components['schemas']['RoomName'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Page_Member'];
+        };
+      };
+    };
+  };
+  join_room: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        name: components['schemas']['RoomName'];
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['NewMember'];
+      };
+    };
+    responses: {
+      /** @description They were one before */
+      200: {
+        headers: {
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Member'];
+        };
+      };
+      /** @description Created */
+      201: {
+        headers: {
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Member'];
+        };
+      };
+    };
+  };
+  remove_member: {
+    parameters: {
+      query?: {
+        /** @description They may not come in again until somebody takes them in. */
+        ban?: boolean;
+      };
+      header?: never;
+      path: {
+        name: components['schemas']['RoomName'];
+        userId: components['schemas']['UserId'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description No Content */
+      204: {
+        headers: {
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+    };
+  };
+  change_role: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        name: components['schemas']['RoomName'];
+        userId: components['schemas']['UserId'];
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['RoleChange'];
+      };
+    };
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Member'];
+        };
+      };
+    };
+  };
+  history: {
+    parameters: {
+      query?: {
+        /** @description Only messages before this seq; `next` leads to older ones. */
+        before?: components['schemas']['Whole'];
+        /** @description Only messages after this seq; `next` leads to newer ones. */
+        after?: components['schemas']['Whole'];
+        /** @description `next` of the page before, in the place of `before` or `after`. */
+        cursor?: components['schemas']['Cursor'];
+        limit?: components['schemas']['Limit'];
+      };
+      header?: never;
+      path: {
+        name: components['schemas']['RoomName'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          /** @description `archived` while NATS does not answer: what is not archived yet is missing */
+          'x-history'?: string;
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Page_Item'];
+        };
+      };
+    };
+  };
+  send_message: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        name: components['schemas']['RoomName'];
+      };
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['NewMessage'];
+      };
+    };
+    responses: {
+      /** @description Created */
+      201: {
+        headers: {
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Sent'];
+        };
+      };
+    };
+  };
+  search: {
+    parameters: {
+      query: {
+        /** @description A part of a message's text, upper and lower case alike. */
+        q: string;
+        cursor?: components['schemas']['Cursor'];
+        limit?: components['schemas']['Limit'];
+      };
+      header?: never;
+      path: {
+        name: components['schemas']['RoomName'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Page_Item'];
+        };
+      };
+    };
+  };
+  me: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['User'];
+        };
+      };
+    };
+  };
+  sign_up: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['SignUp'];
+      };
+    };
+    responses: {
+      /** @description Created */
+      201: {
+        headers: {
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['User'];
+        };
+      };
+    };
+  };
+  delete_account: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['Deletion'];
+      };
+    };
+    responses: {
+      /** @description No Content */
+      204: {
+        headers: {
+          /** @description Takes the cookie `refreshToken` away */
+          'set-cookie': string;
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+    };
+  };
+  change_account: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody: {
+      content: {
+        'application/json': components['schemas']['Change'];
+      };
+    };
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['User'];
+        };
+      };
+    };
+  };
+  export_account: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          /** @description The name to save it under */
+          'content-disposition': string;
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Export'];
+        };
+      };
+    };
+  };
+  list_sessions: {
+    parameters: {
+      query?: {
+        /** @description `next` of the page before. */
+        cursor?: components['schemas']['Cursor'];
+        limit?: components['schemas']['Limit'];
+      };
+      header?: never;
+      path?: never;
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description OK */
+      200: {
+        headers: {
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content: {
+          'application/json': components['schemas']['Page_Session'];
+        };
+      };
+    };
+  };
+  end_session: {
+    parameters: {
+      query?: never;
+      header?: never;
+      path: {
+        id: components['schemas']['SessionId'];
+      };
+      cookie?: never;
+    };
+    requestBody?: never;
+    responses: {
+      /** @description No Content */
+      204: {
+        headers: {
+          'x-request-id': components['headers']['x-request-id'];
+          [name: string]: unknown;
+        };
+        content?: never;
+      };
+    };
+  };
+}
