@@ -3,5 +3,6 @@ export default {
   plugins: ['prettier-plugin-svelte'],
   printWidth: 120,
   singleQuote: true,
+  proseWrap: 'always',
   overrides: [{ files: '*.svelte', options: { parser: 'svelte' } }],
 };

@@ -1,5 +1,5 @@
 import { ApiError } from './errors.ts';
-import { request, type Answer } from './http.ts';
+import { request, type JsonResponse } from './http.ts';
 import type { SessionStore } from './session-store.ts';
 import { Session } from './session.ts';
 import type {
@@ -20,13 +20,14 @@ import type {
 } from './types.ts';
 
 export interface ApiOptions {
-  /** Where the functions are; the page's own origin by default. */
+  /** Base URL of the HTTP API. The default is the page's own origin. */
   base?: string;
   store: SessionStore;
+  /** Called when the session has ended and the user has to log in again. */
   onSessionEnd?: () => void;
 }
 
-/** The HTTP functions. */
+/** The HTTP API. Requests that need a session get its access token. */
 export class Api {
   readonly base: string;
   readonly session: Session;
@@ -59,7 +60,7 @@ export class Api {
   }
 
   rooms(query: RoomQuery = {}): Promise<RoomPage> {
-    return this.#authorized('GET', `/room${search(query)}`);
+    return this.#authorized('GET', `/room${toQueryString(query)}`);
   }
 
   enter(room: string): Promise<Entered> {
@@ -70,10 +71,10 @@ export class Api {
     await this.#authorized('DELETE', `/room/${encodeURIComponent(room)}`);
   }
 
-  /** A page of messages, oldest first: the newest, those before a seq, or those after one. */
+  /** A page of messages, oldest first: the newest, or those before or after a seq. */
   async messages(room: string, window: HistoryQuery = {}): Promise<History> {
-    const path = `/room/${encodeURIComponent(room)}/message${search(window)}`;
-    const { body, headers } = await this.#ask<Omit<History, 'complete'>>('GET', path);
+    const path = `/room/${encodeURIComponent(room)}/message${toQueryString(window)}`;
+    const { body, headers } = await this.#send<Omit<History, 'complete'>>('GET', path);
     return { ...body, complete: headers.get('x-history') !== 'archived' };
   }
 
@@ -85,35 +86,36 @@ export class Api {
     return this.#authorized('POST', `/file/${id}/complete`);
   }
 
-  /** A link to the storage that lives for minutes. */
+  /** A presigned URL of the object storage. It expires after a few minutes. */
   fileLink(id: string): Promise<FileLink> {
     return this.#authorized('GET', `/file/${id}`);
   }
 
   async #authorized<T>(method: string, path: string, body?: unknown): Promise<T> {
-    return (await this.#ask<T>(method, path, body)).body;
+    return (await this.#send<T>(method, path, body)).body;
   }
 
-  /** Asks with the present token, and once more with a new one if the server refuses it. */
-  async #ask<T>(method: string, path: string, body?: unknown): Promise<Answer<T>> {
+  /** Sends a request with the current token. If the server refuses the token, sends it once more with a new one. */
+  async #send<T>(method: string, path: string, body?: unknown): Promise<JsonResponse<T>> {
     const { login } = this.session;
     const token = await this.session.token();
-    const ask = (token: string) => request<T>(method, this.base + path, { body, token });
+    const send = (token: string) => request<T>(method, this.base + path, { body, token });
     try {
-      return await ask(token);
+      return await send(token);
     } catch (error) {
       const code = error instanceof ApiError && error.status === 401 ? error.code : '';
-      // This machine's clock may be off, or the server's key may have changed.
+      // The token looked valid here, so this machine's clock is wrong or the server's signing key has changed.
       if (code === 'token-expired' || code === 'token-invalid') this.session.refuse(token);
       else if (code !== 'session-revoked' || this.session.revoked(login)) throw error;
       const renewed = await this.session.token();
       if (renewed === token) throw error;
-      return ask(renewed);
+      return send(renewed);
     }
   }
 }
 
-function search(query: Record<string, string | number | boolean | undefined>): string {
+/** The query string of these parameters, without empty ones. */
+function toQueryString(query: Record<string, string | number | boolean | undefined>): string {
   const entries = Object.entries(query).flatMap(([name, value]) =>
     value === undefined || value === '' ? [] : [[name, String(value)]],
   );

@@ -1,13 +1,13 @@
-/** Upper bound of the first wait; it doubles with every failure in a row. */
-const FIRST_MS = 1_000;
-const LONGEST_MS = 10_000;
-/** A server may ask for a longer wait with Retry-After, but not for ever. */
-const LONGEST_ASKED_MS = 15 * 60_000;
+/** Upper bound of the first delay. It doubles with every consecutive failure. */
+const BASE_MS = 1_000;
+const MAX_MS = 10_000;
+/** Cap on a server's Retry-After, so that a wrong value cannot stop a client for good. */
+const MAX_RETRY_AFTER_MS = 15 * 60_000;
 
-/** Exponential backoff with full jitter: the wait after this many failures in a row, at least one. */
+/** The delay in ms after this many consecutive failures: exponential backoff with full jitter, plus Retry-After. */
 export function backoff(failures: number, retryAfterMs = 0, random: () => number = Math.random): number {
-  const bound = Math.min(LONGEST_MS, FIRST_MS * 2 ** Math.min(Math.max(failures, 1) - 1, 16));
-  return Math.min(Math.max(retryAfterMs, 0), LONGEST_ASKED_MS) + random() * bound;
+  const bound = Math.min(MAX_MS, BASE_MS * 2 ** Math.min(Math.max(failures, 1) - 1, 16));
+  return Math.min(Math.max(retryAfterMs, 0), MAX_RETRY_AFTER_MS) + random() * bound;
 }
 
 export function pause(ms: number): Promise<void> {

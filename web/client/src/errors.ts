@@ -2,15 +2,15 @@ import type { Problem } from './types.ts';
 
 export type FieldError = NonNullable<Problem['errors']>[number];
 
-/** A refusal of the HTTP functions: `application/problem+json`. */
+/** An HTTP request that failed: refused with a problem document (RFC 9457), or not answered. */
 export class ApiError extends Error {
   override readonly name = 'ApiError';
-  /** 0 when there was no answer. */
+  /** 0 if there was no response. */
   readonly status: number;
-  /** Stable, kebab-case; `network` or `timeout` when there was no answer. */
+  /** Stable, in kebab-case. `network` or `timeout` if there was no response. */
   readonly code: string;
   readonly errors: FieldError[];
-  /** How long the server asks to wait before the next try. */
+  /** From the Retry-After header. */
   readonly retryAfterMs: number | undefined;
 
   constructor(status: number, code: string, detail: string, errors: FieldError[] = [], retryAfterMs?: number) {
@@ -22,10 +22,10 @@ export class ApiError extends Error {
   }
 }
 
-/** A refusal of the gateway. */
+/** An event that the gateway refused or did not acknowledge. */
 export class GatewayError extends Error {
   override readonly name = 'GatewayError';
-  /** Stable, kebab-case; `timeout` when there was no answer. */
+  /** Stable, in kebab-case. `timeout` if there was no acknowledgement. */
   readonly code: string;
 
   constructor(code: string, detail: string) {

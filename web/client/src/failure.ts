@@ -1,8 +1,8 @@
 import { ApiError, GatewayError } from './errors.ts';
-import type { Failure } from './machine.ts';
+import type { Failure } from './state-machine.ts';
 
-/** No later attempt can succeed after these. */
-const FINAL = new Set([
+/** Codes after which no later attempt can succeed. */
+const FINAL_CODES = new Set([
   'banned',
   'password-required',
   'no-such-room',
@@ -12,13 +12,13 @@ const FINAL = new Set([
   'logged-out',
 ]);
 
-/** What an error means to an attempt to join. All that is not known to be final may pass. */
-export function failure(error: unknown): Failure {
+/** Decides whether another attempt to join makes sense. An unknown error counts as temporary. */
+export function classifyFailure(error: unknown): Failure {
   if (error instanceof ApiError) {
     const { code, status, retryAfterMs } = error;
-    // A 404 that is no problem document comes from a proxy.
-    return { code, retryAfterMs, final: FINAL.has(code) || (status === 404 && code !== 'unavailable') };
+    // A 404 without a problem document has the code `unavailable`. It comes from a proxy in between.
+    return { code, retryAfterMs, final: FINAL_CODES.has(code) || (status === 404 && code !== 'unavailable') };
   }
   const code = error instanceof GatewayError ? error.code : 'unavailable';
-  return { code, final: FINAL.has(code) };
+  return { code, final: FINAL_CODES.has(code) };
 }

@@ -1,34 +1,34 @@
 import { ApiError } from './errors.ts';
 import type { Problem } from './types.ts';
 
-/** The server answers within 15 s; what takes longer was lost. */
-const ANSWER_WITHIN_MS = 20_000;
+/** The server's own limit is 15 s, so a later response is lost. */
+const TIMEOUT_MS = 20_000;
 
-export interface Call {
+export interface RequestOptions {
   body?: unknown;
   token?: string;
-  withinMs?: number;
+  timeoutMs?: number;
 }
 
-export interface Answer<T> {
+export interface JsonResponse<T> {
   body: T;
   headers: Headers;
 }
 
-/** One HTTP request with JSON in both directions. Throws nothing but `ApiError`. */
-export async function request<T>(method: string, url: string, call: Call = {}): Promise<Answer<T>> {
-  const { body, token, withinMs = ANSWER_WITHIN_MS } = call;
+/** Sends one HTTP request with JSON in both directions. Every failure is thrown as an `ApiError`. */
+export async function request<T>(method: string, url: string, options: RequestOptions = {}): Promise<JsonResponse<T>> {
+  const { body, token, timeoutMs = TIMEOUT_MS } = options;
   const headers: Record<string, string> = { accept: 'application/json' };
   if (token) headers['authorization'] = `Bearer ${token}`;
   if (body !== undefined) headers['content-type'] = 'application/json';
-  const sent = body === undefined ? {} : { body: JSON.stringify(body) };
+  const content = body === undefined ? {} : { body: JSON.stringify(body) };
 
   const deadline = new AbortController();
-  const timer = setTimeout(() => deadline.abort(), withinMs);
+  const timer = setTimeout(() => deadline.abort(), timeoutMs);
   try {
-    const response = await fetch(url, { method, headers, ...sent, signal: deadline.signal });
+    const response = await fetch(url, { method, headers, ...content, signal: deadline.signal });
     const text = await response.text();
-    if (!response.ok) throw problem(response, text);
+    if (!response.ok) throw toApiError(response, text);
     return { body: parse<T>(response.status, text), headers: response.headers };
   } catch (error) {
     if (error instanceof ApiError) throw error;
@@ -39,28 +39,28 @@ export async function request<T>(method: string, url: string, call: Call = {}): 
   }
 }
 
-/** A page in place of JSON comes from a proxy, not from the functions. */
+/** Text that is not JSON, such as an HTML page, comes from a proxy in between. */
 function parse<T>(status: number, text: string): T {
   try {
     return (text ? JSON.parse(text) : undefined) as T;
   } catch {
-    throw new ApiError(status, 'unavailable', 'the answer is not from the server');
+    throw new ApiError(status, 'unavailable', 'the response is not JSON');
   }
 }
 
-function problem({ status, headers }: Response, text: string): ApiError {
-  const wait = retryAfter(headers.get('retry-after'));
+function toApiError({ status, headers }: Response, text: string): ApiError {
+  const retryAfterMs = parseRetryAfter(headers.get('retry-after'));
   try {
     const { code, detail, errors } = JSON.parse(text) as Partial<Problem>;
-    if (typeof code === 'string') return new ApiError(status, code, detail ?? '', errors, wait);
+    if (typeof code === 'string') return new ApiError(status, code, detail ?? '', errors, retryAfterMs);
   } catch {
-    // Not ours: see below.
+    // An error page of a proxy in between, answered below.
   }
-  return new ApiError(status, 'unavailable', `the server answered ${status}`, [], wait);
+  return new ApiError(status, 'unavailable', `the server answered ${status}`, [], retryAfterMs);
 }
 
-/** Seconds or a date (RFC 9110, section 10.2.3). */
-function retryAfter(value: string | null): number | undefined {
+/** Parses Retry-After, which is seconds or a date (RFC 9110, section 10.2.3). */
+function parseRetryAfter(value: string | null): number | undefined {
   if (!value) return undefined;
   const ms = /^\d+$/.test(value.trim()) ? Number(value) * 1_000 : Date.parse(value) - Date.now();
   return Number.isFinite(ms) ? Math.max(0, ms) : undefined;

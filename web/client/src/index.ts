@@ -1,7 +1,7 @@
-/** Chat rooms for TypeScript: HTTP functions, gap-free rooms over Socket.IO, files. */
+/** TypeScript SDK: the HTTP API, rooms over Socket.IO without gaps, and file uploads. */
 export { Api, type ApiOptions } from './api.ts';
 export { backoff, pause } from './backoff.ts';
-export type { Status } from './machine.ts';
+export type { Status } from './state-machine.ts';
 export { ApiError, GatewayError } from './errors.ts';
 export { Order } from './order.ts';
 export type { RoomListener } from './listener.ts';

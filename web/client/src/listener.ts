@@ -1,21 +1,22 @@
-import type { Status } from './machine.ts';
+import type { Status } from './state-machine.ts';
 import type { Entered, Message, Person, StoredEvent } from './types.ts';
 
-/** What a room tells its owner. Stored events come in order, without a gap and without a double. */
+/** Callbacks of a room. Stored events arrive in order, without gaps and without duplicates. */
 export interface RoomListener {
   entered?(entered: Entered): void;
   event?(event: StoredEvent): void;
-  /** Messages that were missed for longer than the gateway replays. */
+  /** Messages sent while the client was away for longer than the gateway's replay window, read by HTTP. */
   missed?(messages: Message[]): void;
+  /** Who is online. With `all`, `joined` is the whole list, otherwise `joined` and `left` are changes to it. */
   online?(count: number, joined: Person[], left: Person[], all: boolean): void;
   status?(status: Status): void;
-  /** An attempt to join has failed; `code` says why, and the next one begins after so many milliseconds. */
-  retrying?(code: string, inMs: number): void;
-  /** The room or the session is over and will not come back by itself; `code` says why. */
+  /** An attempt to join failed with this code. The next one starts after the delay. */
+  retrying?(code: string, delayMs: number): void;
+  /** The room was left for good, for the reason in `code`. There are no further attempts. */
   ended?(code: string): void;
 }
 
-/** The same listener, whose errors are reported as uncaught ones and do not stop the room. */
+/** Wraps the callbacks: an exception in one of them is reported as uncaught and does not stop the room. */
 export function guarded(listener: RoomListener): Required<RoomListener> {
   const call =
     <K extends keyof RoomListener>(name: K) =>

@@ -1,30 +1,31 @@
+/** Where an event stands: the next one, a duplicate, or behind a gap. */
 export type Verdict = 'next' | 'known' | 'gap';
 
 /**
- * A room's order, as a client can prove it: every stored event names the one before it. Pure, so that
- * it can be tested with any loss and any repetition.
+ * Checks that a room's stored events arrive in order and without gaps. Each event carries the seq of its predecessor
+ * (`prev`). Seqs are not consecutive, so a gap shows only by `prev`.
  */
 export class Order {
   #last: number | undefined;
 
-  /** The newest event that was seen with all before it; none before the first. */
+  /** The seq of the newest event seen without a gap before it; undefined before the first event. */
   get last(): number | undefined {
     return this.#last;
   }
 
-  /** Everything up to `seq` is known, whatever was seen before. */
+  /** Sets the position: all events up to `seq` count as seen. */
   reset(seq: number): void {
     this.#last = seq;
   }
 
-  /** What an event is: the next one (then it counts as seen), one seen before, or one after a hole. */
+  /** Classifies an event, and advances the position if it is the next one. */
   see(seq: number, prev: number): Verdict {
     if (this.#last === undefined) {
       this.#last = seq;
       return 'next';
     }
     if (seq <= this.#last) return 'known';
-    // Sequences only grow: nothing can be missing between a `prev` we are past and this event.
+    // Seqs only grow, so nothing is missing if `prev` is at or before the position.
     if (prev > this.#last) return 'gap';
     this.#last = seq;
     return 'next';

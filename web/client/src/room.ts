@@ -1,40 +1,42 @@
 import { backoff } from './backoff.ts';
 import { GatewayError } from './errors.ts';
-import { failure } from './failure.ts';
-import { Link } from './link.ts';
+import { classifyFailure } from './failure.ts';
+import { Connection } from './connection.ts';
 import { guarded, type RoomListener } from './listener.ts';
-import { initial, next, status, type Effect, type Input, type State } from './machine.ts';
-import { Outbox } from './outbox.ts';
+import { initial, next, status, type Effect, type Input, type State } from './state-machine.ts';
+import { SendQueue } from './send-queue.ts';
 import { Replay } from './replay.ts';
 import type { Accepted, ClientEvent, ClientEventName, Entered, Joined, Sent, StoredEvent } from './types.ts';
 import { uuidv7 } from './uuid.ts';
 import type { Api } from './api.ts';
 
-/** Joined for this long, a room counts as stable, and the next failure as the first. */
+/** After being joined for this long, a room counts as stable: the backoff starts over. */
 const STABLE_MS = 10_000;
-/** How often the gateway is asked whether this user is still in the room. */
-const CHECK_EVERY_MS = 60_000;
+/** How often to check with the gateway that this user is still in the room. */
+const CHECK_INTERVAL_MS = 60_000;
 
 type Timer = ReturnType<typeof setTimeout>;
 
 /**
- * One room, joined and kept joined: over reconnects, slow phases and gateways that stop. What it does
- * when is decided by `machine.ts`; this performs it.
+ * A room that stays joined across lost connections, slow networks and gateways that shut down. `state-machine.ts`
+ * decides what to do; this class performs it.
  */
 export class Room {
   readonly name: string;
   readonly #api: Api;
   readonly #listener: Required<RoomListener>;
   readonly #replay: Replay;
-  readonly #outbox = new Outbox(() => this.#feed({ type: 'lag', link: this.#state.live ?? 0 }));
-  readonly #links = new Map<number, Link>();
+  readonly #sendQueue = new SendQueue(() => this.#dispatch({ type: 'lag', connection: this.#state.live ?? 0 }));
+  readonly #connections = new Map<number, Connection>();
   readonly #inputs: Input[] = [];
   readonly #timers: { retry?: Timer; stable?: Timer; check?: Timer } = {};
-  #isFeeding = false;
+  #isDispatching = false;
   #state: State = initial;
   #entered: Entered | null = null;
   #joined: Joined | null = null;
+  /** Error of the last failed attempt. */
   #error: unknown;
+  /** Code of the last failure, for `retrying`. */
   #reason = '';
   #opening: { resolve(entered: Entered): void; reject(error: unknown): void } | null = null;
   #unwatch = () => {};
@@ -47,34 +49,35 @@ export class Room {
   }
 
   /**
-   * Enters, joins, and goes on by itself until `close` or `ended`. Resolves once the room was entered,
-   * however long the server is away; rejects if the room ends before that.
+   * Enters and joins the room, and keeps it joined until `close` or `ended`. Resolves when the room was entered, even
+   * if the server is down for a long time before. Rejects if the room ends before that.
    */
   async open(): Promise<Entered> {
-    if (this.#opening) throw new GatewayError('already-open', 'a room is opened once');
+    if (this.#opening) throw new GatewayError('already-open', 'a room can be opened only once');
     return new Promise((resolve, reject) => {
       this.#opening = { resolve, reject };
       this.#unwatch = this.#api.session.watch({
-        renewed: (token) => this.#links.forEach((link) => link.refresh(token)),
-        ended: () => this.#feed({ type: 'final', code: 'session-over' }),
+        renewed: (token) => this.#connections.forEach((connection) => connection.refresh(token)),
+        ended: () => this.#dispatch({ type: 'final', code: 'session-over' }),
       });
       this.#listener.status(status(this.#state));
-      this.#feed({ type: 'open' });
+      this.#dispatch({ type: 'open' });
     });
   }
 
   close(): void {
-    this.#feed({ type: 'close' });
+    this.#dispatch({ type: 'close' });
   }
 
-  /** Stores a message, once, however often it must be sent. Messages keep their order. */
+  /** Sends a message, with retries. It is stored once, and messages keep their order. */
   async send(msg: string, options: { id?: string; fileId?: string; replyTo?: number } = {}): Promise<Sent> {
     const message = { msg, id: uuidv7(), ...options };
-    return this.#persist('send-msg', () => ({ roomId: this.#roomId, ...message }));
+    return this.#enqueue('send-msg', () => ({ roomId: this.#roomId, ...message }));
   }
 
+  /** Changes this user's display name in the room. */
   async rename(name: string): Promise<void> {
-    await this.#persist('new', () => ({ roomId: this.#roomId, msg: name }));
+    await this.#enqueue('new', () => ({ roomId: this.#roomId, msg: name }));
   }
 
   /** Empty before the room was entered; nothing is sent until then. */
@@ -82,55 +85,58 @@ export class Room {
     return this.#entered?.room.id ?? '';
   }
 
-  #persist<Name extends ClientEventName>(event: Name, data: () => ClientEvent<Name>): Promise<Accepted<Name>> {
+  #enqueue<Name extends ClientEventName>(event: Name, data: () => ClientEvent<Name>): Promise<Accepted<Name>> {
     if (this.#state.step.name === 'ended') throw new GatewayError('ended', 'the room is closed');
-    return this.#outbox.push(event, data);
+    return this.#sendQueue.push(event, data);
   }
 
-  /** One input after the other, whatever the effects of one bring about. */
-  #feed(input: Input): void {
+  /** Processes inputs one at a time. An input that an effect causes is queued. */
+  #dispatch(input: Input): void {
     this.#inputs.push(input);
-    if (this.#isFeeding) return;
-    this.#isFeeding = true;
+    if (this.#isDispatching) return;
+    this.#isDispatching = true;
     for (let input = this.#inputs.shift(); input; input = this.#inputs.shift()) {
       const before = status(this.#state);
       const [state, effects] = next(this.#state, input);
       this.#state = state;
       effects.forEach((effect) => this.#perform(effect));
-      this.#outbox.use(this.#links.get(state.live ?? 0) ?? null);
+      this.#sendQueue.use(this.#connections.get(state.live ?? 0) ?? null);
       const now = status(state);
       if (now !== before && input.type !== 'close') this.#listener.status(now);
       const end = effects.find((effect) => effect.type === 'end');
       if (end?.code) this.#listener.ended(end.code);
     }
-    this.#isFeeding = false;
+    this.#isDispatching = false;
   }
 
   #perform(effect: Effect): void {
     switch (effect.type) {
       case 'enter':
-        return this.#try(effect.attempt, () => this.#enter(effect.attempt));
+        return this.#runStep(effect.attempt, () => this.#enter(effect.attempt));
       case 'connect':
-        return this.#try(effect.attempt, () => this.#connect(effect.attempt, effect.link));
+        return this.#runStep(effect.attempt, () => this.#connect(effect.attempt, effect.connection));
       case 'join':
-        return this.#try(effect.attempt, () => this.#join(effect.attempt));
+        return this.#runStep(effect.attempt, () => this.#join(effect.attempt));
       case 'read':
-        return this.#try(effect.attempt, () => this.#read(effect.attempt));
+        return this.#runStep(effect.attempt, () => this.#read(effect.attempt));
       case 'wait': {
         const { attempt, failures, retryAfterMs } = effect;
         clearTimeout(this.#timers.retry);
         const ms = backoff(failures, retryAfterMs);
-        this.#timers.retry = setTimeout(() => this.#feed({ type: 'timer', attempt }), ms);
+        this.#timers.retry = setTimeout(() => this.#dispatch({ type: 'timer', attempt }), ms);
         return this.#listener.retrying(this.#reason, ms);
       }
-      case 'closeLink':
-        this.#links.get(effect.link)?.close();
-        this.#links.delete(effect.link);
+      case 'closeConnection':
+        this.#connections.get(effect.connection)?.close();
+        this.#connections.delete(effect.connection);
         return;
       case 'joined': {
         clearTimeout(this.#timers.stable);
-        this.#timers.stable = setTimeout(() => this.#feed({ type: 'stable', link: effect.link }), STABLE_MS);
-        this.#check(effect.link);
+        this.#timers.stable = setTimeout(
+          () => this.#dispatch({ type: 'stable', connection: effect.connection }),
+          STABLE_MS,
+        );
+        this.#scheduleCheck(effect.connection);
         const online = this.#joined?.online;
         if (online) this.#listener.online(online.count, online.users, [], true);
         return;
@@ -140,13 +146,14 @@ export class Room {
     }
   }
 
-  /** A part of an attempt, which may fail. */
-  #try(attempt: number, work: () => Promise<void>): void {
+  /** Runs one step of an attempt. A failure becomes an input, unless the attempt is over by then. */
+  #runStep(attempt: number, work: () => Promise<void>): void {
     work().catch((error: unknown) => {
       if (attempt !== this.#state.attempt) return;
       this.#error = error;
-      this.#reason = failure(error).code;
-      this.#feed({ type: 'failed', attempt, failure: failure(error) });
+      const failure = classifyFailure(error);
+      this.#reason = failure.code;
+      this.#dispatch({ type: 'failed', attempt, failure });
     });
   }
 
@@ -156,7 +163,7 @@ export class Room {
     this.#entered = entered;
     this.#listener.entered(entered);
     this.#opening?.resolve(entered);
-    this.#feed({ type: 'entered', attempt });
+    this.#dispatch({ type: 'entered', attempt });
   }
 
   async #connect(attempt: number, id: number): Promise<void> {
@@ -164,86 +171,86 @@ export class Room {
     const { login } = session;
     const token = await session.token();
     if (attempt !== this.#state.attempt || this.#state.step.name === 'ended') return;
-    const isHere = (roomId: string) => roomId === this.#roomId;
-    const link: Link = new Link(this.#entered?.gateway ?? '', token, {
-      connected: () => this.#feed({ type: 'connected', link: id }),
-      closed: (code) => this.#lost(id, token, login, code),
-      stored: (event) => isHere(event.data.roomId) && this.#stored(id, event),
+    const isThisRoom = (roomId: string) => roomId === this.#roomId;
+    const connection: Connection = new Connection(this.#entered?.gateway ?? '', token, {
+      connected: () => this.#dispatch({ type: 'connected', connection: id }),
+      closed: (code) => this.#onLost(id, token, login, code),
+      stored: (event) => isThisRoom(event.data.roomId) && this.#onStored(id, event),
       presence: ({ roomId, count, joined, left }) =>
-        isHere(roomId) && id === this.#state.live && this.#listener.online(count, joined, left, false),
-      lag: (roomId) => isHere(roomId) && this.#feed({ type: 'lag', link: id }),
-      migrate: () => this.#feed({ type: 'migrate', link: id }),
+        isThisRoom(roomId) && id === this.#state.live && this.#listener.online(count, joined, left, false),
+      lag: (roomId) => isThisRoom(roomId) && this.#dispatch({ type: 'lag', connection: id }),
+      migrate: () => this.#dispatch({ type: 'migrate', connection: id }),
       expired: (code) => {
-        link.close();
-        this.#lost(id, token, login, code);
+        connection.close();
+        this.#onLost(id, token, login, code);
       },
     });
-    this.#links.set(id, link);
+    this.#connections.set(id, connection);
   }
 
-  /** A link is gone. If its token or its session is the reason, another one is needed. */
-  #lost(id: number, token: string, login: string | null, code: string): void {
-    this.#links.delete(id);
+  /** A connection was lost. If its token or its session is the reason, that one is given up as well. */
+  #onLost(id: number, token: string, login: string | null, code: string): void {
+    this.#connections.delete(id);
     this.#reason = code;
     const { session } = this.#api;
     if (code.startsWith('token-')) session.refuse(token);
     if (code === 'session-revoked' && (session.login === login || session.login === null)) {
-      this.#feed({ type: 'final', code });
+      this.#dispatch({ type: 'final', code });
       session.revoked(login);
     }
-    this.#feed({ type: 'lost', link: id });
+    this.#dispatch({ type: 'lost', connection: id });
   }
 
   async #join(attempt: number): Promise<void> {
-    const [entered, link] = [this.#entered, this.#links.get(this.#state.link ?? 0)];
-    if (!entered || !link) throw new GatewayError('network', 'the link is gone');
-    const { joined, outcome } = await this.#replay.join(link, entered);
+    const [entered, connection] = [this.#entered, this.#connections.get(this.#state.connection ?? 0)];
+    if (!entered || !connection) throw new GatewayError('network', 'the connection was lost');
+    const { joined, outcome } = await this.#replay.join(connection, entered);
     if (attempt !== this.#state.attempt) return;
     this.#joined = joined;
-    this.#feed({ type: 'joined', attempt, outcome });
+    this.#dispatch({ type: 'joined', attempt, outcome });
   }
 
   async #read(attempt: number): Promise<void> {
-    await this.#replay.read(this.#joined?.head ?? 0, () => attempt === this.#state.attempt);
-    this.#feed({ type: 'read', attempt });
+    await this.#replay.readMissed(this.#joined?.head ?? 0, () => attempt === this.#state.attempt);
+    this.#dispatch({ type: 'read', attempt });
   }
 
   /**
-   * Whoever is removed hears so by an event; if that is lost, or late because the stream is full, the
-   * room would stay online in silence. A read mark that does not move costs the gateway least, and only
-   * members may send it.
+   * Checks regularly that this user is still a member. A removed user gets an event, but if that event is lost or late,
+   * the room would look online without receiving anything. The check sends a read mark that does not move: it is the
+   * cheapest event for the gateway that only members may send.
    */
-  #check(id: number): void {
+  #scheduleCheck(id: number): void {
     clearTimeout(this.#timers.check);
     this.#timers.check = setTimeout(() => {
-      const link = this.#links.get(id);
-      if (id !== this.#state.live || !link) return;
-      link.call('read', { roomId: this.#roomId, seq: 0 }).catch(({ code }: GatewayError) => {
-        if (code === 'not-joined' || code === 'forbidden') this.#feed({ type: 'lag', link: id });
+      const connection = this.#connections.get(id);
+      if (id !== this.#state.live || !connection) return;
+      connection.call('read', { roomId: this.#roomId, seq: 0 }).catch(({ code }: GatewayError) => {
+        if (code === 'not-joined' || code === 'forbidden') this.#dispatch({ type: 'lag', connection: id });
       });
-      this.#check(id);
-    }, CHECK_EVERY_MS);
+      this.#scheduleCheck(id);
+    }, CHECK_INTERVAL_MS);
   }
 
-  #stored(link: number, event: StoredEvent): void {
+  #onStored(connection: number, event: StoredEvent): void {
     const verdict = this.#replay.order.see(event.data.seq, event.data.prev);
-    if (verdict === 'gap') this.#feed({ type: 'gap', link });
+    if (verdict === 'gap') this.#dispatch({ type: 'gap', connection });
     if (verdict !== 'next') return;
     this.#listener.event(event);
-    if (event.name === 'room-deleted') this.#feed({ type: 'final', code: 'room-deleted' });
+    if (event.name === 'room-deleted') this.#dispatch({ type: 'final', code: 'room-deleted' });
     if (event.name !== 'member-removed' || event.data.user.id !== this.#api.session.user?.id) return;
-    // One from before the room was entered is history: whoever was removed was let in again.
+    // An event from before the room was entered is history: this user was removed then and is a member again.
     if (event.data.seq <= (this.#entered?.head ?? 0)) return;
-    this.#feed({ type: 'final', code: event.data.banned ? 'banned' : 'removed' });
+    this.#dispatch({ type: 'final', code: event.data.banned ? 'banned' : 'removed' });
   }
 
   #end(code: string | null): void {
     this.#unwatch();
     Object.values(this.#timers).forEach(clearTimeout);
-    this.#links.forEach((link) => link.close());
-    this.#links.clear();
-    this.#outbox.end(code ?? 'ended');
-    const isReason = code !== null && failure(this.#error).code === code;
+    this.#connections.forEach((connection) => connection.close());
+    this.#connections.clear();
+    this.#sendQueue.end(code ?? 'ended');
+    const isReason = code !== null && classifyFailure(this.#error).code === code;
     this.#opening?.reject(isReason ? this.#error : new GatewayError(code ?? 'closed', 'the room is closed'));
   }
 }

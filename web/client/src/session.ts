@@ -1,30 +1,38 @@
 import { backoff } from './backoff.ts';
 import { ApiError } from './errors.ts';
 import { request } from './http.ts';
-import { exclusively, read, write, type Access, type Saved, type SessionStore } from './session-store.ts';
+import {
+  readSession,
+  withRefreshLock,
+  writeSession,
+  type Access,
+  type SessionStore,
+  type StoredSession,
+} from './session-store.ts';
 import type { Tokens, User } from './types.ts';
 
-/** Renewed this long before it expires, or after three quarters of a shorter life. */
-const EARLY_MS = 60_000;
-/** Twice this is within the 10 s in which the server repeats its answer to a spent refresh token. */
-const RENEW_WITHIN_MS = 4_500;
-/** A token that was issued within this is brand-new. */
+/** A token is renewed this long before it expires, or after three quarters of a shorter lifetime. */
+const RENEW_EARLY_MS = 60_000;
+/** Two attempts fit into the 10 s in which the server accepts a used refresh token again with the same response. */
+const RENEW_TIMEOUT_MS = 4_500;
+/** A token younger than this is new: another one would be refused as well. */
 const NEW_MS = 10_000;
-const LONGEST_TIMER_MS = 2 ** 31 - 1;
+/** The greatest delay that `setTimeout` supports. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** Hears of the session as long as it watches. */
+/** Callbacks for changes of a session. */
 export interface SessionWatcher {
   renewed(token: string): void;
-  /** Logged out, revoked, or not renewed for too long. */
+  /** The user logged out, or the session was revoked or expired. */
   ended(): void;
 }
 
-/** When a token is due for renewal. */
-function due({ from, until }: Access): number {
-  return until - Math.min(EARLY_MS, (until - from) / 4);
+/** The time at which a token is to be renewed. */
+function renewalTime({ from, until }: Access): number {
+  return until - Math.min(RENEW_EARLY_MS, (until - from) / 4);
 }
 
-/** The tokens of one login, renewed in time, by one instance at a time. */
+/** The tokens of a login. They are renewed before they expire, by one instance at a time. */
 export class Session {
   readonly #base: string;
   readonly #store: SessionStore;
@@ -33,12 +41,12 @@ export class Session {
   #renewing: Promise<string> | null = null;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #failures = 0;
-  /** The token that the server refused last. */
+  /** The token that the server refused last. It is not used again. */
   #refused: string | null = null;
-  /** The token that watchers know. */
+  /** The token that watchers were called with last. */
   #announced: string | null = null;
 
-  /** `onEnd` is called when the session is over and cannot be renewed. */
+  /** `onEnd` is called when the session has ended and cannot be renewed. */
   constructor(base: string, store: SessionStore, onEnd: () => void) {
     this.#base = base;
     this.#store = store;
@@ -46,12 +54,12 @@ export class Session {
   }
 
   get user(): User | null {
-    return read(this.#store)?.user ?? null;
+    return readSession(this.#store)?.user ?? null;
   }
 
-  /** Names the present login; another one after logging in again. */
+  /** Id of the current login. It changes with every login. */
   get login(): string | null {
-    const saved = read(this.#store);
+    const saved = readSession(this.#store);
     return saved && (saved.login ?? '');
   }
 
@@ -60,42 +68,42 @@ export class Session {
   }
 
   end(): void {
-    write(this.#store, null);
+    writeSession(this.#store, null);
     clearTimeout(this.#timer);
     for (const watcher of [...this.#watchers]) watcher.ended();
   }
 
-  /** The server says that this login's session is over. False if another one is in its place. */
+  /** Ends the session because the server revoked this login. Returns false if there is a later login by now. */
   revoked(login: string | null): boolean {
-    const { login: present } = this;
-    if (present !== null && present !== login) return false;
-    if (present !== null) this.#over();
+    const { login: current } = this;
+    if (current !== null && current !== login) return false;
+    if (current !== null) this.#expire();
     return true;
   }
 
   /**
-   * The server refused this token: it is renewed before its time. Not if it is brand-new: another one
-   * would fare no better, and each renewal spends a refresh token.
+   * Renews a token early because the server refused it. A new token is not renewed: another one would be refused as
+   * well, and every renewal uses up a refresh token.
    */
   refuse(token: string): void {
-    const access = read(this.#store)?.access;
+    const access = readSession(this.#store)?.access;
     if (access?.token !== token) return;
-    // Negative if this machine's clock was set back.
+    // Negative if this machine's clock was set back since.
     const age = Date.now() - access.from;
     const isNew = age >= 0 && age < Math.min(NEW_MS, (access.until - access.from) / 4);
     if (!isNew) this.#refused = token;
   }
 
-  /** An access token that is good for a while; `renew` asks for another one than the present. */
+  /** A valid access token. With `renew`, a different one than the current. */
   async token(renew = false): Promise<string> {
-    if (renew) this.#refused = read(this.#store)?.access?.token ?? null;
-    const fresh = this.#fresh();
-    if (fresh) return fresh;
-    this.#renewing ??= exclusively(this.#store, () => this.#renew()).finally(() => (this.#renewing = null));
+    if (renew) this.#refused = readSession(this.#store)?.access?.token ?? null;
+    const token = this.#validToken();
+    if (token) return token;
+    this.#renewing ??= withRefreshLock(this.#store, () => this.#renew()).finally(() => (this.#renewing = null));
     return this.#renewing;
   }
 
-  /** Keeps the token fresh and tells of every new one, until the returned function is called. */
+  /** Keeps the token valid and calls the watcher for every new one, until the returned function is called. */
   watch(watcher: SessionWatcher): () => void {
     this.#watchers.add(watcher);
     this.#schedule();
@@ -105,60 +113,61 @@ export class Session {
     };
   }
 
-  #fresh(): string | null {
-    const access = read(this.#store)?.access;
-    if (!access || access.token === this.#refused || due(access) <= Date.now()) return null;
+  #validToken(): string | null {
+    const access = readSession(this.#store)?.access;
+    if (!access || access.token === this.#refused || renewalTime(access) <= Date.now()) return null;
     this.#announce(access.token);
     return access.token;
   }
 
   async #renew(): Promise<string> {
-    // Looked at again inside the lock: another instance may have renewed it.
-    const fresh = this.#fresh();
-    if (fresh) return fresh;
-    const saved = read(this.#store);
+    // Checked again inside the lock, because another instance may have renewed the token.
+    const token = this.#validToken();
+    if (token) return token;
+    const saved = readSession(this.#store);
     if (!saved) throw new ApiError(401, 'logged-out', 'not logged in');
     let tokens: Tokens;
     try {
       tokens = await this.#exchange(saved);
     } catch (error) {
       if (!(error instanceof ApiError && error.status === 401)) throw error;
-      if (read(this.#store)?.refreshToken !== saved.refreshToken) return this.#replaced();
-      this.#over();
+      if (readSession(this.#store)?.refreshToken !== saved.refreshToken) return this.#tokenOfOtherInstance();
+      this.#expire();
       throw new ApiError(401, 'session-over', 'log in again');
     }
-    // Logged out or in again meanwhile: these tokens are of the session before.
-    if (this.login !== (saved.login ?? '')) return this.#replaced();
+    // The user logged out or logged in again during the request, so these tokens are of an earlier session.
+    if (this.login !== (saved.login ?? '')) return this.#tokenOfOtherInstance();
     this.#save(tokens, saved.login ?? '');
     return tokens.accessToken;
   }
 
-  /** Asks once more if the answer was lost: the server then repeats it. */
-  async #exchange({ refreshToken }: Saved): Promise<Tokens> {
-    const ask = () =>
-      request<Tokens>('POST', `${this.#base}/login/refresh`, { body: { refreshToken }, withinMs: RENEW_WITHIN_MS });
-    const answer = await ask().catch((error: ApiError) => {
-      if (error.status === 0) return ask();
+  /** Uses the refresh token. Tries again if the response was lost: the server then repeats it. */
+  async #exchange({ refreshToken }: StoredSession): Promise<Tokens> {
+    const send = () =>
+      request<Tokens>('POST', `${this.#base}/login/refresh`, { body: { refreshToken }, timeoutMs: RENEW_TIMEOUT_MS });
+    const response = await send().catch((error: ApiError) => {
+      if (error.status === 0) return send();
       throw error;
     });
-    return answer.body;
+    return response.body;
   }
 
-  #replaced(): string {
-    const fresh = this.#fresh();
-    if (fresh) return fresh;
-    if (!read(this.#store)) throw new ApiError(401, 'logged-out', 'not logged in');
-    throw new ApiError(0, 'unavailable', 'the session changed meanwhile; try again');
+  /** The token that another instance stored while this one was renewing. */
+  #tokenOfOtherInstance(): string {
+    const token = this.#validToken();
+    if (token) return token;
+    if (!readSession(this.#store)) throw new ApiError(401, 'logged-out', 'not logged in');
+    throw new ApiError(0, 'unavailable', 'the session changed during the renewal; try again');
   }
 
   #save({ accessToken: token, expiresIn, refreshToken, user }: Tokens, login: string): void {
     const from = Date.now();
     const access = { token, from, until: from + expiresIn * 1_000 };
-    write(this.#store, { refreshToken, user, login, access });
+    writeSession(this.#store, { refreshToken, user, login, access });
     this.#announce(token);
   }
 
-  #over(): void {
+  #expire(): void {
     this.end();
     this.#onEnd();
   }
@@ -171,16 +180,16 @@ export class Session {
     this.#schedule();
   }
 
-  /** Renews when the token is due. Without one, whoever asks for it first makes it known. */
-  #schedule(waitMs?: number): void {
+  /** Sets the timer for the next renewal. Without a token, the first call of `token` sets it. */
+  #schedule(delayMs?: number): void {
     clearTimeout(this.#timer);
-    const access = read(this.#store)?.access;
+    const access = readSession(this.#store)?.access;
     if (!access || !this.#watchers.size) return;
-    const wait = waitMs ?? Math.max(0, due(access) - Date.now());
-    this.#timer = setTimeout(() => void this.#keepFresh(), Math.min(wait, LONGEST_TIMER_MS));
+    const delay = delayMs ?? Math.max(0, renewalTime(access) - Date.now());
+    this.#timer = setTimeout(() => void this.#renewScheduled(), Math.min(delay, MAX_TIMER_MS));
   }
 
-  async #keepFresh(): Promise<void> {
+  async #renewScheduled(): Promise<void> {
     try {
       await this.token();
       this.#schedule();

@@ -3,31 +3,31 @@ import { ApiError } from './errors.ts';
 import type { FileRef, Upload } from './types.ts';
 
 export interface UploadOptions {
-  /** 0 to 1. */
-  onProgress?: (share: number) => void;
+  /** Called with the fraction sent, from 0 to 1. */
+  onProgress?: (fraction: number) => void;
   signal?: AbortSignal;
 }
 
-/** Sends a file to the storage, past our servers, and has it checked. */
+/** Uploads a file directly to the object storage by a presigned URL, then has the server verify it. */
 export async function uploadFile(api: Api, room: string, file: File, options: UploadOptions = {}): Promise<FileRef> {
   const declared = await api.declareFile(room, {
     name: file.name,
     size: file.size,
     type: file.type || 'application/octet-stream',
-    ...(await digest(file)),
+    ...(await checksum(file)),
   });
   await put(declared.upload, file, options);
   return (await api.completeFile(declared.file.id)).file;
 }
 
-/** The storage refuses other content. Only a secure context can compute it. */
-async function digest(file: File): Promise<{ sha256?: string }> {
+/** The checksum that the storage verifies. Browsers compute it in secure contexts only, so it is optional. */
+async function checksum(file: File): Promise<{ sha256?: string }> {
   if (!globalThis.crypto?.subtle) return {};
   const hash = new Uint8Array(await crypto.subtle.digest('SHA-256', await file.arrayBuffer()));
   return { sha256: Array.from(hash, (byte) => byte.toString(16).padStart(2, '0')).join('') };
 }
 
-/** `fetch` tells no upload progress; this does. */
+/** Uses XMLHttpRequest, because `fetch` has no upload progress. */
 function put(upload: Upload, file: File, { onProgress, signal }: UploadOptions): Promise<void> {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
@@ -37,7 +37,7 @@ function put(upload: Upload, file: File, { onProgress, signal }: UploadOptions):
     request.onload = () =>
       request.status < 300
         ? resolve()
-        : reject(new ApiError(request.status, 'upload-failed', 'the storage did not take the file'));
+        : reject(new ApiError(request.status, 'upload-failed', 'the storage refused the file'));
     request.onerror = () => reject(new ApiError(0, 'network', 'the storage cannot be reached'));
     request.onabort = () => reject(new ApiError(0, 'aborted', 'the upload was stopped'));
     signal?.addEventListener('abort', () => request.abort());

@@ -1,4 +1,4 @@
-/** A UUIDv7 (RFC 9562, section 5.7): ids that sort by the time they were made. */
+/** Generates a UUIDv7 (RFC 9562, section 5.7). These ids sort by creation time. */
 export function uuidv7(now = Date.now()): string {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   for (let i = 0; i < 6; i++) bytes[i] = Math.floor(now / 2 ** (8 * (5 - i))) & 0xff;

@@ -2,11 +2,13 @@ import { FakeSocket } from './fake-socket.ts';
 import { Random } from './random.ts';
 
 const ME = { id: 'me', name: 'ada', displayName: 'Ada', createdAt: '2026-01-01T00:00:00.000Z' };
-/** More than these the gateway does not replay. */
+/** The replay window, as a number of events. */
 const REPLAY = 12;
-const PAGE = 5;
-/** The real server repeats the answer to a spent refresh token for 10 s. An outage longer than that, right after an
- * answer was lost, ends the session; here it is longer, so that no storm does. */
+const PAGE_SIZE = 5;
+/**
+ * How long the response to a used refresh token is repeated. The real server does so for 10 s, so a longer outage right
+ * after a lost response ends the session. The random tests must not end by that.
+ */
 const GRACE_MS = 600_000;
 
 export interface StoredFake {
@@ -14,10 +16,7 @@ export interface StoredFake {
   data: { roomId: string; seq: number; prev: number; id: string } & Record<string, unknown>;
 }
 
-/**
- * The functions and a gateway, as the contract describes them, failing with a probability at every
- * step while `trouble` is above 0.
- */
+/** The HTTP API and a gateway by the contract. Every step fails with the probability `faultRate`. */
 export class FakeServer {
   readonly events: StoredFake[] = [];
   readonly sockets = new Set<FakeSocket>();
@@ -25,10 +24,11 @@ export class FakeServer {
   readonly stored = new Map<string, number>();
   readonly random: Random;
   readonly lifetimeMs: number;
-  trouble = 0;
-  /** Answers every request with this, if set and if it has an answer. */
-  always: ((path: string) => Response | null) | null = null;
-  refuse: string | null = null;
+  faultRate = 0;
+  /** If set, its response takes the place of the normal one. */
+  override: ((path: string) => Response | null) | null = null;
+  /** If set, connections are refused with this code. */
+  refusal: string | null = null;
   #seq = 0;
   #tokens = 0;
   #revoked = false;
@@ -50,7 +50,7 @@ export class FakeServer {
     return { accessToken, expiresIn: this.lifetimeMs / 1_000, refreshToken: this.#refresh.current, user: ME };
   }
 
-  /** Stores an event and delivers it to every socket that joined; some are lost, some come twice. */
+  /** Stores an event and delivers it to every joined socket. Some deliveries are lost, some are repeated. */
   store(name = 'receive-msg', more: Record<string, unknown> = {}): number {
     const prev = this.#seq;
     this.#seq += 1 + this.random.below(3);
@@ -61,25 +61,25 @@ export class FakeServer {
     return this.#seq;
   }
 
-  /** Something happens to a socket by itself. */
-  disturb(): void {
+  /** Does to a random socket what the network or the gateway may do at any time. */
+  injectFault(): void {
     const socket = this.random.pick([...this.sockets]);
     if (!socket) return;
-    const what = this.random.pick(['drop', 'lag', 'migrate', 'session-expired', 'again'] as const);
-    if (what === 'drop') socket.lose();
-    if (what === 'lag') {
+    const fault = this.random.pick(['drop', 'lag', 'migrate', 'session-expired', 'repeat'] as const);
+    if (fault === 'drop') socket.lose();
+    if (fault === 'lag') {
       socket.isJoined = false;
       socket.deliver('lag', { roomId: 'room', last: 0 });
     }
-    if (what === 'migrate') socket.deliver('migrate', { deadline: '' });
-    if (what === 'session-expired') {
+    if (fault === 'migrate') socket.deliver('migrate', { deadline: '' });
+    if (fault === 'session-expired') {
       socket.deliver('session-expired', {
         code: this.random.pick(['token-expired', 'token-invalid', 'unknown-later']),
       });
       socket.lose();
     }
     const last = this.events.at(-1);
-    if (what === 'again' && last && socket.isJoined) socket.deliver(last.name, last.data);
+    if (fault === 'repeat' && last && socket.isJoined) socket.deliver(last.name, last.data);
   }
 
   revoke(): void {
@@ -94,9 +94,9 @@ export class FakeServer {
     const { pathname, searchParams } = new URL(input, 'http://fake');
     if (pathname === '/login/refresh') this.counts.refresh++;
     if (pathname === '/room/lobby') this.counts.enter++;
-    if (this.random.is(this.trouble)) return this.#fail(() => this.#answer(pathname, searchParams, init), init);
+    if (this.random.chance(this.faultRate)) return this.#fail(() => this.#respond(pathname, searchParams, init), init);
     await delay(this.random.below(50));
-    return this.always?.(pathname) ?? this.#answer(pathname, searchParams, init);
+    return this.override?.(pathname) ?? this.#respond(pathname, searchParams, init);
   };
 
   readonly connect = (options: { auth: { token: string } }): FakeSocket => {
@@ -108,12 +108,12 @@ export class FakeServer {
 
   async #open(socket: FakeSocket): Promise<void> {
     await delay(this.random.below(50));
-    if (this.random.is(this.trouble)) {
-      if (this.random.is(0.3)) return;
+    if (this.random.chance(this.faultRate)) {
+      if (this.random.chance(0.3)) return;
       return socket.refuse(this.random.pick([undefined, 'unavailable', 'too-many-sockets', 'token-invalid']));
     }
     const expires = this.#expires.get(socket.token) ?? 0;
-    const code = this.refuse ?? (this.#revoked ? 'session-revoked' : expires <= Date.now() ? 'token-expired' : null);
+    const code = this.refusal ?? (this.#revoked ? 'session-revoked' : expires <= Date.now() ? 'token-expired' : null);
     if (code) return socket.refuse(code);
     if (socket.isOver) return;
     this.sockets.add(socket);
@@ -133,22 +133,22 @@ export class FakeServer {
     );
   }
 
-  /** What a socket's event is acknowledged with; nothing if the answer is lost. */
+  /** The acknowledgement of a client's event; undefined if it is lost. */
   async acknowledge(socket: FakeSocket, event: string, data: Record<string, unknown>): Promise<unknown> {
     await delay(this.random.below(50));
-    const fails = this.random.is(this.trouble);
-    if (fails && this.random.is(0.5)) {
-      const ofJoins =
+    const fails = this.random.chance(this.faultRate);
+    if (fails && this.random.chance(0.5)) {
+      const codes =
         event === 'join-room' ? ['ticket-expired', 'ticket-invalid', 'forbidden', 'too-many-rooms'] : ['not-joined'];
       return refusal(
-        this.random.pick(['unavailable', 'busy', 'rate-limited', 'room-rate-limited', 'storage-full', ...ofJoins]),
+        this.random.pick(['unavailable', 'busy', 'rate-limited', 'room-rate-limited', 'storage-full', ...codes]),
       );
     }
-    const answer = this.#act(socket, event, data);
+    const answer = this.#handle(socket, event, data);
     return fails ? undefined : answer;
   }
 
-  #act(socket: FakeSocket, event: string, data: Record<string, unknown>): unknown {
+  #handle(socket: FakeSocket, event: string, data: Record<string, unknown>): unknown {
     if (!this.sockets.has(socket)) return undefined;
     if (event === 'refresh') {
       this.counts.refreshed++;
@@ -174,12 +174,12 @@ export class FakeServer {
   }
 
   #deliver(socket: FakeSocket, { name, data }: StoredFake): void {
-    if (this.random.is(this.trouble * 0.3)) return;
+    if (this.random.chance(this.faultRate * 0.3)) return;
     socket.deliver(name, data);
-    if (this.random.is(this.trouble * 0.3)) socket.deliver(name, data);
+    if (this.random.chance(this.faultRate * 0.3)) socket.deliver(name, data);
   }
 
-  #answer(path: string, query: URLSearchParams, init: RequestInit): Response {
+  #respond(path: string, query: URLSearchParams, init: RequestInit): Response {
     if (path === '/login/refresh') {
       const body = JSON.parse(init.body as string) as { refreshToken: string };
       return this.#renew(body.refreshToken);
@@ -203,7 +203,7 @@ export class FakeServer {
     const items = this.events
       .filter(({ name, data }) => name === 'receive-msg' && data.seq > after)
       .map(({ data }) => data);
-    return json({ items: items.slice(0, PAGE), next: items.length > PAGE ? 'more' : null });
+    return json({ items: items.slice(0, PAGE_SIZE), next: items.length > PAGE_SIZE ? 'more' : null });
   }
 
   #renew(given: string): Response {
@@ -222,14 +222,14 @@ export class FakeServer {
     return json(this.tokens());
   }
 
-  async #fail(answer: () => Response, { signal }: RequestInit): Promise<Response> {
+  async #fail(respond: () => Response, { signal }: RequestInit): Promise<Response> {
     await delay(this.random.below(2_000));
     switch (this.random.below(9)) {
       case 0:
         throw new TypeError('fetch failed');
       case 1:
-        answer();
-        throw new TypeError('the answer was lost');
+        respond();
+        throw new TypeError('the response was lost');
       case 2:
         return new Promise((_, reject) => signal?.addEventListener('abort', () => reject(new Error('aborted'))));
       case 3:

@@ -2,7 +2,7 @@ import type { FakeServer } from './fake-server.ts';
 
 type Listener = (data: unknown) => void;
 
-/** The part of the official client's socket that the SDK uses. */
+/** Stands in for the socket of `socket.io-client`, with the methods that the SDK uses. */
 export class FakeSocket {
   readonly #server: FakeServer;
   readonly #listeners = new Map<string, Listener[]>();

@@ -1,4 +1,4 @@
-/** A seeded generator (mulberry32), so that a failing run can be repeated by its number. */
+/** A seeded random number generator (mulberry32), so that a failing run can be repeated. */
 export class Random {
   #state: number;
 
@@ -6,7 +6,7 @@ export class Random {
     this.#state = seed * 0x9e3779b9;
   }
 
-  /** 0 to 1. */
+  /** From 0 to 1. */
   unit(): number {
     this.#state = (this.#state + 0x6d2b79f5) | 0;
     let t = Math.imul(this.#state ^ (this.#state >>> 15), 1 | this.#state);
@@ -18,7 +18,7 @@ export class Random {
     return Math.floor(this.unit() * bound);
   }
 
-  is(probability: number): boolean {
+  chance(probability: number): boolean {
     return this.unit() < probability;
   }
 

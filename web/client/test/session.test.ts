@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 
 import { Api } from '../src/index.ts';
 import { delay, FakeServer, problem } from './fake-server.ts';
-import { memoryStore, wait } from './world.ts';
+import { memoryStore, wait } from './open-room.ts';
 
 beforeEach(() => vi.useFakeTimers());
 afterEach(() => {
@@ -23,7 +23,7 @@ function serve(lifetimeMs = 900_000, seed = 1) {
   return { server, store, ends, instance, first };
 }
 
-test('many instances on one store renew once, without locks of the browser', async () => {
+test('many instances with the same store renew once, without browser locks', async () => {
   const { server, ends, instance } = serve();
   const all = Array.from({ length: 8 }, (_, id) => instance(id + 1));
   await wait(890_000);
@@ -34,7 +34,7 @@ test('many instances on one store renew once, without locks of the browser', asy
   expect(ends).toEqual([]);
 });
 
-test('two instances that want another token at once get one', async () => {
+test('two instances that need a new token at the same time share one renewal', async () => {
   const { server, ends, first, instance } = serve();
   const tokens = Promise.all([first.session.token(true), instance(1).session.token(true)]);
   await wait(5_000);
@@ -43,13 +43,13 @@ test('two instances that want another token at once get one', async () => {
   expect(ends).toEqual([]);
 });
 
-test('a lost answer to a renewal is asked for again', async () => {
+test('a renewal is repeated if its response is lost', async () => {
   const { server, ends, first } = serve();
   await wait(890_000);
-  let asked = 0;
+  let sent = 0;
   vi.stubGlobal('fetch', async (...call: Parameters<typeof server.fetch>) => {
     const answer = await server.fetch(...call);
-    if (++asked === 1) throw new TypeError('lost');
+    if (++sent === 1) throw new TypeError('lost');
     return answer;
   });
   const token = first.session.token();
@@ -67,11 +67,11 @@ test('a token is not renewed before it is due', async () => {
   expect(server.counts.refresh).toBe(0);
 });
 
-test('a renewal that the server refuses ends the session for all instances', async () => {
+test('a refused renewal ends the session for all instances', async () => {
   const { server, store, ends, first, instance } = serve();
   const second = instance(1);
   await wait(890_000);
-  server.always = () => problem(401, 'refresh-reused');
+  server.override = () => problem(401, 'refresh-reused');
   const tokens = Promise.allSettled([first.session.token(), second.session.token()]);
   await wait(30_000);
   expect((await tokens).map(({ status }) => status)).toEqual(['rejected', 'rejected']);
@@ -79,7 +79,7 @@ test('a renewal that the server refuses ends the session for all instances', asy
   expect(ends).toHaveLength(1);
 });
 
-test('who logs out during a renewal stays logged out', async () => {
+test('logging out during a renewal is final', async () => {
   const { server, store, first } = serve();
   vi.stubGlobal('fetch', async (...call: Parameters<typeof server.fetch>) => {
     await delay(1_000);
@@ -95,7 +95,7 @@ test('who logs out during a renewal stays logged out', async () => {
   expect(store.get()).toBeNull();
 });
 
-test('an API call after a key change renews the token once and goes on', async () => {
+test('an API call after a change of signing keys renews the token once and succeeds', async () => {
   const { server, first } = serve();
   const real = server.fetch;
   vi.stubGlobal('fetch', async (url: string, init: RequestInit) => {
@@ -122,16 +122,16 @@ test('a token that expired while the clock was set back is renewed', async () =>
   expect((await entered).room.id).toBe('room');
 });
 
-test('whatever is lost between many instances and the server, the session goes on', async () => {
+test('the session continues whatever is lost between many instances and the server', async () => {
   for (let seed = 1; seed <= 30; seed++) {
     vi.clearAllTimers();
     const { server, store, ends, instance } = serve(20_000, seed);
     const all = Array.from({ length: 4 }, (_, id) => instance(id));
     const unwatch = all.map(({ session }) => session.watch({ renewed() {}, ended() {} }));
-    server.trouble = 0.4;
+    server.faultRate = 0.4;
     const tokens: Promise<unknown>[] = [];
     for (let n = 0; n < 300; n++) {
-      if (server.random.is(0.3)) {
+      if (server.random.chance(0.3)) {
         tokens.push(
           server.random
             .pick(all)
@@ -141,7 +141,7 @@ test('whatever is lost between many instances and the server, the session goes o
       }
       await wait(1_000);
     }
-    server.trouble = 0;
+    server.faultRate = 0;
     await wait(30_000);
     await Promise.all(tokens);
     expect([ends, store.get() !== null], `seed ${seed}`).toEqual([[], true]);

@@ -3,14 +3,14 @@ import { io, type Socket } from 'socket.io-client';
 import { GatewayError } from './errors.ts';
 import type { Accepted, Acknowledgement, ClientEvent, ClientEventName, Presence, StoredEvent } from './types.ts';
 
-/** Until a socket is connected and authenticated. */
-const CONNECT_WITHIN_MS = 15_000;
-/** How long an acknowledgement may take. */
-const ACK_WITHIN_MS = 8_000;
+/** Time limit for connecting and authenticating. */
+const CONNECT_TIMEOUT_MS = 15_000;
+/** Time limit for an acknowledgement. */
+const ACK_TIMEOUT_MS = 8_000;
 
-export interface LinkListener {
+export interface ConnectionListener {
   connected(): void;
-  /** Refused at the handshake, or lost later; comes once. `code` is the server's, if it gave one. */
+  /** The handshake was refused or the connection was lost, with the server's code if it sent one. Called only once. */
   closed(code: string): void;
   stored(event: StoredEvent): void | false;
   presence(presence: Presence): void | false;
@@ -19,14 +19,14 @@ export interface LinkListener {
   expired(code: string): void;
 }
 
-/** One Socket.IO connection. It is never reconnected: another one takes its place. */
-export class Link {
+/** One Socket.IO connection. It is never reconnected: a room opens a new one instead. */
+export class Connection {
   readonly #socket: Socket;
-  readonly #listener: LinkListener;
+  readonly #listener: ConnectionListener;
   readonly #timer: ReturnType<typeof setTimeout>;
   #isClosed = false;
 
-  constructor(gateway: string, token: string, listener: LinkListener) {
+  constructor(gateway: string, token: string, listener: ConnectionListener) {
     this.#listener = listener;
     const socket = io(gateway || undefined, {
       auth: { token },
@@ -35,7 +35,7 @@ export class Link {
       reconnection: false,
     });
     this.#socket = socket;
-    this.#timer = setTimeout(() => this.#closed('timeout'), CONNECT_WITHIN_MS);
+    this.#timer = setTimeout(() => this.#closed('timeout'), CONNECT_TIMEOUT_MS);
     this.#on('connect', () => {
       clearTimeout(this.#timer);
       listener.connected();
@@ -48,41 +48,41 @@ export class Link {
     this.#on('lag', (data?: { roomId?: string }) => listener.lag(data?.roomId ?? ''));
     this.#on('migrate', () => listener.migrate());
     this.#on('session-expired', (data?: { code?: string }) => listener.expired(data?.code ?? ''));
-    // Also kinds of events that a newer server has: they count in the room's order.
+    // Includes event types that only a newer server has, because they count in the room's order.
     socket.onAny((name: string, data?: { seq?: unknown; prev?: unknown }) => {
       const isStored = Number.isSafeInteger(data?.seq) && Number.isSafeInteger(data?.prev);
       if (isStored && !this.#isClosed) listener.stored({ name, data } as StoredEvent);
     });
   }
 
-  /** Emits and waits for the acknowledgement; throws the refusal, or `timeout`. */
+  /** Sends an event and waits for the acknowledgement. Throws a `GatewayError` if it is refused or does not come. */
   async call<Name extends ClientEventName>(event: Name, data: ClientEvent<Name>): Promise<Accepted<Name>> {
     let ack: Acknowledgement<ClientEventName>;
     try {
-      ack = (await this.#socket.timeout(ACK_WITHIN_MS).emitWithAck(event, data)) as Acknowledgement<ClientEventName>;
+      ack = (await this.#socket.timeout(ACK_TIMEOUT_MS).emitWithAck(event, data)) as Acknowledgement<ClientEventName>;
     } catch {
-      throw new GatewayError('timeout', 'no answer in time');
+      throw new GatewayError('timeout', 'no acknowledgement in time');
     }
     if (!ack.ok) throw new GatewayError(ack.error.code, ack.error.detail);
     return ack as Accepted<Name>;
   }
 
-  /** Has the socket go on with a new token. If it fails, the server ends the socket in time. */
+  /** Replaces the token. A failure is ignored, because the server closes the socket when the old token expires. */
   refresh(token: string): void {
     this.call('refresh', { token }).catch(() => {});
   }
 
-  /** Closes without a word to the listener. */
+  /** Closes the connection without calling the listener. */
   close(): void {
     this.#isClosed = true;
     clearTimeout(this.#timer);
     this.#socket.disconnect();
   }
 
-  /** Nothing is heard of a link that was closed. */
-  #on<T>(name: string, hear: (data: T) => void): void {
+  /** Adds a handler that is not called after `close`. */
+  #on<T>(name: string, handler: (data: T) => void): void {
     this.#socket.on(name, (data: T) => {
-      if (!this.#isClosed) hear(data);
+      if (!this.#isClosed) handler(data);
     });
   }
 

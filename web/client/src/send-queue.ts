@@ -2,18 +2,19 @@ import { backoff, pause } from './backoff.ts';
 import { GatewayError } from './errors.ts';
 import type { Accepted, ClientEvent, ClientEventName } from './types.ts';
 
-/** After this the caller hears that it failed; with the same `id` it can be sent again at any time. */
-const SEND_WITHIN_MS = 5 * 60_000;
-/** Events that wait; the next one is refused. */
-const LONGEST_QUEUE = 1_000;
-const TRY_AGAIN = ['timeout', 'unavailable', 'busy', 'storage-full', 'not-joined'];
+/** An event that is not stored by then is rejected. With the same `id` it can safely be sent again. */
+const SEND_TIMEOUT_MS = 5 * 60_000;
+/** Bound on waiting events. Further ones are rejected. */
+const MAX_QUEUED = 1_000;
+const TEMPORARY_CODES = ['timeout', 'unavailable', 'busy', 'storage-full', 'not-joined'];
 
-/** Whether the same event may succeed later: nothing was decided about it. */
-function mayPass(code: string): boolean {
-  // Of the socket, of the user, of the room.
-  return TRY_AGAIN.includes(code) || code.endsWith('rate-limited');
+/** Whether the same event may succeed later. */
+function isTemporary(code: string): boolean {
+  // The rate limits of the socket, the user and the room end in the same words.
+  return TEMPORARY_CODES.includes(code) || code.endsWith('rate-limited');
 }
 
+/** What the queue needs of a connection. */
 export interface Caller {
   call<Name extends ClientEventName>(event: Name, data: ClientEvent<Name>): Promise<Accepted<Name>>;
 }
@@ -24,27 +25,27 @@ interface Entry {
   timer: ReturnType<typeof setTimeout>;
 }
 
-/** What is to be stored, sent in order and one at a time, as often as it takes. */
-export class Outbox {
+/** Sends events that the gateway stores: in order, one at a time, with retries. */
+export class SendQueue {
   readonly #onNotJoined: () => void;
   #queue: Entry[] = [];
   #caller: Caller | null = null;
   #isRunning = false;
 
-  /** `onNotJoined` is called when the gateway does not know of the join. */
+  /** `onNotJoined` is called when the gateway refuses an event because this socket has not joined the room. */
   constructor(onNotJoined: () => void) {
     this.#onNotJoined = onNotJoined;
   }
 
-  /** `data` is asked for when it is sent: the room may not be entered before. */
+  /** `data` is called at each attempt, because the room's id is unknown before the room was entered. */
   push<Name extends ClientEventName>(event: Name, data: () => ClientEvent<Name>): Promise<Accepted<Name>> {
     return new Promise((resolve, reject) => {
-      if (this.#queue.length >= LONGEST_QUEUE) {
-        return reject(new GatewayError('busy', `${LONGEST_QUEUE} events wait to be sent`));
+      if (this.#queue.length >= MAX_QUEUED) {
+        return reject(new GatewayError('busy', `${MAX_QUEUED} events are waiting to be sent`));
       }
       const timer = setTimeout(() => {
-        this.#drop(entry, new GatewayError('timeout', 'it could not be sent in time; send it again with the same id'));
-      }, SEND_WITHIN_MS);
+        this.#remove(entry, new GatewayError('timeout', 'not sent in time; send it again with the same id'));
+      }, SEND_TIMEOUT_MS);
       const entry: Entry = {
         send: async (caller) => resolve(await caller.call(event, data())),
         reject,
@@ -55,16 +56,16 @@ export class Outbox {
     });
   }
 
-  /** By what to send from now on; nothing goes out while there is none. */
+  /** Sets the connection to send by. Without one, events wait. */
   use(caller: Caller | null): void {
     if (caller === this.#caller) return;
     this.#caller = caller;
     void this.#run();
   }
 
-  /** Refuses everything that waits. */
+  /** Rejects all waiting events. */
   end(code: string): void {
-    for (const entry of this.#queue) this.#drop(entry, new GatewayError(code, 'the room is closed'));
+    for (const entry of this.#queue) this.#remove(entry, new GatewayError(code, 'the room is closed'));
   }
 
   async #run(): Promise<void> {
@@ -75,11 +76,11 @@ export class Outbox {
       const caller: Caller = this.#caller;
       try {
         await entry.send(caller);
-        this.#drop(entry);
+        this.#remove(entry);
         failures = 0;
       } catch (error) {
         const refusal = error as GatewayError;
-        if (!mayPass(refusal.code)) this.#drop(entry, refusal);
+        if (!isTemporary(refusal.code)) this.#remove(entry, refusal);
         else if (refusal.code === 'not-joined' && caller === this.#caller) this.#onNotJoined();
         else if (caller === this.#caller) await pause(backoff(++failures));
       }
@@ -87,7 +88,7 @@ export class Outbox {
     this.#isRunning = false;
   }
 
-  #drop(entry: Entry, error?: GatewayError): void {
+  #remove(entry: Entry, error?: GatewayError): void {
     clearTimeout(entry.timer);
     this.#queue = this.#queue.filter((waiting) => waiting !== entry);
     if (error) entry.reject(error);

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest';
 
-import { Order } from './order.ts';
-import { uuidv7 } from './uuid.ts';
+import { Order } from '../src/order.ts';
+import { uuidv7 } from '../src/uuid.ts';
 
-test('an event is the next, a known one, or one after a gap', () => {
+test('an event is the next one, a known one, or behind a gap', () => {
   const order = new Order();
   expect(order.see(5, 3)).toBe('next');
   expect(order.see(5, 3)).toBe('known');
@@ -14,7 +14,7 @@ test('an event is the next, a known one, or one after a gap', () => {
   expect(order.see(12, 0)).toBe('next');
 });
 
-test('whatever is lost or repeated, what is accepted has no hole and no double', () => {
+test('accepted events have no gap and no duplicate, whatever is lost or repeated', () => {
   let seed = 1;
   const random = (below: number) => {
     seed = (seed * 48271) % 2147483647;
@@ -32,7 +32,7 @@ test('whatever is lost or repeated, what is accepted has no hole and no double',
     const accepted: number[] = [];
     let next = 0;
     for (let step = 0; step < 400 && accepted.length < events.length; step++) {
-      // Lose some, repeat some, go on from anywhere; after a gap, replay as the gateway does.
+      // Skips and repeats events at random. After a gap, replays as the gateway does.
       next = Math.max(0, Math.min(events.length - 1, next + random(4) - 1));
       const event = events[next]!;
       const verdict = order.see(event.seq, event.prev);
@@ -44,7 +44,7 @@ test('whatever is lost or repeated, what is accepted has no hole and no double',
   }
 });
 
-test('ids are UUIDs of version 7 that sort by time', () => {
+test('ids are version 7 UUIDs that sort by time', () => {
   const [earlier, later] = [uuidv7(1_700_000_000_000), uuidv7(1_700_000_000_001)];
   expect(earlier).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
   expect(earlier < later).toBe(true);

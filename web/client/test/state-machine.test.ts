@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
 
-import { initial, next, status, type Effect, type Input, type State } from '../src/machine.ts';
+import { initial, next, status, type Effect, type Input, type State } from '../src/state-machine.ts';
 
-/** Feeds inputs one after the other; attempts and links are numbered from 1. */
+/** Applies inputs one after the other. Attempts and connections are numbered from 1. */
 function after(...inputs: Input[]): { state: State; effects: Effect[] } {
   let [state, effects]: [State, Effect[]] = [initial, []];
   for (const input of inputs) [state, effects] = next(state, input);
@@ -10,75 +10,75 @@ function after(...inputs: Input[]): { state: State; effects: Effect[] } {
 }
 
 const connecting: Input[] = [{ type: 'open' }, { type: 'entered', attempt: 1 }];
-const joining: Input[] = [...connecting, { type: 'connected', link: 1 }];
+const joining: Input[] = [...connecting, { type: 'connected', connection: 1 }];
 const online: Input[] = [...joining, { type: 'joined', attempt: 1, outcome: 'complete' }];
 const failure = { code: 'unavailable', final: false };
 
 test('entering, connecting and joining follow each other', () => {
   expect(after({ type: 'open' }).effects).toEqual([{ type: 'enter', attempt: 1 }]);
-  expect(after(...connecting).effects).toEqual([{ type: 'connect', attempt: 1, link: 1 }]);
+  expect(after(...connecting).effects).toEqual([{ type: 'connect', attempt: 1, connection: 1 }]);
   expect(after(...joining).effects).toEqual([{ type: 'join', attempt: 1 }]);
   expect(status(after(...online).state)).toBe('online');
 });
 
-test('a lag during a join has the room join again', () => {
+test('a lag during a join leads to another join', () => {
   const { state, effects } = after(
     ...joining,
-    { type: 'lag', link: 1 },
+    { type: 'lag', connection: 1 },
     { type: 'joined', attempt: 1, outcome: 'complete' },
   );
   expect(status(state)).toBe('connecting');
   expect(effects).toEqual([{ type: 'enter', attempt: 2 }]);
 });
 
-test('a lag or a gap while online has the room join again, on the same link', () => {
+test('a lag or a gap while online leads to another join on the same connection', () => {
   for (const type of ['lag', 'gap'] as const) {
-    expect(after(...online, { type, link: 1 }).effects).toEqual([{ type: 'enter', attempt: 2 }]);
-    const { effects } = after(...online, { type, link: 1 }, { type: 'entered', attempt: 2 });
+    expect(after(...online, { type, connection: 1 }).effects).toEqual([{ type: 'enter', attempt: 2 }]);
+    const { effects } = after(...online, { type, connection: 1 }, { type: 'entered', attempt: 2 });
     expect(effects).toEqual([{ type: 'join', attempt: 2 }]);
   }
 });
 
-test('a replay with losses is asked for again', () => {
+test('an incomplete replay leads to another join', () => {
   const { effects } = after(...joining, { type: 'joined', attempt: 1, outcome: 'incomplete' });
   expect(effects).toEqual([{ type: 'enter', attempt: 2 }]);
 });
 
-test('what repeats itself waits, until the room was joined for a while', () => {
-  const lag: Input = { type: 'lag', link: 1 };
+test('repeated joins back off until the room was stable', () => {
+  const lag: Input = { type: 'lag', connection: 1 };
   const again: Input[] = [lag, { type: 'entered', attempt: 2 }, { type: 'joined', attempt: 2, outcome: 'complete' }];
   expect(after(...online, ...again, lag).effects).toMatchObject([{ type: 'wait', failures: 2 }]);
-  expect(after(...online, ...again, { type: 'stable', link: 1 }, lag).effects).toMatchObject([{ type: 'enter' }]);
+  expect(after(...online, ...again, { type: 'stable', connection: 1 }, lag).effects).toMatchObject([{ type: 'enter' }]);
 });
 
-test('a link whose join is not answered is replaced', () => {
+test('a connection is replaced if its join is not acknowledged', () => {
   const { state, effects } = after(...joining, {
     type: 'failed',
     attempt: 1,
     failure: { code: 'timeout', final: false },
   });
-  expect(effects).toMatchObject([{ type: 'closeLink', link: 1 }, { type: 'wait' }]);
-  expect(state.link).toBeNull();
+  expect(effects).toMatchObject([{ type: 'closeConnection', connection: 1 }, { type: 'wait' }]);
+  expect(state.connection).toBeNull();
 });
 
-test('an older link delivers until the new one has joined', () => {
+test('during a migration, the older connection stays until the new one has joined', () => {
   const moved: Input[] = [
     ...online,
-    { type: 'migrate', link: 1 },
+    { type: 'migrate', connection: 1 },
     { type: 'entered', attempt: 2 },
-    { type: 'connected', link: 2 },
+    { type: 'connected', connection: 2 },
   ];
-  expect(after(...moved).state).toMatchObject({ live: 1, link: 2 });
+  expect(after(...moved).state).toMatchObject({ live: 1, connection: 2 });
   const { state, effects } = after(...moved, { type: 'joined', attempt: 2, outcome: 'complete' });
-  expect(state).toMatchObject({ live: 2, link: 2 });
+  expect(state).toMatchObject({ live: 2, connection: 2 });
   expect(effects).toEqual([
-    { type: 'joined', link: 2 },
-    { type: 'closeLink', link: 1 },
+    { type: 'joined', connection: 2 },
+    { type: 'closeConnection', connection: 1 },
   ]);
 });
 
-test('answers to earlier attempts count for nothing', () => {
-  const { state } = after(...joining, { type: 'lost', link: 1 });
+test('inputs of earlier attempts are ignored', () => {
+  const { state } = after(...joining, { type: 'lost', connection: 1 });
   for (const input of [
     { type: 'joined', attempt: 1, outcome: 'complete' },
     { type: 'failed', attempt: 1, failure: { code: 'banned', final: true } },
@@ -89,18 +89,18 @@ test('answers to earlier attempts count for nothing', () => {
   }
 });
 
-test('in any state, a failure leads to another attempt and a final one to the end', () => {
-  const ways: Input[][] = [
+test('in any state, a failure leads to another attempt, and a final failure to the end', () => {
+  const prefixes: Input[][] = [
     [{ type: 'open' }],
     connecting,
     joining,
     [...joining, { type: 'joined', attempt: 1, outcome: 'missed' }],
   ];
-  for (const way of ways) {
-    const { state, effects } = after(...way, { type: 'failed', attempt: 1, failure });
+  for (const prefix of prefixes) {
+    const { state, effects } = after(...prefix, { type: 'failed', attempt: 1, failure });
     expect(effects.at(-1)).toMatchObject({ type: 'wait', attempt: 2, failures: 1 });
     expect(next(state, { type: 'timer', attempt: 2 })[1]).toEqual([{ type: 'enter', attempt: 3 }]);
-    const over = after(...way, { type: 'failed', attempt: 1, failure: { code: 'banned', final: true } });
+    const over = after(...prefix, { type: 'failed', attempt: 1, failure: { code: 'banned', final: true } });
     expect(over.effects).toEqual([{ type: 'end', code: 'banned' }]);
     expect(next(over.state, { type: 'open' })).toEqual([over.state, []]);
   }
