@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 
-import { destination, loginFor, roomOf } from './address.ts';
+import { destination, loginPath, roomInPath } from './address.ts';
 
 test.each([
   ['/room/lobby', 'lobby'],
@@ -16,8 +16,8 @@ test.each([
   ['/room/', null],
   ['/room/a/b', null],
   ['/', null],
-])('the path %s names the room %s', (path, room) => {
-  expect(roomOf(path)).toBe(room);
+])('the path %s has the room name %s', (path, room) => {
+  expect(roomInPath(path)).toBe(room);
 });
 
 test.each([
@@ -44,13 +44,13 @@ test.each([
   ['/login?to=/login', '/'],
   ['/signup', '/'],
   ['/room/%', '/room/%'],
-])('after logging in, to=%s leads to %s', (to, path) => {
+])('after login, to=%s leads to %s', (to, path) => {
   expect(destination(to)).toBe(path);
-  // What `history.pushState` does with it.
+  // `history.pushState` resolves the path in the same way.
   expect(new URL(destination(to), 'https://chat.example/login').origin).toBe('https://chat.example');
 });
 
-test('the login page leads back to where one was', () => {
-  expect(loginFor('/room/a b')).toBe('/login?to=%2Froom%2Fa%20b');
-  expect(['/', '/login', '/signup'].map(loginFor)).toEqual(['/login', '/login', '/login']);
+test('the login page leads back to the page before', () => {
+  expect(loginPath('/room/a b')).toBe('/login?to=%2Froom%2Fa%20b');
+  expect(['/', '/login', '/signup'].map(loginPath)).toEqual(['/login', '/login', '/login']);
 });

@@ -1,7 +1,7 @@
-/** What addresses mean. Pure: whatever stands in the address bar must not throw. */
+/** Parses addresses. None of these functions throws, because users can type any address. */
 
-/** The room that a path names, also in the old form `/room:{name}`. */
-export function roomOf(path: string): string | null {
+/** Name of the room in a path of the form `/room/{name}` or `/room:{name}`, which was used earlier. */
+export function roomInPath(path: string): string | null {
   const name = /^\/room[/:]([^/]+)\/?$/.exec(path)?.[1];
   try {
     return name ? decodeURIComponent(name) : null;
@@ -10,7 +10,7 @@ export function roomOf(path: string): string | null {
   }
 }
 
-/** Where to go after logging in: `to`, if it is an address of this app, else the start page. */
+/** The path to open after login: `to` if it is an address of this app, otherwise the start page. */
 export function destination(to: string | null): string {
   const home = '/';
   if (!to?.startsWith('/')) return home;
@@ -25,12 +25,12 @@ export function destination(to: string | null): string {
   }
 }
 
-/** The login page that leads back to `path`. */
-export function loginFor(path: string): string {
+/** Path of the login page that leads back to `path` after login. */
+export function loginPath(path: string): string {
   return isPublic(path) || path === '/' ? '/login' : `/login?to=${encodeURIComponent(path)}`;
 }
 
-/** Pages for those who are not logged in. */
+/** Whether a path is a page for users who are not logged in. */
 export function isPublic(path: string): boolean {
   return path === '/login' || path === '/signup';
 }

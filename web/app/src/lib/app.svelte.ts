@@ -1,27 +1,29 @@
 import { Api, type User } from '@chatting-room/client';
 
-import { destination, loginFor, roomOf } from './address.ts';
+import { destination, loginPath, roomInPath } from './address.ts';
 
-const KEY = 'session';
+const SESSION_KEY = 'session';
 
+/** The session and the address of the page. */
 class AppState {
   path = $state(location.pathname);
   user = $state<User | null>(null);
 
   readonly api = new Api({
     store: {
-      get: () => localStorage.getItem(KEY),
-      set: (value) => (value === null ? localStorage.removeItem(KEY) : localStorage.setItem(KEY, value)),
+      get: () => localStorage.getItem(SESSION_KEY),
+      set: (value) =>
+        value === null ? localStorage.removeItem(SESSION_KEY) : localStorage.setItem(SESSION_KEY, value),
     },
-    onSessionEnd: () => this.#ended(),
+    onSessionEnd: () => this.#onSessionEnd(),
   });
 
   constructor() {
     this.user = this.api.session.user;
     addEventListener('popstate', () => (this.path = location.pathname));
-    // Another tab logged out.
+    // The event comes from other tabs: one of them logged out.
     addEventListener('storage', ({ key }) => {
-      if (key === KEY && this.user && !this.api.session.user) this.#ended();
+      if (key === SESSION_KEY && this.user && !this.api.session.user) this.#onSessionEnd();
     });
   }
 
@@ -31,9 +33,9 @@ class AppState {
     scrollTo(0, 0);
   }
 
-  /** The room that the address names. */
-  get room(): string | null {
-    return roomOf(this.path);
+  /** Name of the room in the address, if it is a room's address. */
+  get roomName(): string | null {
+    return roomInPath(this.path);
   }
 
   async logIn(name: string, password: string): Promise<void> {
@@ -47,16 +49,16 @@ class AppState {
     this.go('/login');
   }
 
-  #ended(): void {
+  #onSessionEnd(): void {
     this.user = null;
-    this.go(loginFor(location.pathname), { replace: true });
+    this.go(loginPath(location.pathname), { replace: true });
   }
 }
 
 export const app = new AppState();
 
-/** A link within the app: a real address, without loading the page anew. */
-export function within(event: MouseEvent): void {
+/** Click handler for links within the app: changes the address without loading the page again. */
+export function followLink(event: MouseEvent): void {
   if (event.metaKey || event.ctrlKey || event.shiftKey || event.button) return;
   event.preventDefault();
   const { pathname, search } = event.currentTarget as HTMLAnchorElement;

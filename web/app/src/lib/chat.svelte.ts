@@ -1,82 +1,75 @@
 import {
   ApiError,
   Room,
-  uploadFile,
   uuidv7,
   type Entered,
   type FileRef,
   type History,
-  type Message,
   type Person,
   type Status,
-  type StoredEvent,
 } from '@chatting-room/client';
 
 import { app } from './app.svelte.ts';
-import { changed, merged, sending, sent, type Line } from './lines.ts';
+import { RoomFiles } from './files.svelte.ts';
 import { afterPresence } from './people.ts';
-import { untilDone } from './retry.ts';
+import { withRetries } from './retry.ts';
+import { applyEvent, insert, insertMessages, markFailed, sendingMessage, type Entry } from './timeline.ts';
 
-export interface Sending {
-  key: string;
-  name: string;
-  share: number;
-  stop: AbortController;
-}
-
-/** A file that is shown without leaving the page, and its link into the storage. */
-export interface Viewed {
-  file: FileRef;
-  url: string;
-}
-
-const isShown = ({ type }: FileRef) => /^(image|audio|video)\//.test(type);
-
-/** A room as the page shows it. */
+/** The state of a room for the page: connection, conversation and people. */
 export class Chat {
   entered = $state.raw<Entered | null>(null);
-  lines = $state.raw<Line[]>([]);
+  entries = $state.raw<Entry[]>([]);
   people = $state.raw<Person[]>([]);
-  count = $state(0);
+  /** How many people are online. `people` may list fewer. */
+  onlineCount = $state(0);
   status = $state<Status>('connecting');
-  /** Attempts to connect fail again and again. */
-  isTroubled = $state(false);
+  /** Attempts to connect have failed more than once. */
+  isUnreachable = $state(false);
+  /** Code of the reason why the room was left for good. */
   ended = $state<string | null>(null);
-  uploads = $state<Sending[]>([]);
-  older = $state<string | null>(null);
+  /** Cursor of the page before the oldest message here. */
+  olderCursor = $state<string | null>(null);
   error = $state.raw<unknown>(null);
-  viewed = $state.raw<Viewed | null>(null);
+
+  readonly name: string;
+  readonly files: RoomFiles;
   readonly #room: Room;
   #isOpen = true;
   #failures = 0;
   #isLoading = false;
 
-  constructor(readonly name: string) {
+  constructor(name: string) {
+    this.name = name;
+    this.files = new RoomFiles(
+      name,
+      (file) => void this.send('', file),
+      (error) => (this.error = error),
+    );
     this.#room = new Room(app.api, name, {
       entered: (entered) => (this.entered = entered),
-      missed: (messages) => this.#add(messages),
-      online: (count, joined, left, all) => this.#online(count, joined, left, all),
+      missed: (messages) => (this.entries = insertMessages(this.entries, messages)),
+      online: (count, joined, left, all) => this.#setOnline(count, joined, left, all),
       status: (status) => {
         this.status = status;
         if (status === 'online') this.#failures = 0;
-        this.isTroubled = false;
+        this.isUnreachable = false;
       },
-      // The first failure is what a lost connection looks like.
-      retrying: () => (this.isTroubled = ++this.#failures > 1),
+      // The first failure is normal when a connection was lost.
+      retrying: () => (this.isUnreachable = ++this.#failures > 1),
       ended: (code) => {
         this.ended = code;
-        this.#online(0, [], [], true);
+        this.#setOnline(0, [], [], true);
       },
-      event: (event) => this.#happened(event),
+      event: (event) => (this.entries = applyEvent(this.entries, event)),
     });
   }
 
-  /** Shows the newest messages, however long the server is away before it answers. */
+  /** Joins the room and loads the newest messages, even if the server is down for a long time before. */
   async open(): Promise<void> {
     try {
       await this.#room.open();
     } catch {
-      // `ended` has said why.
+      // The `ended` callback has set the reason.
       return;
     }
     await this.#load({});
@@ -88,69 +81,44 @@ export class Chat {
   }
 
   async loadOlder(): Promise<void> {
-    if (this.older) await this.#load({ cursor: this.older });
+    if (this.olderCursor) await this.#load({ cursor: this.olderCursor });
   }
 
-  /** Shows a message at once and stores it; `id` is an earlier try's. */
+  /** Displays a message immediately and sends it. To send a failed message again, pass its `id`. */
   async send(msg: string, file?: FileRef | null, id = uuidv7()): Promise<void> {
     const { user } = app;
     if (!user) return;
-    const others = this.lines.filter(({ key }) => key !== id);
-    this.lines = merged(others, [sending(id, { id: user.id, name: user.displayName }, msg, file)]);
+    const others = this.entries.filter(({ key }) => key !== id);
+    this.entries = insert(others, [sendingMessage(id, { id: user.id, name: user.displayName }, msg, file)]);
     try {
       await this.#room.send(msg, { id, ...(file ? { fileId: file.id } : {}) });
     } catch {
-      this.lines = this.lines.map((line) =>
-        line.key === id && line.kind === 'message' && line.state === 'sending' ? { ...line, state: 'failed' } : line,
-      );
+      this.entries = markFailed(this.entries, id);
     }
   }
 
-  async sendFile(file: File): Promise<void> {
+  sendFile(file: File): void {
     this.error = null;
-    const upload: Sending = { key: uuidv7(), name: file.name, share: 0, stop: new AbortController() };
-    this.uploads.push(upload);
-    const shown = this.uploads.find(({ key }) => key === upload.key);
-    try {
-      const stored = await uploadFile(app.api, this.name, file, {
-        signal: upload.stop.signal,
-        onProgress: (share) => shown && (shown.share = share),
-      });
-      void this.send('', stored);
-    } catch (error) {
-      if ((error as { code?: string }).code !== 'aborted') this.error = error;
-    }
-    this.uploads = this.uploads.filter(({ key }) => key !== upload.key);
-  }
-
-  /** Shows what a browser can show, and has it save anything else. */
-  async openFile(file: FileRef): Promise<void> {
-    try {
-      const { url } = await app.api.fileLink(file.id);
-      if (isShown(file)) this.viewed = { file, url };
-      else Object.assign(document.createElement('a'), { href: url, download: file.name, rel: 'noopener' }).click();
-    } catch (error) {
-      this.error = error;
-    }
+    void this.files.upload(file);
   }
 
   rename(name: string): Promise<void> {
     return this.#room.rename(name);
   }
 
-  async remove(): Promise<void> {
+  async deleteRoom(): Promise<void> {
     await app.api.deleteRoom(this.name);
   }
 
-  /** A page of history, tried until it is there. */
+  /** Loads a page of the history, with retries. */
   async #load(window: { cursor?: string }): Promise<void> {
     if (this.#isLoading) return;
     this.#isLoading = true;
     try {
       const isWanted = () => this.#isOpen && !this.ended;
-      const page = await untilDone(isWanted, () => this.#page(window));
+      const page = await withRetries(isWanted, () => this.#loadPage(window));
       if (!page) return;
-      this.older = page.next ?? null;
+      this.olderCursor = page.next ?? null;
       this.error = null;
     } catch (error) {
       this.error = error;
@@ -159,42 +127,17 @@ export class Chat {
     }
   }
 
-  async #page(window: { cursor?: string }): Promise<History> {
+  async #loadPage(window: { cursor?: string }): Promise<History> {
     const page = await app.api.messages(this.name, window);
-    // What is here already was changed by events since.
-    const known = this.lines.filter((line) => line.kind !== 'message' || line.state === 'sent');
-    this.#add(page.items);
-    this.lines = merged(this.lines, known);
-    if (!page.complete) throw new ApiError(503, 'unavailable', 'the newest messages cannot be read now');
+    // Entries that are here already win over the page, because events may have changed them since.
+    const existing = this.entries.filter((entry) => entry.kind !== 'message' || entry.state === 'stored');
+    this.entries = insert(insertMessages(this.entries, page.items), existing);
+    if (!page.complete) throw new ApiError(503, 'unavailable', 'the newest messages cannot be read at this moment');
     return page;
   }
 
-  #happened({ name, data }: StoredEvent): void {
-    const { seq } = data;
-    const key = String(seq);
-    const system = (person: Person, what: 'joined' | 'left' | 'removed') =>
-      (this.lines = merged(this.lines, [{ kind: 'system', key, seq, person, what }]));
-    if (name === 'receive-msg') this.#add([data]);
-    if (name === 'msg-edited') {
-      this.lines = changed(this.lines, data.target, (message) => ({ ...message, msg: data.msg }));
-    }
-    if (name === 'msg-deleted') {
-      this.lines = this.lines.filter((line) => line.kind !== 'message' || line.message.seq !== data.target);
-    }
-    if (name === 'room-broadcast') {
-      this.lines = merged(this.lines, [{ kind: 'notice', key, seq, from: data.from, text: data.msg }]);
-    }
-    if (name === 'member-joined') system(data.user, 'joined');
-    if (name === 'member-left') system(data.user, 'left');
-    if (name === 'member-removed') system(data.user, 'removed');
-  }
-
-  #add(messages: Message[]): void {
-    this.lines = merged(this.lines, messages.filter(({ deletedAt }) => !deletedAt).map(sent));
-  }
-
-  #online(count: number, joined: Person[], left: Person[], all: boolean): void {
+  #setOnline(count: number, joined: Person[], left: Person[], all: boolean): void {
     this.people = afterPresence(all ? [] : this.people, joined, left);
-    this.count = count;
+    this.onlineCount = count;
   }
 }

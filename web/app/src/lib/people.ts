@@ -1,6 +1,6 @@
 import type { Person } from '@chatting-room/client';
 
-/** The people in a room after a presence event, sorted by name. Someone who changed their name is in `joined`. */
+/** Applies a presence event to a list of people, sorted by name. A person whose name has changed is in `joined`. */
 export function afterPresence(people: readonly Person[], joined: readonly Person[], left: readonly Person[]): Person[] {
   const replaced = new Set([...left, ...joined].map(({ id }) => id));
   const others = people.filter(({ id }) => !replaced.has(id));

@@ -1,12 +1,17 @@
-import { en, enEnds, enErrors, type Texts } from './en.ts';
-import { ko, koEnds, koErrors } from './ko.ts';
+import { en, type Texts } from './texts/en.ts';
+import { ko } from './texts/ko.ts';
 
 type Language = 'en' | 'ko';
-const saved = localStorage.getItem('language');
-const browser: Language = navigator.language.startsWith('ko') ? 'ko' : 'en';
+const stored = localStorage.getItem('language');
+const preferred: Language = navigator.language.startsWith('ko') ? 'ko' : 'en';
 
+/** Language and theme, kept in `localStorage`. */
 class Preferences {
-  language = $state<Language>(saved === 'ko' || saved === 'en' ? saved : browser);
+  language = $state<Language>(stored === 'ko' || stored === 'en' ? stored : preferred);
+
+  /** Shared by all messages, because creating a format is slow. */
+  readonly timeFormat = $derived(new Intl.DateTimeFormat(this.language, { hour: 'numeric', minute: '2-digit' }));
+  readonly dayFormat = $derived(new Intl.DateTimeFormat(this.language, { dateStyle: 'long' }));
 
   constructor() {
     const theme = localStorage.getItem('theme');
@@ -33,17 +38,20 @@ class Preferences {
     localStorage.setItem('theme', root.dataset['theme']);
   }
 
-  /** Why a room is over. */
-  ended(code: string): string {
-    return (this.language === 'ko' ? koEnds : enEnds)[code] ?? this.texts.ended;
+  /** Text for the code with which a room ended. */
+  endReason(code: string): string {
+    return lookUp(this.texts.endReasons, code) ?? this.texts.ended;
   }
 
-  /** What an error is to a person. */
-  error(error: unknown): string {
+  /** Text for an error. Errors without a translation have the server's own, English text. */
+  errorText(error: unknown): string {
     const { code, message } = error as { code?: string; message?: string };
-    const known = (this.language === 'ko' ? koErrors : enErrors)[code ?? ''];
-    return known ?? message ?? String(error);
+    return lookUp(this.texts.errors, code ?? '') ?? message ?? String(error);
   }
+}
+
+function lookUp(texts: Record<string, string>, code: string): string | undefined {
+  return Object.hasOwn(texts, code) ? texts[code] : undefined;
 }
 
 export const prefs = new Preferences();

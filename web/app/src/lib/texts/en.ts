@@ -1,3 +1,4 @@
+/** All texts of the page in English. `Texts` makes other languages have the same ones. */
 export const en = {
   tagline: 'Rooms where nothing gets lost.',
   login: 'Log in',
@@ -35,7 +36,6 @@ export const en = {
   deleteRoom: 'Delete room',
   deleteAsk: 'Delete this room for everyone? Its messages and files are removed.',
   remove: 'Delete',
-  roomDeleted: 'This room was deleted.',
   back: 'All rooms',
   connecting: 'Connecting…',
   reconnecting: 'Connection lost. Reconnecting…',
@@ -54,29 +54,31 @@ export const en = {
   newTab: 'Open in a new tab',
   notShown: 'This browser cannot show it. Open it in a new tab instead.',
   toEnd: 'To the newest',
+  /** Why a room was left for good, by code. */
+  endReasons: {
+    'room-deleted': 'This room was deleted.',
+    removed: 'You were removed from this room.',
+    banned: 'You are banned from this room.',
+    'password-required': 'This room needs a password, and you have not given it yet.',
+    'no-such-room': 'There is no such room, or it is private.',
+    'session-revoked': 'You were logged out.',
+    'session-over': 'You were logged out.',
+  },
+  /** Error messages, by code. */
+  errors: {
+    'bad-credentials': 'Name or password is wrong.',
+    'name-taken': 'This name is taken.',
+    'room-exists': 'A room of this name exists.',
+    'no-such-room': 'There is no such room.',
+    'file-too-large': 'The file is too large: 8 MiB at most.',
+    network: 'The server cannot be reached.',
+    'file-mismatch': 'The file is not what its name says.',
+    busy: 'Too much to do right now. Try again.',
+    'rate-limited': 'Slow down a little.',
+    'too-many-attempts': 'Too many attempts. Try again in a while.',
+    unavailable: 'The server is not available right now. Try again.',
+    timeout: 'The server took too long. Try again.',
+  },
 };
+
 export type Texts = typeof en;
-/** Why a room is over, by code. */
-export const enEnds: Record<string, string> = {
-  'room-deleted': en.roomDeleted,
-  removed: 'You were removed from this room.',
-  banned: 'You are banned from this room.',
-  'password-required': 'This room needs a password, and you have not given it yet.',
-  'no-such-room': 'There is no such room, or it is private.',
-  'session-revoked': 'You were logged out.',
-  'session-over': 'You were logged out.',
-};
-export const enErrors: Record<string, string> = {
-  'bad-credentials': 'Name or password is wrong.',
-  'name-taken': 'This name is taken.',
-  'room-exists': 'A room of this name exists.',
-  'no-such-room': 'There is no such room.',
-  'file-too-large': 'The file is too large: 8 MiB at most.',
-  network: 'The server cannot be reached.',
-  'file-mismatch': 'The file is not what its name says.',
-  busy: 'Too much to do right now. Try again.',
-  'rate-limited': 'Slow down a little.',
-  'too-many-attempts': 'Too many attempts. Try again in a while.',
-  unavailable: 'The server is not available right now. Try again.',
-  timeout: 'The server took too long. Try again.',
-};
