@@ -126,6 +126,15 @@ impl Gateway {
         self.0.shared.health.failed().await
     }
 
+    /// Runs a task whose failure ends the gateway, like that of its own parts.
+    pub fn supervise(
+        &self,
+        name: &str,
+        task: impl Future<Output = anyhow::Result<()>> + Send + 'static,
+    ) {
+        tokio::spawn(self.0.shared.health.clone().supervise(name.to_owned(), task));
+    }
+
     /// `/socket.io/`, `/healthz` and `/readyz`.
     pub fn router(&self) -> Router {
         http::router(self.0.http.clone())
