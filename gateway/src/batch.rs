@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
+use protocol::Seq;
+
 use crate::{memory::Budget, wire::ws};
 
 /// Bytes of a batch besides its frames: entries in logs and rings, and the allocator's overhead.
@@ -21,7 +23,7 @@ pub struct Batch {
 struct Cut {
     end: usize,
     /// None for an event that is not stored.
-    seq: Option<u64>,
+    seq: Option<Seq>,
 }
 
 /// Encodes frames into a [`Batch`].
@@ -33,13 +35,13 @@ pub struct BatchBuilder {
 
 impl BatchBuilder {
     /// Appends a text frame, given in parts.
-    pub fn push(&mut self, seq: Option<u64>, text: &[&str]) {
+    pub fn push(&mut self, seq: Option<Seq>, text: &[&str]) {
         ws::put_text(&mut self.bytes, text);
         self.cuts.push(Cut { end: self.bytes.len(), seq });
     }
 
     /// The seq of the last stored event in it.
-    pub fn last(&self) -> Option<u64> {
+    pub fn last(&self) -> Option<Seq> {
         self.cuts.iter().rev().find_map(|cut| cut.seq)
     }
 
@@ -76,17 +78,17 @@ impl Batch {
     }
 
     /// The seq of the last stored event in it.
-    pub fn last(&self) -> Option<u64> {
+    pub fn last(&self) -> Option<Seq> {
         self.last_until(self.size())
     }
 
     /// The seq of the last stored event whose frame ends within the first `size` bytes.
-    pub fn last_until(&self, size: usize) -> Option<u64> {
+    pub fn last_until(&self, size: usize) -> Option<Seq> {
         self.cuts.iter().rev().filter(|cut| cut.end <= size).find_map(|cut| cut.seq)
     }
 
     /// The frames after that of the event at `seq`, in one piece. For batches of stored events only.
-    pub fn after(&self, seq: u64) -> Bytes {
+    pub fn after(&self, seq: Seq) -> Bytes {
         let before = self.cuts.partition_point(|cut| cut.seq.is_none_or(|at| at <= seq));
         self.bytes.slice(self.start_of(before)..)
     }
@@ -110,10 +112,10 @@ mod tests {
     fn its_memory_counts_as_long_as_anybody_has_a_part_of_it() {
         let budget = Budget::new(1_000_000);
         let mut builder = BatchBuilder::default();
-        (1..=3).for_each(|seq| builder.push(Some(seq), &["hello"]));
+        (1..=3_u32).for_each(|seq| builder.push(Some(seq.into()), &["hello"]));
         let batch = builder.build(&budget).unwrap();
         assert!(budget.used() >= batch.size());
-        let (copy, part) = (batch.clone(), batch.after(2));
+        let (copy, part) = (batch.clone(), batch.after(2.into()));
         assert_eq!(part, b"\x81\x05hello"[..]);
         drop((batch, copy));
         assert!(budget.used() > 0);

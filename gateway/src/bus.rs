@@ -6,7 +6,7 @@ use async_nats::{Client, Event, Request, RequestErrorKind, Subscriber};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use protocol::{
-    FileId, MessageId, RoomId, Timestamp, UserId,
+    FileId, MessageId, RoomId, Seq, Timestamp, UserId,
     event::{Done, Stored},
     presence::Question,
     sent,
@@ -126,7 +126,7 @@ impl Bus {
         &self,
         room: RoomId,
         user: UserId,
-        seq: u64,
+        seq: Seq,
     ) -> Result<Pending, LogError> {
         let id = format!("read:{user}:{room}:{seq}");
         let payload = ReadMark { seq }.encode().into();
@@ -183,8 +183,8 @@ impl Bus {
     }
 
     /// The room's event at `seq`, if the stream still holds it.
-    pub async fn stored(&self, room: RoomId, seq: u64) -> Result<Option<StoredEvent>, LogError> {
-        let entries = self.log.after(room, seq.saturating_sub(1), 1).await?;
+    pub async fn stored(&self, room: RoomId, seq: Seq) -> Result<Option<StoredEvent>, LogError> {
+        let entries = self.log.after(room, seq.previous(), 1).await?;
         let first = entries.into_iter().find(|entry| entry.seq == seq);
         Ok(first.and_then(|entry| StoredEvent::decode(&entry.payload).ok()))
     }
@@ -201,7 +201,7 @@ impl Bus {
     /// Entries of the bucket of revocations after a sequence, oldest first.
     pub async fn revocations_after(
         &self,
-        seq: u64,
+        seq: Seq,
         limit: usize,
     ) -> Result<Vec<BucketEntry>, LogError> {
         self.revoked.after(seq, limit).await

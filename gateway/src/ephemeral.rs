@@ -1,6 +1,6 @@
 //! Ephemeral events: what gateways send each other about a room over core NATS, never stored.
 
-use protocol::{RoomId, UserId, event::ServerEvent, stored::Person};
+use protocol::{RoomId, Seq, UserId, event::ServerEvent, stored::Person};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -13,7 +13,7 @@ pub type GatewayId = uuid::Uuid;
 pub enum EphemeralEvent {
     Presence(Gossip),
     Typing { user: Person, on: bool },
-    Read { user: UserId, seq: u64 },
+    Read { user: UserId, seq: Seq },
     Signal { from: Person, to: UserId, data: Box<RawValue> },
 }
 

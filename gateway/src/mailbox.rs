@@ -178,7 +178,7 @@ impl Drop for Closing {
 
 #[cfg(test)]
 mod tests {
-    use protocol::{UserId, stored::Position};
+    use protocol::{Seq, UserId, stored::Position};
 
     use super::*;
 
@@ -186,8 +186,9 @@ mod tests {
         RoomCommand::Leave { worker: 0, user: UserId::generate() }
     }
 
-    fn stored(seq: u64, size: usize) -> Mail {
-        let position = Position { seq, prev: seq - 1 };
+    fn stored(seq: u32, size: usize) -> Mail {
+        let seq = Seq::from(seq);
+        let position = Position { seq, prev: seq.previous() };
         Mail::Stored(Republished { position, payload: vec![0; size].into(), trace: None })
     }
 
@@ -222,7 +223,7 @@ mod tests {
         mailbox.message(stored(2, 1));
         let taken = mailbox.take_now().unwrap();
         assert!(taken.missed && taken.mail.len() == COMMANDS + 1);
-        (0..=MESSAGES as u64).for_each(|seq| mailbox.message(stored(seq + 1, 1)));
+        (0..=MESSAGES as u32).for_each(|seq| mailbox.message(stored(seq + 1, 1)));
         let taken = mailbox.take_now().unwrap();
         assert!(taken.missed && taken.mail.len() == MESSAGES);
         mailbox.command(leave()).unwrap();

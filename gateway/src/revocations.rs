@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
-use protocol::{limits, subject::Revoked};
+use protocol::{Seq, limits, subject::Revoked};
 use service::{bucket::BucketEntry, roomlog::LogError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -50,8 +50,8 @@ pub struct Revocations {
 
 /// How much of the bucket is known.
 struct Known {
-    /// The newest entry; 0 for none.
-    seq: u64,
+    /// The newest entry; [`Seq::ZERO`] for none.
+    seq: Seq,
     /// When it came as a message. Of one that was read it is not known how old it is.
     heard_at: Option<Instant>,
     /// Everything that was revoked before this is known.
@@ -59,7 +59,7 @@ struct Known {
 }
 
 impl Known {
-    fn add(&mut self, seq: u64, heard_at: Option<Instant>) {
+    fn add(&mut self, seq: Seq, heard_at: Option<Instant>) {
         if seq > self.seq {
             (self.seq, self.heard_at) = (seq, heard_at);
         }
@@ -74,7 +74,7 @@ impl Revocations {
         rooms: Rooms,
         unseen_at_most: Duration,
     ) -> Self {
-        let known = Known { seq: 0, heard_at: None, at: Instant::now() };
+        let known = Known { seq: Seq::ZERO, heard_at: None, at: Instant::now() };
         Self { bus, set, workers, rooms, unseen_at_most, known }
     }
 
@@ -123,8 +123,8 @@ impl Revocations {
     async fn read_whole(&mut self) -> Result<(), LogError> {
         self.set.set_complete(false);
         let (before, heard_at) = (self.known.seq, self.known.heard_at);
-        self.known.seq = 0;
-        let read = self.read_after(0).await;
+        self.known.seq = Seq::ZERO;
+        let read = self.read_after(Seq::ZERO).await;
         let newest = self.known.seq;
         self.known.add(before, heard_at);
         read?;
@@ -139,7 +139,7 @@ impl Revocations {
         Ok(())
     }
 
-    async fn read_after(&mut self, mut seq: u64) -> Result<(), LogError> {
+    async fn read_after(&mut self, mut seq: Seq) -> Result<(), LogError> {
         let began = Instant::now();
         loop {
             let entries = self.bus.revocations_after(seq, READ_AT_ONCE).await?;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use protocol::{
-    Code, DisplayName, MessageId, RoomId, SessionId, Timestamp, UserId,
+    Code, DisplayName, MessageId, RoomId, Seq, SessionId, Timestamp, UserId,
     code::Refusal,
     event::{ClientEvent, Done, JoinRoom, SendMsg},
     stored::{Message, Person, StoredEvent},
@@ -48,7 +48,7 @@ struct Membership {
     /// What was told last of the user's typing, and when.
     typing: Option<(bool, Instant)>,
     /// Up to where the user has read, by this socket.
-    read: u64,
+    read: Seq,
 }
 
 impl Membership {
@@ -69,7 +69,7 @@ impl Membership {
 #[derive(Debug)]
 pub enum Action {
     /// Ask the room to take the socket in.
-    Join { room: RoomId, person: Person, after: Option<u64> },
+    Join { room: RoomId, person: Person, after: Option<Seq> },
     /// Tell the room what the user is called now.
     Rename { room: RoomId, person: Person },
     /// Tell the room that the socket left.
@@ -80,7 +80,7 @@ pub enum Action {
     Store { room: RoomId, id: String, event: StoredEvent, needs: Needs, look_up: bool },
     /// Store how far the user has read, unless it is past the room's newest event. Then call
     /// [`Session::has_read`].
-    Read { room: RoomId, seq: u64 },
+    Read { room: RoomId, seq: Seq },
     /// Tell the room's sockets, on all gateways, and store nothing.
     Tell { room: RoomId, event: EphemeralEvent },
     /// Verify this token, then call [`Session::refreshed`].
@@ -97,7 +97,7 @@ pub enum Needs {
     File(protocol::FileId),
     /// A message of the room, by this author if one is named.
     Message {
-        seq: u64,
+        seq: Seq,
         author: Option<UserId>,
     },
 }
@@ -242,7 +242,7 @@ impl Session {
     }
 
     /// The user has read the room up to `seq`, which is stored.
-    pub fn has_read(&mut self, room: RoomId, seq: u64) {
+    pub fn has_read(&mut self, room: RoomId, seq: Seq) {
         if let Ok(membership) = self.membership(room) {
             membership.read = membership.read.max(seq);
         }
@@ -291,7 +291,7 @@ impl Session {
         let Ticket { role, version, name, .. } = ticket;
         let joined = false;
         let mut membership =
-            Membership { room, role, version, name, joined, typing: None, read: 0 };
+            Membership { room, role, version, name, joined, typing: None, read: Seq::ZERO };
         if let Some(state) = self.rules.revoked.member(room, person.id) {
             membership.change(state)?;
         }
@@ -352,7 +352,7 @@ impl Session {
     }
 
     /// Stores what happens to the message at `seq`.
-    fn change(&self, room: RoomId, event: StoredEvent, seq: u64, author: Option<UserId>) -> Action {
+    fn change(&self, room: RoomId, event: StoredEvent, seq: Seq, author: Option<UserId>) -> Action {
         self.store(room, event, Needs::Message { seq, author })
     }
 

@@ -256,7 +256,7 @@ fn a_message_is_changed_by_its_author_and_deleted_by_a_moderator_too() {
         let Action::Store { needs, .. } = world.event(&mut session, name, &data).unwrap() else {
             panic!("{name} is not stored")
         };
-        assert_eq!(needs, Needs::Message { seq: 7, author }, "{name}");
+        assert_eq!(needs, Needs::Message { seq: 7.into(), author }, "{name}");
     }
     let blank = format!(r#"{{"roomId":"{room}","seq":7,"msg":" "}}"#);
     assert_eq!(code(world.event(&mut session, "edit-msg", &blank)), Code::MessageEmpty);
@@ -285,12 +285,12 @@ fn reading_moves_forward_only() {
     let world = World::new();
     let mut session = world.session();
     let room = world.joined(&mut session, Role::Member);
-    let mut read = |seq: u64| {
+    let mut read = |seq: u32| {
         let data = format!(r#"{{"roomId":"{room}","seq":{seq}}}"#);
         let action = world.event(&mut session, "read", &data).unwrap();
         let is_news = matches!(action, Action::Read { .. });
         if is_news {
-            session.has_read(room, seq);
+            session.has_read(room, seq.into());
         }
         is_news
     };

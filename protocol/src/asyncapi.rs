@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 use utoipa::{PartialSchema, ToSchema};
 
 use crate::{
-    RoomId,
+    RoomId, Seq,
     code::Refusal,
-    event::{ClientEvent, MAX_SEQ, ServerEvent},
+    event::{ClientEvent, ServerEvent},
     stored::StoredEvent,
 };
 
@@ -141,7 +141,7 @@ fn variants(schema: &Value) -> Vec<(String, Value)> {
 /// A stored event as a client receives it: with its place in its room.
 fn with_position(schema: Value, all: &mut Schemas) -> Value {
     let room = schema_of::<RoomId>(all);
-    let seq = |what: &str| json!({ "type": "integer", "minimum": 0, "maximum": MAX_SEQ, "description": what });
+    let seq = |what: &str| json!({ "type": "integer", "minimum": 0, "maximum": Seq::MAX, "description": what });
     let place = json!({
         "type": "object",
         "required": ["roomId", "seq", "prev"],

@@ -7,15 +7,12 @@ use serde::{Deserialize, Deserializer, Serialize, de::Error};
 use serde_json::value::RawValue;
 
 use crate::{
-    Code, DisplayName, Emoji, FileId, MessageId, MessageText, RoomId, Timestamp, UserId,
+    Code, DisplayName, Emoji, FileId, MessageId, MessageText, RoomId, Seq, Timestamp, UserId,
     asyncapi::{Described, schema_of},
     code::Refusal,
     json,
     stored::Person,
 };
-
-/// The largest number that every JSON reader keeps exact (RFC 8259, section 6).
-pub const MAX_SEQ: u64 = (1 << 53) - 1;
 
 macro_rules! client_events {
     ($($(#[$doc:meta])* $variant:ident = $name:literal => $answer:ident { $($(#[$attr:meta])* $field:ident: $type:ty,)* })*) => {
@@ -66,8 +63,9 @@ client_events! {
         user_id: UserId,
         /// From `GET /room/{name}`.
         ticket: String,
-        #[serde(default, deserialize_with = "optional_seq")]
-        after: Option<u64>,
+        #[serde(default)]
+        #[schema(value_type = Option<u64>)]
+        after: Option<Seq>,
     }
     /// Stops receiving a room's events.
     LeaveRoom = "leave-room" => Nothing {
@@ -91,27 +89,28 @@ client_events! {
         id: Option<MessageId>,
         #[serde(default)]
         file_id: Option<FileId>,
-        #[serde(default, deserialize_with = "optional_seq")]
-        reply_to: Option<u64>,
+        #[serde(default)]
+        #[schema(value_type = Option<u64>)]
+        reply_to: Option<Seq>,
     }
     /// Changes a message's text; its author only.
     EditMsg = "edit-msg" => Stored {
         room_id: RoomId,
-        #[serde(deserialize_with = "seq")]
-        seq: u64,
+        #[schema(value_type = u64)]
+        seq: Seq,
         msg: MessageText,
     }
     /// Deletes a message; its author or a moderator.
     DeleteMsg = "delete-msg" => Stored {
         room_id: RoomId,
-        #[serde(deserialize_with = "seq")]
-        seq: u64,
+        #[schema(value_type = u64)]
+        seq: Seq,
     }
     /// Adds or takes back a reaction.
     React = "react" => Stored {
         room_id: RoomId,
-        #[serde(deserialize_with = "seq")]
-        seq: u64,
+        #[schema(value_type = u64)]
+        seq: Seq,
         emoji: Emoji,
         on: bool,
     }
@@ -123,8 +122,8 @@ client_events! {
     /// Marks the room as read up to `seq`; it moves forward only.
     Read = "read" => Nothing {
         room_id: RoomId,
-        #[serde(deserialize_with = "seq")]
-        seq: u64,
+        #[schema(value_type = u64)]
+        seq: Seq,
     }
     /// A notice to the whole room; owner or moderator.
     RoomBroadcast = "room-broadcast" => Stored {
@@ -177,24 +176,6 @@ fn shallow<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<RawValue>, 
     Ok(raw)
 }
 
-fn seq<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    let seq = u64::deserialize(deserializer)?;
-    if seq > MAX_SEQ {
-        return Err(D::Error::custom("a seq is below 2^53"));
-    }
-    Ok(seq)
-}
-
-fn optional_seq<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    struct Seq(u64);
-    impl<'de> Deserialize<'de> for Seq {
-        fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            seq(deserializer).map(Self)
-        }
-    }
-    Option::<Seq>::deserialize(deserializer).map(|seq| seq.map(|Seq(seq)| seq))
-}
-
 /// What the server sends that no stream holds.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "kebab-case")]
@@ -219,7 +200,8 @@ pub enum ServerEvent {
         #[serde(rename = "roomId")]
         room_id: RoomId,
         user: UserId,
-        seq: u64,
+        #[schema(value_type = u64)]
+        seq: Seq,
     },
     /// From one user to another, for WebRTC.
     Signal {
@@ -233,7 +215,8 @@ pub enum ServerEvent {
     Lag {
         #[serde(rename = "roomId")]
         room_id: RoomId,
-        last: u64,
+        #[schema(value_type = u64)]
+        last: Seq,
     },
     /// This gateway is draining: open a second socket before the deadline, then close this one.
     Migrate { deadline: Timestamp },
@@ -288,7 +271,8 @@ pub enum Done {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Joined {
     /// The seq of the room's newest event.
-    pub head: u64,
+    #[schema(value_type = u64)]
+    pub head: Seq,
     pub online: Online,
     /// False when what was missed since `after` must be paged by HTTP.
     pub recovered: bool,
@@ -297,7 +281,8 @@ pub struct Joined {
 /// The event has its place in the room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Stored {
-    pub seq: u64,
+    #[schema(value_type = u64)]
+    pub seq: Seq,
     pub at: Timestamp,
     /// It was stored by an earlier try with the same id.
     pub duplicate: bool,
@@ -397,11 +382,11 @@ mod tests {
     fn server_events_and_acks_look_as_the_contract_says() {
         let room_id = ROOM.parse().unwrap();
         assert_eq!(
-            ServerEvent::Lag { room_id, last: 7 }.encode(),
+            ServerEvent::Lag { room_id, last: 7.into() }.encode(),
             format!(r#"["lag",{{"roomId":"{ROOM}","last":7}}]"#)
         );
         let online = Online { count: 0, users: vec![] };
-        let joined = Done::Joined(Joined { head: 3, online, recovered: true });
+        let joined = Done::Joined(Joined { head: 3.into(), online, recovered: true });
         assert_eq!(
             encode_ack(&Ok(joined)),
             r#"{"ok":true,"head":3,"online":{"count":0,"users":[]},"recovered":true}"#

@@ -1,13 +1,8 @@
 //! JSON from outside: parsed strictly, with errors that name the field and have a stable code.
 
-use std::fmt;
+use serde::de::DeserializeOwned;
 
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, DeserializeOwned},
-};
-
-use crate::{code::Code, event::MAX_SEQ};
+use crate::code::Code;
 
 /// A body or event that is not of the contract's shape.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -84,56 +79,6 @@ fn data_code(detail: &str) -> Code {
         .unwrap_or(Code::InvalidValue)
 }
 
-/// A whole number that JavaScript has exactly: 0 to 2^53 - 1. To JSON `7.0` is one too.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, utoipa::ToSchema)]
-#[schema(value_type = u64, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
-pub struct Whole(u64);
-
-impl Whole {
-    /// The number.
-    pub const fn get(self) -> u64 {
-        self.0
-    }
-}
-
-impl<'de> Deserialize<'de> for Whole {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-
-        impl de::Visitor<'_> for Visitor {
-            type Value = Whole;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "a whole number of 0 to {MAX_SEQ}")
-            }
-
-            fn visit_u64<E: de::Error>(self, number: u64) -> Result<Whole, E> {
-                if number > MAX_SEQ {
-                    return Err(E::invalid_value(de::Unexpected::Unsigned(number), &self));
-                }
-                Ok(Whole(number))
-            }
-
-            fn visit_i64<E: de::Error>(self, number: i64) -> Result<Whole, E> {
-                let unsigned = u64::try_from(number);
-                unsigned
-                    .map_err(|_| E::invalid_value(de::Unexpected::Signed(number), &self))
-                    .and_then(|number| self.visit_u64(number))
-            }
-
-            fn visit_f64<E: de::Error>(self, number: f64) -> Result<Whole, E> {
-                if number.fract() != 0.0 || !(0.0..=MAX_SEQ as f64).contains(&number) {
-                    return Err(E::invalid_value(de::Unexpected::Float(number), &self));
-                }
-                Ok(Whole(number as u64))
-            }
-        }
-
-        // Of a query too, where only this finds a number in the text.
-        deserializer.deserialize_u64(Visitor)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -192,34 +137,5 @@ mod tests {
                 }
             }
         }
-
-        #[test]
-        fn a_whole_number_is_what_javascript_has_exactly(number in prop_oneof![any::<f64>(), (0..1_u64 << 54).prop_map(|n| n as f64)]) {
-            let json = serde_json::to_string(&number).unwrap();
-            let whole = serde_json::from_str::<Whole>(&json).ok().map(Whole::get);
-            let is_whole = number.is_finite() && number.fract() == 0.0 && (0.0..=MAX_SEQ as f64).contains(&number);
-            prop_assert_eq!(whole, is_whole.then_some(number as u64));
-        }
-    }
-
-    #[test]
-    fn a_whole_number_is_one_however_it_is_written() {
-        let parse = |json: &str| serde_json::from_str::<Whole>(json).ok().map(Whole::get);
-        for (json, number) in [
-            ("0", 0),
-            ("7.0", 7),
-            ("7e2", 700),
-            ("1824167964077043.0", 1_824_167_964_077_043),
-            ("9007199254740991", MAX_SEQ),
-        ] {
-            assert_eq!(parse(json), Some(number), "{json}");
-        }
-        for json in
-            ["-1", "-1.0", "0.5", "9007199254740992", "9007199254740992.0", "1e300", "\"7\""]
-        {
-            assert_eq!(parse(json), None, "{json}");
-        }
-        let schema = serde_json::json!(<Whole as utoipa::PartialSchema>::schema());
-        assert_eq!(schema["maximum"], MAX_SEQ);
     }
 }

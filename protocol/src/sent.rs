@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{MessageId, Timestamp, UserId};
+use crate::{MessageId, Seq, Timestamp, UserId};
 
 /// Which message. The room is in the subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,7 +15,7 @@ pub struct Question {
 /// Where and when a message was stored first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct First {
-    pub seq: u64,
+    pub seq: Seq,
     pub at: Timestamp,
 }
 
@@ -68,7 +68,7 @@ mod tests {
     fn question_and_answer_are_the_same_after_the_wire() {
         let question = Question { author: UserId::generate(), id: MessageId::generate() };
         assert_eq!(Question::decode(&question.encode()), Ok(question));
-        let first = First { seq: 7, at: Timestamp::now() };
+        let first = First { seq: 7.into(), at: Timestamp::now() };
         for answer in [Answer::Sent(first), Answer::NotSent, Answer::Unknown] {
             assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
         }

@@ -4,28 +4,11 @@
 //! those the stream gives. To deliver it, [`RawEvent::with_position`] puts them in front of the
 //! fields without reading those again.
 
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    DisplayName, Emoji, FileId, MessageId, MessageText, RoomId, RoomTitle, Timestamp, UserId,
-    event::MAX_SEQ,
+    DisplayName, Emoji, FileId, MessageId, MessageText, RoomId, RoomTitle, Seq, Timestamp, UserId,
 };
-
-/// Reads a seq. Databases and JavaScript know no larger number exactly.
-fn seq<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
-    let seq = u64::deserialize(deserializer)?;
-    if seq > MAX_SEQ {
-        return Err(D::Error::custom("a seq above the largest safe integer"));
-    }
-    Ok(seq)
-}
-
-/// Reads a seq that may be missing or null.
-fn optional_seq<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
-    #[derive(Deserialize)]
-    struct Seq(#[serde(deserialize_with = "seq")] u64);
-    Ok(Option::<Seq>::deserialize(deserializer)?.map(|Seq(seq)| seq))
-}
 
 /// Who did it, as others see them. `id` is proven by a token; `name` is chosen by its owner.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -58,8 +41,9 @@ pub struct Message {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<FileRef>,
     /// The seq of the message it answers.
-    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "optional_seq")]
-    pub reply_to: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
+    pub reply_to: Option<Seq>,
 }
 
 /// Every event that a room's stream holds. `at` is when the server took it.
@@ -69,21 +53,21 @@ pub enum StoredEvent {
     ReceiveMsg(Message),
     /// `target` is the message's seq; `seq` is this event's own, as everywhere.
     MsgEdited {
-        #[serde(deserialize_with = "seq")]
-        target: u64,
+        #[schema(value_type = u64)]
+        target: Seq,
         msg: MessageText,
         by: UserId,
         at: Timestamp,
     },
     MsgDeleted {
-        #[serde(deserialize_with = "seq")]
-        target: u64,
+        #[schema(value_type = u64)]
+        target: Seq,
         by: UserId,
         at: Timestamp,
     },
     Reaction {
-        #[serde(deserialize_with = "seq")]
-        target: u64,
+        #[schema(value_type = u64)]
+        target: Seq,
         emoji: Emoji,
         on: bool,
         by: Person,
@@ -123,8 +107,7 @@ pub enum StoredEvent {
 /// How far a user has read a room. Stored beside the room's events, not among them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadMark {
-    #[serde(deserialize_with = "seq")]
-    pub seq: u64,
+    pub seq: Seq,
 }
 
 impl ReadMark {
@@ -139,12 +122,12 @@ impl ReadMark {
     }
 }
 
-/// Where in its room an event stands: the stream's sequence, and that of the room's event before it
-/// (0 for none). Both from the stream alone.
+/// The place of an event in its room: its own seq, and that of the room's event before it
+/// ([`Seq::ZERO`] for none). Both come from the stream alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
-    pub seq: u64,
-    pub prev: u64,
+    pub seq: Seq,
+    pub prev: Seq,
 }
 
 /// A payload that no version of this code wrote.
@@ -241,11 +224,11 @@ mod tests {
                 msg: msg.clone(),
                 at,
                 file: Some(file),
-                reply_to: Some(7),
+                reply_to: Some(7.into()),
             }),
-            StoredEvent::MsgEdited { target: 1, msg: msg.clone(), by, at },
-            StoredEvent::MsgDeleted { target: 1, by, at },
-            StoredEvent::Reaction { target: 1, emoji, on: true, by: person(), at },
+            StoredEvent::MsgEdited { target: 1.into(), msg: msg.clone(), by, at },
+            StoredEvent::MsgDeleted { target: 1.into(), by, at },
+            StoredEvent::Reaction { target: 1.into(), emoji, on: true, by: person(), at },
             StoredEvent::RoomBroadcast { from: person(), msg, at },
             StoredEvent::MemberJoined { user: person(), at },
             StoredEvent::MemberLeft { user: person(), at },
@@ -258,7 +241,7 @@ mod tests {
             let payload = event.encode();
             assert_eq!(StoredEvent::decode(&payload).as_ref(), Ok(&event));
             let raw = RawEvent::parse(&payload).unwrap();
-            let wire = raw.with_position(room, Position { seq: 9, prev: 8 });
+            let wire = raw.with_position(room, Position { seq: 9.into(), prev: 8.into() });
             let (name, data): (String, serde_json::Value) = serde_json::from_str(&wire).unwrap();
             assert_eq!(name, raw.name);
             assert_eq!((&data["seq"], &data["prev"]), (&9.into(), &8.into()), "{wire}");
@@ -270,20 +253,25 @@ mod tests {
     #[test]
     fn seqs_that_no_database_can_hold_are_refused() {
         let (at, by) = (Timestamp::now(), UserId::generate());
-        for (target, is_read) in [(MAX_SEQ, true), (MAX_SEQ + 1, false), (u64::MAX, false)] {
-            let payload = StoredEvent::MsgDeleted { target, by, at }.encode();
-            assert_eq!(StoredEvent::decode(&payload).is_ok(), is_read, "{target}");
-            let message = Message {
-                id: MessageId::generate(),
-                from: person(),
-                msg: MessageText::parse("x").unwrap(),
-                at,
-                file: None,
-                reply_to: Some(target),
+        let message = Message {
+            id: MessageId::generate(),
+            from: person(),
+            msg: MessageText::parse("x").unwrap(),
+            at,
+            file: None,
+            reply_to: Some(Seq::MAX),
+        };
+        let deleted = StoredEvent::MsgDeleted { target: Seq::MAX, by, at }.encode();
+        let message = StoredEvent::ReceiveMsg(message).encode();
+        let mark = ReadMark { seq: Seq::MAX }.encode();
+        for (number, is_read) in [(Seq::MAX.get(), true), (1 << 53, false), (u64::MAX, false)] {
+            let with = |payload: &[u8]| {
+                let text = String::from_utf8(payload.to_vec()).unwrap();
+                text.replace(&Seq::MAX.to_string(), &number.to_string()).into_bytes()
             };
-            let payload = StoredEvent::ReceiveMsg(message).encode();
-            assert_eq!(StoredEvent::decode(&payload).is_ok(), is_read, "{target}");
-            assert_eq!(ReadMark::decode(&ReadMark { seq: target }.encode()).is_ok(), is_read);
+            assert_eq!(StoredEvent::decode(&with(&deleted)).is_ok(), is_read, "{number}");
+            assert_eq!(StoredEvent::decode(&with(&message)).is_ok(), is_read, "{number}");
+            assert_eq!(ReadMark::decode(&with(&mark)).is_ok(), is_read, "{number}");
         }
     }
 

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{FileId, MessageId, RoomId, SessionId, UserId, token::Role};
+use crate::{FileId, MessageId, RoomId, Seq, SessionId, UserId, token::Role};
 
 /// The key-value bucket of what is no longer valid before its token expires.
 pub const REVOKED_BUCKET: &str = "revoked";
@@ -83,7 +83,7 @@ impl Shard {
     }
 
     /// Where the archive puts the shard's event of this seq when it cannot be stored.
-    pub fn dead(self, seq: u64) -> String {
+    pub fn dead(self, seq: Seq) -> String {
         format!("chat.{}.dead.{seq}", self.0)
     }
 

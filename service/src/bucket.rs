@@ -3,7 +3,7 @@
 
 use async_nats::Message;
 use bytes::Bytes;
-use protocol::subject;
+use protocol::{Seq, subject};
 use serde_json::json;
 
 use crate::{
@@ -27,7 +27,7 @@ pub struct Bucket {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BucketEntry {
     pub key: String,
-    pub seq: u64,
+    pub seq: Seq,
     /// None if the key was deleted.
     pub value: Option<Bytes>,
 }
@@ -55,9 +55,9 @@ impl Bucket {
     }
 
     /// The values of all keys after a sequence, oldest first, at most `limit` of them.
-    pub async fn after(&self, seq: u64, limit: usize) -> Result<Vec<BucketEntry>, LogError> {
+    pub async fn after(&self, seq: Seq, limit: usize) -> Result<Vec<BucketEntry>, LogError> {
         let all = format!("{}>", self.prefix);
-        let request = json!({ "seq": seq + 1, "next_by_subj": all, "batch": limit });
+        let request = json!({ "seq": seq.next(), "next_by_subj": all, "batch": limit });
         let messages = self.stored.messages(&self.stream, &request).await?;
         let entry = |message| self.entry(message).ok_or("an answer of another stream".into());
         messages.into_iter().map(entry).collect::<Result<_, _>>().map_err(LogError::Unavailable)

@@ -10,6 +10,7 @@ use async_nats::{
     header::{HeaderName, NATS_SEQUENCE, NATS_STREAM, NATS_SUBJECT},
 };
 use futures_util::StreamExt as _;
+use protocol::Seq;
 
 use crate::roomlog::{LogError, unavailable};
 
@@ -69,7 +70,7 @@ pub(crate) fn origin(message: &Message) -> Result<Origin<'_>, LogError> {
 pub struct Origin<'a> {
     pub stream: &'a str,
     pub subject: &'a str,
-    pub seq: u64,
+    pub seq: Seq,
 }
 
 impl<'a> Origin<'a> {
@@ -114,7 +115,7 @@ mod tests {
             length: 0,
         };
         let message = message(Some(headers));
-        let origin = Origin { stream: "CHAT_0", subject: "chat.0.in.x", seq: 7 };
+        let origin = Origin { stream: "CHAT_0", subject: "chat.0.in.x", seq: 7.into() };
         assert_eq!(Origin::of(&message), Some(origin));
     }
 }

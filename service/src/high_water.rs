@@ -7,7 +7,10 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
 };
 
-use protocol::subject::{Shard, Shards};
+use protocol::{
+    Seq,
+    subject::{Shard, Shards},
+};
 
 /// The highest seq known of each stream; cheap to clone.
 #[derive(Debug, Clone)]
@@ -29,12 +32,15 @@ impl HighWater {
     }
 
     /// The highest seq that the stream is known to have reached.
-    pub fn highest(&self, shard: Shard) -> u64 {
-        self.of(shard).map_or(0, |water| water.highest.load(Relaxed))
+    pub fn highest(&self, shard: Shard) -> Seq {
+        let highest = self.of(shard).map_or(0, |water| water.highest.load(Relaxed));
+        // Only seqs are stored.
+        Seq::try_from(highest).unwrap_or(Seq::MAX)
     }
 
     /// The stream has reached this seq.
-    pub fn raise(&self, shard: Shard, seq: u64) {
+    pub fn raise(&self, shard: Shard, seq: Seq) {
+        let seq = seq.get();
         if let Some(water) = self.of(shard)
             && water.highest.load(Relaxed) < seq
         {
@@ -82,9 +88,9 @@ mod tests {
         let shards = Shards::new(2).unwrap();
         let [one, other] = [0, 1].map(|index| shards.all().nth(index).unwrap());
         let water = HighWater::new(shards);
-        water.raise(one, 7);
-        water.raise(one, 5);
-        assert_eq!((water.highest(one), water.highest(other)), (7, 0));
+        water.raise(one, 7.into());
+        water.raise(one, 5.into());
+        assert_eq!((water.highest(one), water.highest(other)), (7.into(), Seq::ZERO));
         water.set_behind(other, true);
         assert!(water.is_behind(other) && !water.is_behind(one) && water.is_any_behind());
         water.set_behind(other, false);

@@ -13,7 +13,7 @@ use async_nats::{
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use protocol::{
-    RoomId, Timestamp,
+    RoomId, Seq, Timestamp,
     subject::{self, ARCHIVE_API, PURGED_BUCKET, Shard, Shards, Stored},
 };
 use serde_json::json;
@@ -39,14 +39,14 @@ const MAXIMUM_REACHED: [u64; 3] = [10047, 10077, 10023];
 /// An event as the stream holds it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
-    pub seq: u64,
+    pub seq: Seq,
     pub payload: Bytes,
 }
 
 /// Where an event was stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
-    pub seq: u64,
+    pub seq: Seq,
     /// It had been stored before under the same id; `seq` is that one's.
     pub duplicate: bool,
 }
@@ -83,7 +83,7 @@ pub struct RoomLog {
 pub struct Pending {
     ack: PublishAckFuture,
     /// For a room's stream: which one, and the highest seq that was known of it before.
-    place: Option<(Shard, u64)>,
+    place: Option<(Shard, Seq)>,
     high_water: HighWater,
 }
 
@@ -92,14 +92,15 @@ impl Pending {
     /// before does not count: the stream went backwards, and the archive will not take it.
     pub async fn stored(self) -> Result<Appended, LogError> {
         let ack = self.ack.await.map_err(|error| publish_error(&error))?;
+        let seq = Seq::try_from(ack.sequence).map_err(unavailable)?;
         if let Some((shard, before)) = self.place.filter(|_| !ack.duplicate) {
-            if ack.sequence <= before {
+            if seq <= before {
                 self.high_water.set_behind(shard, true);
                 return Err(behind(shard));
             }
-            self.high_water.raise(shard, ack.sequence);
+            self.high_water.raise(shard, seq);
         }
-        Ok(Appended { seq: ack.sequence, duplicate: ack.duplicate })
+        Ok(Appended { seq, duplicate: ack.duplicate })
     }
 }
 
@@ -155,7 +156,7 @@ impl RoomLog {
     pub async fn look_at_streams(&self) -> Result<(), LogError> {
         for shard in self.shards.all() {
             let known = self.high_water.highest(shard);
-            if known == 0 {
+            if known == Seq::ZERO {
                 continue;
             }
             let last = self.last_seq(shard).await?;
@@ -165,9 +166,12 @@ impl RoomLog {
     }
 
     /// The newest seq that a stream has given; none without the stream.
-    pub async fn last_seq(&self, shard: Shard) -> Result<Option<u64>, LogError> {
+    pub async fn last_seq(&self, shard: Shard) -> Result<Option<Seq>, LogError> {
         match self.api.get_stream(shard.stream()).await {
-            Ok(stream) => Ok(Some(stream.cached_info().state.last_sequence)),
+            Ok(stream) => {
+                let last = stream.cached_info().state.last_sequence;
+                Seq::try_from(last).map(Some).map_err(unavailable)
+            }
             Err(error) => match error.kind() {
                 GetStreamErrorKind::JetStream(refusal)
                     if refusal.error_code() == ErrorCode::STREAM_NOT_FOUND =>
@@ -227,8 +231,8 @@ impl RoomLog {
     }
 
     /// The room's newest event at or before `seq`.
-    pub async fn last_until(&self, room: RoomId, seq: u64) -> Result<Option<Entry>, LogError> {
-        if seq == 0 {
+    pub async fn last_until(&self, room: RoomId, seq: Seq) -> Result<Option<Entry>, LogError> {
+        if seq == Seq::ZERO {
             // There is none, and NATS takes 0 for no bound.
             return Ok(None);
         }
@@ -243,10 +247,10 @@ impl RoomLog {
         &self,
         shard: Shard,
         rooms: &[RoomId],
-        seq: u64,
-    ) -> Result<Vec<(RoomId, u64)>, LogError> {
+        seq: Seq,
+    ) -> Result<Vec<(RoomId, Seq)>, LogError> {
         // The server takes 0 for "without an upper bound".
-        if rooms.is_empty() || seq == 0 {
+        if rooms.is_empty() || seq == Seq::ZERO {
             return Ok(Vec::new());
         }
         let subjects: Vec<String> =
@@ -265,9 +269,9 @@ impl RoomLog {
     pub(crate) async fn time_of_first(
         &self,
         shard: Shard,
-        seq: u64,
+        seq: Seq,
     ) -> Result<Option<DateTime<Utc>>, LogError> {
-        let request = json!({ "seq": seq.max(1), "next_by_subj": ">" });
+        let request = json!({ "seq": seq.max(Seq::ZERO.next()), "next_by_subj": ">" });
         let answers = self.stored.messages(&shard.stream(), &request).await?;
         let Some(first) = answers.into_iter().next() else { return Ok(None) };
         let time = first.headers.as_ref().and_then(|headers| headers.get_last(NATS_TIME_STAMP));
@@ -280,7 +284,7 @@ impl RoomLog {
     pub async fn park(
         &self,
         shard: Shard,
-        seq: u64,
+        seq: Seq,
         subject: &str,
         reason: &str,
         payload: &Bytes,
@@ -300,11 +304,11 @@ impl RoomLog {
     pub async fn after(
         &self,
         room: RoomId,
-        seq: u64,
+        seq: Seq,
         limit: usize,
     ) -> Result<Vec<Entry>, LogError> {
         let subject = subject::stored(self.shards, room);
-        let request = json!({ "seq": seq + 1, "next_by_subj": subject, "batch": limit });
+        let request = json!({ "seq": seq.next(), "next_by_subj": subject, "batch": limit });
         self.read(room, &request).await
     }
 
@@ -312,13 +316,13 @@ impl RoomLog {
     pub async fn page_after(
         &self,
         room: RoomId,
-        seq: u64,
+        seq: Seq,
         limit: usize,
         bytes: usize,
     ) -> Result<Vec<Entry>, LogError> {
         let subject = subject::stored(self.shards, room);
         let request = json!({
-            "seq": seq + 1, "next_by_subj": subject, "batch": limit, "max_bytes": bytes
+            "seq": seq.next(), "next_by_subj": subject, "batch": limit, "max_bytes": bytes
         });
         self.read(room, &request).await
     }
@@ -326,9 +330,9 @@ impl RoomLog {
     /// The stream holds all events of the room after this seq; older ones may have been purged, or
     /// lost with an older stream. 0 when nothing ever was. Events that were read before this was are
     /// all there are past it.
-    pub async fn oldest_kept(&self, room: RoomId) -> Result<u64, LogError> {
+    pub async fn oldest_kept(&self, room: RoomId) -> Result<Seq, LogError> {
         let keys = [room.to_string(), self.shards.of(room).stream()];
-        let mut oldest = 0;
+        let mut oldest = Seq::ZERO;
         for mark in self.purged.values(&keys).await? {
             oldest = seq_of(&mark)?.max(oldest);
         }
@@ -336,7 +340,7 @@ impl RoomLog {
     }
 
     /// Says that no event of any room up to `seq` is in a shard's stream; see [`Self::oldest_kept`].
-    pub async fn begins_at(&self, shard: Shard, seq: u64) -> Result<(), LogError> {
+    pub async fn begins_at(&self, shard: Shard, seq: Seq) -> Result<(), LogError> {
         let key = subject::bucket_put(PURGED_BUCKET, &shard.stream());
         let id = format!("{}:{seq}", shard.stream());
         self.publish(key, &id, seq.to_string().into(), None).await?.stored().await.map(drop)
@@ -345,7 +349,7 @@ impl RoomLog {
     /// Says that events of the room before `seq` are about to be purged; see [`Self::oldest_kept`].
     /// `seq` is an event of the room, which stays. A mark never falls: a database that was restored from
     /// a backup may ask for an older one. Callers do not do this for one room at the same time.
-    pub async fn keep_from(&self, room: RoomId, seq: u64) -> Result<(), LogError> {
+    pub async fn keep_from(&self, room: RoomId, seq: Seq) -> Result<(), LogError> {
         if self.oldest_kept(room).await? >= seq {
             return Ok(());
         }
@@ -386,7 +390,7 @@ impl RoomLog {
             let Some(last) = answers.into_iter().next_back().filter(|_| !is_all) else {
                 return Ok(false);
             };
-            let seq = entry(last)?.seq + 1;
+            let seq = entry(last)?.seq.next();
             request = json!({ "seq": seq, "next_by_subj": subject, "batch": SEARCHED_AT_ONCE });
         }
     }
@@ -396,7 +400,7 @@ impl RoomLog {
         &self,
         shard: Shard,
         since: Timestamp,
-    ) -> Result<Option<u64>, LogError> {
+    ) -> Result<Option<Seq>, LogError> {
         let (since, subject) = (since.to_string(), shard.stored_by_all_rooms());
         let request = json!({ "start_time": since, "next_by_subj": subject, "batch": 1 });
         let first = self.stored.messages(&shard.stream(), &request).await?.into_iter().next();
@@ -410,7 +414,7 @@ fn entry(message: Message) -> Result<Entry, LogError> {
 }
 
 /// The value of a room's key in [`PURGED_BUCKET`].
-fn seq_of(value: &[u8]) -> Result<u64, LogError> {
+fn seq_of(value: &[u8]) -> Result<Seq, LogError> {
     let seq = std::str::from_utf8(value).ok().and_then(|text| text.parse().ok());
     seq.ok_or(LogError::Unavailable("what a room's stream still holds cannot be read".into()))
 }
@@ -421,8 +425,8 @@ mod tests {
 
     #[test]
     fn a_mark_is_a_decimal_and_nothing_else_is_taken_for_none() {
-        assert_eq!(seq_of(b"0").ok(), Some(0));
-        assert_eq!(seq_of(u64::MAX.to_string().as_bytes()).ok(), Some(u64::MAX));
+        assert_eq!(seq_of(b"0").ok(), Some(Seq::ZERO));
+        assert_eq!(seq_of(Seq::MAX.to_string().as_bytes()).ok(), Some(Seq::MAX));
         for value in ["", "-1", "7 ", "0x7", "\u{0667}", "18446744073709551616"] {
             assert!(seq_of(value.as_bytes()).is_err(), "{value}");
         }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt as _;
 use protocol::{
-    RoomId,
+    RoomId, Seq,
     stored::StoredEvent,
     subject::{self, Shard, Shards, Stored},
 };
@@ -34,7 +34,7 @@ pub struct Held {
     pub bytes: u64,
     /// Beyond which it takes no more; none without a limit.
     pub max_bytes: Option<u64>,
-    pub last_seq: u64,
+    pub last_seq: Seq,
     pub replicas: usize,
 }
 
@@ -65,13 +65,13 @@ impl ShardStream {
         Ok(Held {
             bytes: state.bytes,
             max_bytes: u64::try_from(config.max_bytes).ok().filter(|bytes| *bytes > 0),
-            last_seq: state.last_sequence,
+            last_seq: Seq::try_from(state.last_sequence).map_err(unavailable)?,
             replicas: config.num_replicas,
         })
     }
 
     /// The seq of the first event since a moment; none if there was none.
-    pub async fn first_since(&self, since: DateTime<Utc>) -> Result<Option<u64>, LogError> {
+    pub async fn first_since(&self, since: DateTime<Utc>) -> Result<Option<Seq>, LogError> {
         self.log.first_since(self.shard, since.into()).await
     }
 
@@ -80,8 +80,8 @@ impl ShardStream {
     pub async fn newest_until(
         &self,
         rooms: &[RoomId],
-        seq: u64,
-    ) -> Result<Vec<(RoomId, u64)>, LogError> {
+        seq: Seq,
+    ) -> Result<Vec<(RoomId, Seq)>, LogError> {
         self.log.newest_until(self.shard, rooms, seq).await
     }
 
@@ -97,14 +97,14 @@ impl ShardStream {
     }
 
     /// When the first message with at least this seq was stored; none if there is none.
-    pub async fn time_of_first(&self, seq: u64) -> Result<Option<DateTime<Utc>>, LogError> {
+    pub async fn time_of_first(&self, seq: Seq) -> Result<Option<DateTime<Utc>>, LogError> {
         self.log.time_of_first(self.shard, seq).await
     }
 
     /// Keeps a message that could not be stored anywhere else, and why.
     pub async fn park(
         &self,
-        seq: u64,
+        seq: Seq,
         subject: &str,
         reason: &str,
         payload: &Bytes,
@@ -114,15 +114,15 @@ impl ShardStream {
 
     /// Says that a room's events before `event` are about to be purged: whoever reads the room and
     /// then that knows whether they have all of it.
-    pub async fn mark(&self, room: RoomId, event: u64) -> Result<(), LogError> {
+    pub async fn mark(&self, room: RoomId, event: Seq) -> Result<(), LogError> {
         self.log.keep_from(room, event).await
     }
 
     /// Takes a room's events before `event` from the stream, after [`Self::mark`]. `event` is one of the
     /// room's and stays, so that the room's next event can name it.
-    pub async fn purge_room(&self, room: RoomId, event: u64) -> Result<(), LogError> {
+    pub async fn purge_room(&self, room: RoomId, event: Seq) -> Result<(), LogError> {
         let subject = subject::stored(self.shards, room);
-        let purge = self.stream().await?.purge().filter(subject).sequence(event).await;
+        let purge = self.stream().await?.purge().filter(subject).sequence(event.get()).await;
         purge.map(drop).map_err(unavailable)
     }
 
@@ -133,21 +133,21 @@ impl ShardStream {
         let deleted = self.deleted_at(room).await?;
         let purge = self.stream().await?.purge().filter(subject);
         let purged = match deleted {
-            Some(seq) => purge.sequence(seq).await,
+            Some(seq) => purge.sequence(seq.get()).await,
             None => purge.keep(1).await,
         };
         purged.map(drop).map_err(unavailable)
     }
 
     /// The event that says that a room was deleted, looked for from the end.
-    async fn deleted_at(&self, room: RoomId) -> Result<Option<u64>, LogError> {
+    async fn deleted_at(&self, room: RoomId) -> Result<Option<Seq>, LogError> {
         let mut newest = self.log.last(room).await?;
         for _ in 0..LATE_EVENTS {
             let Some(entry) = newest else { return Ok(None) };
             if matches!(StoredEvent::decode(&entry.payload), Ok(StoredEvent::RoomDeleted { .. })) {
                 return Ok(Some(entry.seq));
             }
-            newest = self.log.last_until(room, entry.seq.saturating_sub(1)).await?;
+            newest = self.log.last_until(room, entry.seq.previous()).await?;
         }
         Ok(None)
     }
@@ -170,9 +170,9 @@ impl ShardStream {
     }
 
     /// Takes what users have read, up to `below`: where it is archived, it is of no use here.
-    pub async fn purge_reads(&self, below: u64) -> Result<(), LogError> {
+    pub async fn purge_reads(&self, below: Seq) -> Result<(), LogError> {
         let subject = self.shard.reads_of_all_rooms();
-        let purge = self.stream().await?.purge().filter(subject).sequence(below).await;
+        let purge = self.stream().await?.purge().filter(subject).sequence(below.get()).await;
         purge.map(drop).map_err(unavailable)
     }
 }

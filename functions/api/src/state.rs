@@ -95,7 +95,7 @@ impl State {
         let looked = async {
             for shard in self.config.shards.all() {
                 let stored = stream_log::stored(&self.database, shard).await?;
-                self.log.high_water().raise(shard, stored.unwrap_or(0));
+                self.log.high_water().raise(shard, stored.unwrap_or_default());
             }
             anyhow::Ok(self.log.look_at_streams().await?)
         };

@@ -20,7 +20,8 @@ use async_nats::{
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt as _;
 use protocol::{
-    RoomId,
+    RoomId, Seq,
+    seq::SeqError,
     subject::{ARCHIVE_API, ARCHIVE_CONSUMER, Stored},
 };
 use service::stream::ShardStream;
@@ -61,7 +62,7 @@ pub struct Source {
 #[derive(Debug, Clone, Copy)]
 pub struct Reached {
     /// Every event up to this seq is acknowledged.
-    pub acknowledged: u64,
+    pub acknowledged: Seq,
     /// A moment before which every event is archived.
     pub archived_until: DateTime<Utc>,
 }
@@ -70,10 +71,10 @@ pub struct Reached {
 struct Batch {
     /// What can be stored, in the order of the stream.
     entries: Vec<Entry>,
-    dead: Vec<(u64, Reason)>,
+    dead: Vec<(Seq, Reason)>,
     /// The newest event of each room.
     heads: Heads,
-    newest: u64,
+    newest: Seq,
 }
 
 impl Source {
@@ -97,11 +98,11 @@ impl Source {
     pub async fn reached(&self) -> anyhow::Result<Reached> {
         let asked_at = Utc::now();
         let info = self.info().await?;
-        let acknowledged = info.ack_floor.stream_sequence;
+        let acknowledged = Seq::try_from(info.ack_floor.stream_sequence)?;
         let next = match (info.num_pending, info.num_ack_pending) {
             (0, 0) => None,
             // The stream's times rise with its seqs.
-            _ => self.stream.time_of_first(acknowledged + 1).await?,
+            _ => self.stream.time_of_first(acknowledged.next()).await?,
         };
         Ok(Reached {
             acknowledged,
@@ -174,7 +175,7 @@ impl Source {
         if held.is_empty() {
             return Ok(());
         }
-        let floor = complete_to(&self.info().await?, 0);
+        let floor = complete_to(&self.info().await?, 0)?;
         let heads = held.complete(floor);
         if let Some(stored) = heads.values().max().copied() {
             let progress = Progress { heads, stream: self.stream.shard().stream(), stored };
@@ -193,9 +194,9 @@ impl Source {
         held: &mut HeldHeads,
     ) -> anyhow::Result<()> {
         let batch = Batch::decode(messages)?;
-        let floor = complete_to(&self.info().await?, messages.len());
+        let floor = complete_to(&self.info().await?, messages.len())?;
         let mut heads = held.complete(floor);
-        if floor == u64::MAX {
+        if floor == Seq::MAX {
             held::merge(&mut heads, &batch.heads);
         }
         let stream = self.stream.shard().stream();
@@ -203,7 +204,7 @@ impl Source {
         let stored = store_some(database, &batch.entries, &progress, floor).await;
         let (outcome, refused) = stored.context("events cannot be stored")?;
         held.forget(floor);
-        if floor != u64::MAX {
+        if floor != Seq::MAX {
             held.push(batch.heads.clone());
         }
         let mut dead = batch.dead;
@@ -226,8 +227,8 @@ impl Source {
     /// ever purge them. A room's row is there before its first event, and goes after its last.
     async fn purge_unknown(&self, unknown: &BTreeSet<RoomId>, heads: &Heads) -> anyhow::Result<()> {
         for (room, head) in unknown.iter().filter_map(|room| heads.get_key_value(room)) {
-            tracing::warn!(%room, head, "events of a room that the database does not know are purged");
-            self.stream.purge_room(*room, head + 1).await?;
+            tracing::warn!(%room, %head, "events of a room that the database does not know are purged");
+            self.stream.purge_room(*room, head.next()).await?;
         }
         Ok(())
     }
@@ -236,12 +237,12 @@ impl Source {
 impl Batch {
     fn decode(messages: &[Message]) -> anyhow::Result<Self> {
         let (mut entries, mut dead) = (Vec::with_capacity(messages.len()), Vec::new());
-        let (mut heads, mut newest) = (Heads::new(), 0);
+        let (mut heads, mut newest) = (Heads::new(), Seq::ZERO);
         for message in messages {
             let info = message.info();
             let info =
                 info.map_err(|error| anyhow::anyhow!("an event without a place: {error}"))?;
-            let seq = info.stream_sequence;
+            let seq = Seq::try_from(info.stream_sequence)?;
             newest = seq.max(newest);
             let stored = Stored::parse(&message.subject);
             if let Some(Stored::Event(room)) = stored {
@@ -258,9 +259,9 @@ impl Batch {
 }
 
 /// Up to which seq every event is stored or among the `mine` that are not acknowledged yet.
-fn complete_to(info: &Info, mine: usize) -> u64 {
+fn complete_to(info: &Info, mine: usize) -> Result<Seq, SeqError> {
     let is_all_mine = info.num_ack_pending == mine;
-    if is_all_mine { u64::MAX } else { info.ack_floor.stream_sequence }
+    if is_all_mine { Ok(Seq::MAX) } else { Seq::try_from(info.ack_floor.stream_sequence) }
 }
 
 /// Stores entries in one transaction. If the database refuses one of them, in several: halves of
@@ -269,8 +270,8 @@ async fn store_some(
     database: &Database,
     entries: &[Entry],
     progress: &Progress,
-    complete_to: u64,
-) -> sqlx::Result<(Outcome, Vec<u64>)> {
+    complete_to: Seq,
+) -> sqlx::Result<(Outcome, Vec<Seq>)> {
     match write::store(database, Rows::of(entries), Some(progress), complete_to).await {
         Ok(outcome) => return Ok((outcome, Vec::new())),
         Err(error) if db::is_refused(&error) => {
@@ -298,9 +299,15 @@ async fn store_some(
 
 /// `again` come again, after a while. The last acknowledgement is awaited: they are taken in order, so
 /// none is on its way when the consumer is asked next.
-async fn acknowledge(messages: &[Message], again: &[(u64, Duration)]) -> anyhow::Result<()> {
-    let later: HashSet<u64> = again.iter().map(|(seq, _)| *seq).collect();
-    let seq = |message: &Message| message.info().map_or(0, |info| info.stream_sequence);
+async fn acknowledge(messages: &[Message], again: &[(Seq, Duration)]) -> anyhow::Result<()> {
+    let later: HashSet<Seq> = again.iter().map(|(seq, _)| *seq).collect();
+    let seq = |message: &Message| {
+        message
+            .info()
+            .ok()
+            .and_then(|info| Seq::try_from(info.stream_sequence).ok())
+            .unwrap_or_default()
+    };
     for (seq_again, after) in again {
         let Some(message) = messages.iter().find(|message| seq(message) == *seq_again) else {
             continue;

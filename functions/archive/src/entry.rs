@@ -1,7 +1,7 @@
 //! Messages of a stream, decoded: what can be stored, and why the rest cannot.
 
 use protocol::{
-    RoomId, UserId,
+    RoomId, Seq, UserId,
     stored::{ReadMark, StoredEvent},
     subject::Stored,
 };
@@ -9,7 +9,7 @@ use protocol::{
 /// A message of the stream that can be stored.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    pub seq: u64,
+    pub seq: Seq,
     pub kind: Kind,
 }
 
@@ -18,7 +18,7 @@ pub struct Entry {
 pub enum Kind {
     Event(RoomId, StoredEvent),
     /// A user has read a room up to a seq.
-    Read(RoomId, UserId, u64),
+    Read(RoomId, UserId, Seq),
 }
 
 /// Why a message can never be stored.
@@ -48,7 +48,7 @@ impl Reason {
 
 impl Entry {
     /// Reads one message.
-    pub fn decode(stored: Option<Stored>, seq: u64, payload: &[u8]) -> Result<Self, Reason> {
+    pub fn decode(stored: Option<Stored>, seq: Seq, payload: &[u8]) -> Result<Self, Reason> {
         let kind = match stored.ok_or(Reason::NoRoom)? {
             Stored::Event(room) => {
                 let event = StoredEvent::decode(payload).map_err(|_| Reason::NotAnEvent)?;
@@ -68,7 +68,7 @@ impl Entry {
 }
 
 /// The message that an event changes.
-fn target(event: &StoredEvent) -> Option<u64> {
+fn target(event: &StoredEvent) -> Option<Seq> {
     match event {
         StoredEvent::MsgEdited { target, .. }
         | StoredEvent::MsgDeleted { target, .. }
@@ -92,14 +92,15 @@ mod tests {
     #[test]
     fn what_can_never_be_stored_says_why() {
         let (room, user) = (RoomId::generate(), UserId::generate());
+        let at = Timestamp::now();
         let deleted =
-            |target| StoredEvent::MsgDeleted { target, by: user, at: Timestamp::now() }.encode();
+            |target: u32| StoredEvent::MsgDeleted { target: target.into(), by: user, at }.encode();
         let event = Some(Stored::Event(room));
-        let code = |stored, seq, payload: &[u8]| {
-            Entry::decode(stored, seq, payload).map(|entry| entry.seq).map_err(Reason::code)
+        let code = |stored, seq: u32, payload: &[u8]| {
+            Entry::decode(stored, seq.into(), payload).map(|entry| entry.seq).map_err(Reason::code)
         };
         assert_eq!(code(None, 7, &deleted(6)), Err("no-room"));
-        assert_eq!(code(event, 7, &deleted(6)), Ok(7));
+        assert_eq!(code(event, 7, &deleted(6)), Ok(7.into()));
         assert_eq!(code(event, 7, &deleted(7)), Err("no-target"));
         let at = "2026-01-01T00:00:00Z";
         for payload in [
@@ -115,10 +116,11 @@ mod tests {
         assert_eq!(code(event, 7, b"[\"msg-deleted\",{\"target\":\"\xff\"}]"), Err("not-an-event"));
         let read = Some(Stored::Read(room, user));
         assert_eq!(code(read, 7, b"x"), Err("not-an-event"));
-        let Ok(Entry { kind: Kind::Read(_, _, seq), .. }) = Entry::decode(read, 7, br#"{"seq":9}"#)
+        let Ok(Entry { kind: Kind::Read(_, _, seq), .. }) =
+            Entry::decode(read, 7.into(), br#"{"seq":9}"#)
         else {
             panic!("a read mark");
         };
-        assert_eq!(seq, 7, "a mark beyond its own place is cut");
+        assert_eq!(seq, 7.into(), "a mark beyond its own place is cut");
     }
 }

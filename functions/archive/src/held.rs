@@ -6,10 +6,10 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use protocol::RoomId;
+use protocol::{RoomId, Seq};
 
 /// The newest stored event of rooms.
-pub type Heads = BTreeMap<RoomId, u64>;
+pub type Heads = BTreeMap<RoomId, Seq>;
 
 /// Rooms that are remembered. A forgotten one is noted with its next event; until then its history is
 /// read from the stream.
@@ -17,7 +17,7 @@ const ROOMS: usize = 10_000;
 
 /// Heads of stored batches, oldest first, each with its newest seq.
 #[derive(Default)]
-pub struct HeldHeads(VecDeque<(u64, Heads)>);
+pub struct HeldHeads(VecDeque<(Seq, Heads)>);
 
 impl HeldHeads {
     pub fn is_empty(&self) -> bool {
@@ -35,7 +35,7 @@ impl HeldHeads {
     }
 
     /// The heads of batches of which every event is at or before `floor`.
-    pub fn complete(&self, floor: u64) -> Heads {
+    pub fn complete(&self, floor: Seq) -> Heads {
         let mut complete = Heads::new();
         for (_, heads) in self.0.iter().filter(|(newest, _)| *newest <= floor) {
             merge(&mut complete, heads);
@@ -44,7 +44,7 @@ impl HeldHeads {
     }
 
     /// Forgets what [`Self::complete`] returned.
-    pub fn forget(&mut self, floor: u64) {
+    pub fn forget(&mut self, floor: Seq) {
         self.0.retain(|(newest, _)| *newest > floor);
     }
 }
@@ -67,16 +67,16 @@ mod tests {
         let mut held = HeldHeads::default();
         held.push(Heads::new());
         assert!(held.is_empty());
-        held.push(Heads::from([(one, 3), (other, 9)]));
-        held.push(Heads::from([(one, 7)]));
-        assert_eq!(held.complete(6), Heads::new());
-        assert_eq!(held.complete(7), Heads::from([(one, 7)]));
-        assert_eq!(held.complete(9), Heads::from([(one, 7), (other, 9)]));
-        held.forget(7);
-        assert_eq!(held.complete(u64::MAX), Heads::from([(one, 3), (other, 9)]));
+        held.push(Heads::from([(one, 3.into()), (other, 9.into())]));
+        held.push(Heads::from([(one, 7.into())]));
+        assert_eq!(held.complete(6.into()), Heads::new());
+        assert_eq!(held.complete(7.into()), Heads::from([(one, 7.into())]));
+        assert_eq!(held.complete(9.into()), Heads::from([(one, 7.into()), (other, 9.into())]));
+        held.forget(7.into());
+        assert_eq!(held.complete(Seq::MAX), Heads::from([(one, 3.into()), (other, 9.into())]));
         for _ in 0..3 {
-            held.push((0..ROOMS as u64).map(|seq| (RoomId::generate(), seq)).collect());
+            held.push((0..ROOMS as u32).map(|seq| (RoomId::generate(), seq.into())).collect());
         }
-        assert_eq!(held.complete(u64::MAX).len(), ROOMS);
+        assert_eq!(held.complete(Seq::MAX).len(), ROOMS);
     }
 }

@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::{RoomId, limits::REACTION_KINDS};
-use store::db::Tx;
+use protocol::{RoomId, Seq, limits::REACTION_KINDS};
+use store::db::{self, Tx};
 use uuid::Uuid;
 
 use super::rows::{ReactionKey, Rows};
 
 /// Of each message the emoji that there are.
-type Kinds = BTreeMap<(RoomId, u64), BTreeSet<String>>;
+type Kinds = BTreeMap<(RoomId, Seq), BTreeSet<String>>;
 
 /// The emoji of one message, found one by one in the index: of each there may be any number of rows.
 macro_rules! kinds_of {
@@ -38,7 +38,7 @@ macro_rules! kinds_of {
 
 /// Drops the reactions of a batch that would be one kind too many.
 pub async fn bound(tx: &mut Tx, rows: &mut Rows) -> sqlx::Result<()> {
-    let targets: BTreeSet<(RoomId, u64)> =
+    let targets: BTreeSet<(RoomId, Seq)> =
         rows.reactions.keys().map(|(room, target, ..)| (*room, *target)).collect();
     if targets.is_empty() {
         return Ok(());
@@ -49,13 +49,13 @@ pub async fn bound(tx: &mut Tx, rows: &mut Rows) -> sqlx::Result<()> {
     Ok(())
 }
 
-async fn read(tx: &mut Tx, targets: &BTreeSet<(RoomId, u64)>) -> sqlx::Result<Kinds> {
+async fn read(tx: &mut Tx, targets: &BTreeSet<(RoomId, Seq)>) -> sqlx::Result<Kinds> {
     let mut kinds = Kinds::new();
     let limit = REACTION_KINDS as i64;
     match tx {
         Tx::Postgres(transaction) => {
             let rooms: Vec<Uuid> = targets.iter().map(|(room, _)| room.as_uuid()).collect();
-            let seqs: Vec<i64> = targets.iter().map(|(_, target)| *target as i64).collect();
+            let seqs: Vec<i64> = targets.iter().map(|(_, target)| i64::from(*target)).collect();
             let found: Vec<(Uuid, i64, String)> = sqlx::query_as(concat!(
                 "SELECT t.room_id, t.target, k.emoji
                  FROM UNNEST($1::uuid[], $2::bigint[]) AS t (room_id, target) CROSS JOIN LATERAL (",
@@ -68,14 +68,14 @@ async fn read(tx: &mut Tx, targets: &BTreeSet<(RoomId, u64)>) -> sqlx::Result<Ki
             .fetch_all(&mut **transaction)
             .await?;
             for (room, target, emoji) in found {
-                kinds.entry((room.into(), target as u64)).or_default().insert(emoji);
+                kinds.entry((room.into(), db::seq(target)?)).or_default().insert(emoji);
             }
         }
         Tx::Sqlite(transaction) => {
             for (room, target) in targets {
                 let found: Vec<String> = sqlx::query_scalar(kinds_of!("$1", "$2", "$3"))
                     .bind(room.as_uuid())
-                    .bind(*target as i64)
+                    .bind(i64::from(*target))
                     .bind(limit)
                     .fetch_all(&mut **transaction)
                     .await?;
@@ -87,8 +87,8 @@ async fn read(tx: &mut Tx, targets: &BTreeSet<(RoomId, u64)>) -> sqlx::Result<Ki
 }
 
 /// The first ones count, in the order of their events. Returns how many are dropped.
-fn retain_first(reactions: &mut BTreeMap<ReactionKey, (u64, bool)>, mut kinds: Kinds) -> usize {
-    let mut in_order: Vec<(u64, ReactionKey)> =
+fn retain_first(reactions: &mut BTreeMap<ReactionKey, (Seq, bool)>, mut kinds: Kinds) -> usize {
+    let mut in_order: Vec<(Seq, ReactionKey)> =
         reactions.iter().map(|(key, (seq, _))| (*seq, key.clone())).collect();
     in_order.sort_unstable_by_key(|(seq, _)| *seq);
     let before = reactions.len();
@@ -121,16 +121,17 @@ mod tests {
     fn the_first_kinds_stay_and_more_of_them_do_too() {
         let (room, ada, bob) = (RoomId::generate(), UserId::generate(), UserId::generate());
         let mut reactions = BTreeMap::new();
-        for n in 0..40 {
-            reactions.insert((room, 1, ada, emoji(n)), (u64::from(n), true));
-            reactions.insert((room, 2, ada, emoji(n)), (100 - u64::from(n), true));
+        for n in 0..40_u32 {
+            reactions.insert((room, 1.into(), ada, emoji(n)), (n.into(), true));
+            reactions.insert((room, 2.into(), ada, emoji(n)), ((100 - n).into(), true));
         }
-        reactions.insert((room, 1, bob, emoji(19)), (50, true));
-        reactions.insert((room, 1, bob, emoji(39)), (51, false));
+        reactions.insert((room, 1.into(), bob, emoji(19)), (50.into(), true));
+        reactions.insert((room, 1.into(), bob, emoji(39)), (51.into(), false));
         // The second message has one already.
-        let kinds = [((room, 2), [emoji(0).as_str().to_owned()].into())].into();
+        let kinds = [((room, 2.into()), [emoji(0).as_str().to_owned()].into())].into();
         assert_eq!(retain_first(&mut reactions, kinds), 20 + 1 + 20);
-        let of = |message| {
+        let of = |message: u32| {
+            let message = Seq::from(message);
             let of_message = reactions.keys().filter(|(_, target, ..)| *target == message);
             of_message.map(|(.., user, emoji)| (*user, emoji.clone())).collect::<BTreeSet<_>>()
         };

@@ -23,6 +23,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use protocol::Seq;
 use secrecy::ExposeSecret as _;
 use service::{nats, roomlog::RoomLog, stream::ShardStream};
 use store::{budget, db::Database, outbox::Sweeper, sent, storage::Storage, stream_log};
@@ -196,7 +197,7 @@ impl Archive {
         // Asked before the database, which is written before the acknowledgement.
         let acknowledged = shard.source.reached().await?.acknowledged;
         let stored = stream_log::stored(&self.database, of).await?;
-        water.raise(of, stored.unwrap_or(0));
+        water.raise(of, stored.unwrap_or_default());
         let last = self.log.last_seq(of).await?;
         water.set_behind(of, last.is_none_or(|last| last < water.highest(of)));
         anyhow::ensure!(
@@ -205,7 +206,7 @@ impl Archive {
         );
         let is_ahead = match stored {
             Some(stored) => acknowledged > stored,
-            None => acknowledged > 0 && stream_log::is_empty(&self.database).await?,
+            None => acknowledged > Seq::ZERO && stream_log::is_empty(&self.database).await?,
         };
         metrics::gauge!("database_behind", "stream" => stream.clone()).set(f64::from(is_ahead));
         anyhow::ensure!(

@@ -15,9 +15,9 @@ use std::{
 };
 
 use chrono::{TimeDelta, Utc};
-use protocol::RoomId;
+use protocol::{RoomId, Seq};
 use service::stream::{Held, ShardStream};
-use store::db::{Database, on_db, on_tx};
+use store::db::{self, Database, on_db, on_tx};
 use tokio::sync::Mutex;
 use uuid::Uuid;
 
@@ -84,8 +84,10 @@ pub struct Purge {
 #[derive(sqlx::FromRow)]
 struct Candidate {
     room_id: Uuid,
-    kept_seq: i64,
-    archived_seq: i64,
+    #[sqlx(try_from = "i64")]
+    kept_seq: Seq,
+    #[sqlx(try_from = "i64")]
+    archived_seq: Seq,
 }
 
 impl Purge {
@@ -95,7 +97,7 @@ impl Purge {
     }
 
     /// Purges if it is time to. `acknowledged` is the seq up to which the archive has taken all.
-    pub async fn run(&self, database: &Database, acknowledged: u64) -> anyhow::Result<()> {
+    pub async fn run(&self, database: &Database, acknowledged: Seq) -> anyhow::Result<()> {
         let mut ran_at = self.ran_at.lock().await;
         let held = self.stream.held().await?;
         let stream = self.stream.shard().stream();
@@ -104,10 +106,10 @@ impl Purge {
         if ran_at.is_some_and(|at| at.elapsed() < fill.every()) {
             return Ok(());
         }
-        if self.reads_purged.load(Relaxed) < acknowledged {
+        if self.reads_purged.load(Relaxed) < acknowledged.get() {
             // Nobody reads them from the stream.
-            self.stream.purge_reads(acknowledged + 1).await?;
-            self.reads_purged.store(acknowledged, Relaxed);
+            self.stream.purge_reads(acknowledged.next()).await?;
+            self.reads_purged.store(acknowledged.get(), Relaxed);
         }
         let purged = match fill {
             Fill::Roomy => self.purge_older_than(database, held, self.window).await?,
@@ -137,7 +139,7 @@ impl Purge {
         window: TimeDelta,
     ) -> anyhow::Result<u64> {
         let first_kept = self.stream.first_since(Utc::now() - window).await?;
-        self.purge_below(database, held, first_kept.unwrap_or(held.last_seq + 1)).await
+        self.purge_below(database, held, first_kept.unwrap_or(held.last_seq.next())).await
     }
 
     /// Room by room, biggest first, until there is space again; all rooms if that is not enough.
@@ -158,13 +160,13 @@ impl Purge {
                 ).bind(room.as_uuid()).fetch_optional(e))?;
                 candidates.extend(candidate);
             }
-            purged += self.purge_rooms(database, held, held.last_seq + 1, candidates).await?;
+            purged += self.purge_rooms(database, held, held.last_seq.next(), candidates).await?;
             let now = self.stream.held().await?;
             if Fill::of(&now) == Fill::Roomy {
                 return Ok(purged);
             }
         }
-        purged += self.purge_below(database, held, held.last_seq + 1).await?;
+        purged += self.purge_below(database, held, held.last_seq.next()).await?;
         purged += self.purge_newest(database).await?;
         let now = self.stream.held().await?;
         if Fill::of(&now) == Fill::Full {
@@ -190,8 +192,8 @@ impl Purge {
                     "SELECT l.kept_seq FROM room_log l JOIN room r ON r.id = l.room_id
                      WHERE l.room_id = $1 AND l.kept_seq = l.archived_seq AND r.deleted_at IS NULL"
                 ).bind(room.as_uuid()).fetch_optional(e))?;
-                if let Some(marked) = marked.map(u64::try_from).transpose()? {
-                    self.stream.purge_room(*room, marked + 1).await?;
+                if let Some(marked) = marked.map(db::seq).transpose()? {
+                    self.stream.purge_room(*room, marked.next()).await?;
                     purged += 1;
                 }
             }
@@ -207,7 +209,7 @@ impl Purge {
         &self,
         database: &Database,
         held: Held,
-        bound: u64,
+        bound: Seq,
     ) -> anyhow::Result<u64> {
         let (mut purged, mut after) = (0, Uuid::nil());
         loop {
@@ -215,7 +217,7 @@ impl Purge {
                 "SELECT room_id, kept_seq, archived_seq FROM room_log
                  WHERE room_id > $2 AND kept_seq < archived_seq AND kept_seq < $1
                  ORDER BY room_id LIMIT $3"
-            ).bind(i64::try_from(bound)?).bind(after).bind(ROOMS as i64).fetch_all(e))?;
+            ).bind(i64::from(bound)).bind(after).bind(ROOMS as i64).fetch_all(e))?;
             let Some(last) = page.last() else { return Ok(purged) };
             after = last.room_id;
             purged += self.purge_rooms(database, held, bound, page).await?;
@@ -226,12 +228,12 @@ impl Purge {
         &self,
         database: &Database,
         held: Held,
-        bound: u64,
+        bound: Seq,
         candidates: Vec<Candidate>,
     ) -> anyhow::Result<u64> {
         let mut marked = Vec::new();
         for (room, event) in self.events(candidates, bound).await? {
-            if self.mark(database, room, i64::try_from(event)?).await? {
+            if self.mark(database, room, event).await? {
                 marked.push((room, event));
             }
         }
@@ -251,8 +253,8 @@ impl Purge {
     async fn events(
         &self,
         candidates: Vec<Candidate>,
-        bound: u64,
-    ) -> anyhow::Result<Vec<(RoomId, u64)>> {
+        bound: Seq,
+    ) -> anyhow::Result<Vec<(RoomId, Seq)>> {
         let (mut events, mut active) = (Vec::new(), Vec::new());
         let mut kept = std::collections::HashMap::new();
         for Candidate { room_id, kept_seq, archived_seq } in candidates {
@@ -260,26 +262,27 @@ impl Purge {
             if !self.stream.has(room) {
                 continue;
             }
-            kept.insert(room, u64::try_from(kept_seq)?);
-            match u64::try_from(archived_seq)? {
-                archived if archived < bound => events.push((room, archived)),
-                _ => active.push(room),
+            kept.insert(room, kept_seq);
+            if archived_seq < bound {
+                events.push((room, archived_seq));
+            } else {
+                active.push(room);
             }
         }
-        events.extend(self.stream.newest_until(&active, bound.saturating_sub(1)).await?);
+        events.extend(self.stream.newest_until(&active, bound.previous()).await?);
         events.retain(|(room, event)| kept.get(room).is_some_and(|kept| event > kept));
         Ok(events)
     }
 
     /// Writes down how far back the room goes, before it does. False where another archive has written
     /// as much or more: under the row's lock a mark only ever rises.
-    async fn mark(&self, database: &Database, room: RoomId, event: i64) -> anyhow::Result<bool> {
+    async fn mark(&self, database: &Database, room: RoomId, event: Seq) -> anyhow::Result<bool> {
         let mut tx = database.begin().await?;
         let is_further = on_tx!(&mut tx, e => sqlx::query(
             "UPDATE room_log SET kept_seq = $2 WHERE room_id = $1 AND kept_seq < $2"
-        ).bind(room.as_uuid()).bind(event).execute(e))?;
+        ).bind(room.as_uuid()).bind(i64::from(event)).execute(e))?;
         if is_further > 0 {
-            self.stream.mark(room, u64::try_from(event)?).await?;
+            self.stream.mark(room, event).await?;
             tx.commit().await?;
         }
         Ok(is_further > 0)
@@ -292,8 +295,9 @@ mod tests {
 
     #[test]
     fn a_stream_is_full_when_the_largest_event_finds_no_place() {
-        let fill =
-            |bytes, max_bytes| Fill::of(&Held { bytes, max_bytes, last_seq: 9, replicas: 1 });
+        let fill = |bytes, max_bytes| {
+            Fill::of(&Held { bytes, max_bytes, last_seq: 9.into(), replicas: 1 })
+        };
         assert_eq!(fill(u64::MAX, None), Fill::Roomy);
         let gigabyte = Some(1 << 30);
         assert_eq!(fill(700 << 20, gigabyte), Fill::Roomy);

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use protocol::{
-    Emoji, RoomId, UserId,
+    Emoji, RoomId, Seq, UserId,
     stored::{Message, StoredEvent},
 };
 use store::fold;
@@ -14,7 +14,7 @@ use super::entry::{Entry, Kind};
 /// A row of `message`.
 pub struct MessageRow {
     pub room: RoomId,
-    pub seq: u64,
+    pub seq: Seq,
     pub message: Message,
     /// As JSON.
     pub file: Option<String>,
@@ -26,8 +26,8 @@ pub struct MessageRow {
 pub struct Change {
     pub room: RoomId,
     /// The event's own.
-    pub seq: u64,
-    pub target: u64,
+    pub seq: Seq,
+    pub target: Seq,
     pub kind: ChangeKind,
     pub at: DateTime<Utc>,
 }
@@ -38,7 +38,7 @@ pub enum ChangeKind {
 }
 
 /// Who reacts with what to which message.
-pub type ReactionKey = (RoomId, u64, UserId, Emoji);
+pub type ReactionKey = (RoomId, Seq, UserId, Emoji);
 
 /// See the module. All in one order everywhere, so that two archives never wait for each other.
 #[derive(Default)]
@@ -46,9 +46,9 @@ pub struct Rows {
     pub messages: Vec<MessageRow>,
     pub changes: Vec<Change>,
     /// The last word on each: its seq and whether it is on.
-    pub reactions: BTreeMap<ReactionKey, (u64, bool)>,
+    pub reactions: BTreeMap<ReactionKey, (Seq, bool)>,
     /// How far users have read.
-    pub read: BTreeMap<(RoomId, UserId), u64>,
+    pub read: BTreeMap<(RoomId, UserId), Seq>,
 }
 
 impl Rows {
@@ -64,7 +64,7 @@ impl Rows {
         rows
     }
 
-    fn take(&mut self, room: RoomId, seq: u64, event: StoredEvent) {
+    fn take(&mut self, room: RoomId, seq: Seq, event: StoredEvent) {
         match event {
             StoredEvent::ReceiveMsg(message) => {
                 // Who writes has read what stood before.
@@ -96,7 +96,7 @@ impl Rows {
         }
     }
 
-    fn has_read(&mut self, room: RoomId, user: UserId, seq: u64) {
+    fn has_read(&mut self, room: RoomId, user: UserId, seq: Seq) {
         let furthest = self.read.entry((room, user)).or_default();
         *furthest = seq.max(*furthest);
     }
@@ -132,7 +132,7 @@ mod tests {
         let emoji = Emoji::parse("👍").unwrap();
         let react = |on| {
             let (emoji, by) = (emoji.clone(), by.clone());
-            StoredEvent::Reaction { target: 1, emoji, on, by, at }
+            StoredEvent::Reaction { target: 1.into(), emoji, on, by, at }
         };
         let message = StoredEvent::ReceiveMsg(Message {
             id: MessageId::generate(),
@@ -143,15 +143,15 @@ mod tests {
             reply_to: None,
         });
         let events = [message, react(true), react(false), react(true)];
-        let mut entries: Vec<Entry> = (1..)
+        let mut entries: Vec<Entry> = (1_u32..)
             .zip(events)
-            .map(|(seq, event)| Entry { seq, kind: Kind::Event(room, event) })
+            .map(|(seq, event)| Entry { seq: seq.into(), kind: Kind::Event(room, event) })
             .collect();
-        entries.push(Entry { seq: 6, kind: Kind::Read(room, user, 4) });
+        entries.push(Entry { seq: 6.into(), kind: Kind::Read(room, user, 4.into()) });
         let mut rows = Rows::of(&entries);
         assert_eq!(rows.messages[0].parts, "XhXeXlXlXoX");
-        assert_eq!(rows.reactions.into_values().collect::<Vec<_>>(), [(4, true)]);
-        assert_eq!(rows.read[&(room, user)], 4);
+        assert_eq!(rows.reactions.into_values().collect::<Vec<_>>(), [(4.into(), true)]);
+        assert_eq!(rows.read[&(room, user)], 4.into());
         rows.reactions = BTreeMap::new();
         rows.retain(|_| false);
         assert!(rows.messages.is_empty() && rows.read.is_empty());

@@ -1,7 +1,7 @@
 //! Files that go: with the last message that shows them, and uploads that were never completed.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use protocol::RoomId;
+use protocol::{RoomId, Seq};
 use service::trace::TraceParent;
 use store::{
     db::{Database, Tx, on_tx},
@@ -16,10 +16,10 @@ const INCOMPLETE_FOR: TimeDelta = TimeDelta::hours(24);
 const AT_ONCE: i64 = 200;
 
 /// The file that a message shows.
-pub async fn of_message(tx: &mut Tx, room: RoomId, seq: i64) -> sqlx::Result<Option<Uuid>> {
+pub async fn of_message(tx: &mut Tx, room: RoomId, seq: Seq) -> sqlx::Result<Option<Uuid>> {
     let file: Option<Option<Uuid>> = on_tx!(tx, e => sqlx::query_scalar(
         "SELECT file_id FROM message WHERE room_id = $1 AND seq = $2 AND deleted_at IS NULL"
-    ).bind(room.as_uuid()).bind(seq).fetch_optional(e))?;
+    ).bind(room.as_uuid()).bind(i64::from(seq)).fetch_optional(e))?;
     Ok(file.flatten())
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use protocol::RoomId;
+use protocol::{RoomId, Seq};
 use sqlx::AssertSqlSafe;
 use store::{
     db::{Database, Tx, on_tx},
@@ -54,14 +54,14 @@ pub struct Progress {
     pub heads: Heads,
     pub stream: String,
     /// The newest seq of the batch.
-    pub stored: u64,
+    pub stored: Seq,
 }
 
 /// What became of a batch.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// The seqs of changes whose messages are still on their way, and which must come again.
-    pub early: Vec<u64>,
+    pub early: Vec<Seq>,
     /// Rooms that the database does not know.
     pub unknown: BTreeSet<RoomId>,
 }
@@ -72,7 +72,7 @@ pub async fn store(
     database: &Database,
     mut rows: Rows,
     progress: Option<&Progress>,
-    complete_to: u64,
+    complete_to: Seq,
 ) -> sqlx::Result<Outcome> {
     let mut tx = database.begin().await?;
     let mut rooms = rows.rooms();
@@ -138,7 +138,7 @@ async fn messages(tx: &mut Tx, rows: &Rows) -> sqlx::Result<()> {
         rows.messages,
         |row| (
             "uuid": row.room.as_uuid(),
-            "bigint": row.seq as i64,
+            "bigint": i64::from(row.seq),
             "uuid": row.message.id.as_uuid(),
             "uuid": row.message.from.id.as_uuid(),
             "text": row.message.from.name.as_str(),
@@ -146,7 +146,7 @@ async fn messages(tx: &mut Tx, rows: &Rows) -> sqlx::Result<()> {
             "text": row.file.as_deref(),
             "uuid": row.message.file.as_ref().map(|file| file.id.as_uuid()),
             "text": row.parts.as_str(),
-            "bigint": row.message.reply_to.map(|seq| seq as i64),
+            "bigint": row.message.reply_to.map(i64::from),
             "timestamptz": row.message.at.utc()
         ),
         // Either the event was archived before, or its author sent the message before: the first one counts.
@@ -158,7 +158,7 @@ async fn messages(tx: &mut Tx, rows: &Rows) -> sqlx::Result<()> {
 /// Whether the message was there to be changed and had not been changed by this or a later event.
 async fn apply(tx: &mut Tx, change: &Change) -> sqlx::Result<bool> {
     let Change { room, seq, target, kind, at } = change;
-    let (room, seq, target) = (room.as_uuid(), *seq as i64, *target as i64);
+    let (room, seq, target) = (room.as_uuid(), i64::from(*seq), i64::from(*target));
     let changed = match kind {
         ChangeKind::Edited { msg } => {
             let parts = fold::parts(msg);
@@ -168,7 +168,7 @@ async fn apply(tx: &mut Tx, change: &Change) -> sqlx::Result<bool> {
             ).bind(room).bind(seq).bind(target).bind(msg).bind(parts).bind(at).execute(e))?
         }
         ChangeKind::Deleted => {
-            let file = uploads::of_message(tx, change.room, target).await?;
+            let file = uploads::of_message(tx, change.room, change.target).await?;
             on_tx!(tx, e => sqlx::query("DELETE FROM reaction WHERE room_id = $1 AND target = $2")
                 .bind(room).bind(target).execute(e))?;
             let deleted = on_tx!(tx, e => sqlx::query(
@@ -188,13 +188,20 @@ async fn apply(tx: &mut Tx, change: &Change) -> sqlx::Result<bool> {
 async fn is_there(tx: &mut Tx, change: &Change) -> sqlx::Result<bool> {
     let found: Option<i32> = on_tx!(tx, e => sqlx::query_scalar(
         "SELECT 1 FROM message WHERE room_id = $1 AND seq = $2"
-    ).bind(change.room.as_uuid()).bind(change.target as i64).fetch_optional(e))?;
+    ).bind(change.room.as_uuid()).bind(i64::from(change.target)).fetch_optional(e))?;
     Ok(found.is_some())
 }
 
 async fn reactions(tx: &mut Tx, rows: &Rows) -> sqlx::Result<()> {
     let reactions = rows.reactions.iter().map(|((room, target, user, emoji), (seq, is_on))| {
-        (room.as_uuid(), *target as i64, user.as_uuid(), emoji.as_str(), *seq as i64, *is_on)
+        (
+            room.as_uuid(),
+            i64::from(*target),
+            user.as_uuid(),
+            emoji.as_str(),
+            i64::from(*seq),
+            *is_on,
+        )
     });
     let reactions: Vec<_> = reactions.collect();
     insert!(
@@ -212,7 +219,7 @@ async fn reactions(tx: &mut Tx, rows: &Rows) -> sqlx::Result<()> {
 async fn read_marks(tx: &mut Tx, rows: &Rows) -> sqlx::Result<()> {
     let read = rows.read.iter();
     let read: Vec<_> =
-        read.map(|((room, user), seq)| (room.as_uuid(), user.as_uuid(), *seq as i64)).collect();
+        read.map(|((room, user), seq)| (room.as_uuid(), user.as_uuid(), i64::from(*seq))).collect();
     insert!(
         tx,
         "INSERT INTO read_mark AS k (room_id, user_id, seq)",
@@ -224,8 +231,9 @@ async fn read_marks(tx: &mut Tx, rows: &Rows) -> sqlx::Result<()> {
     Ok(())
 }
 
-async fn archived(tx: &mut Tx, heads: &[(&RoomId, &u64)]) -> sqlx::Result<()> {
-    let heads: Vec<_> = heads.iter().map(|(room, seq)| (room.as_uuid(), **seq as i64)).collect();
+async fn archived(tx: &mut Tx, heads: &[(&RoomId, &Seq)]) -> sqlx::Result<()> {
+    let heads: Vec<_> =
+        heads.iter().map(|(room, seq)| (room.as_uuid(), i64::from(**seq))).collect();
     insert!(
         tx,
         "INSERT INTO room_log AS l (room_id, archived_seq)",
@@ -238,10 +246,10 @@ async fn archived(tx: &mut Tx, heads: &[(&RoomId, &u64)]) -> sqlx::Result<()> {
 }
 
 /// Moves forward only.
-async fn stored_up_to(tx: &mut Tx, stream: &str, seq: u64) -> sqlx::Result<()> {
+async fn stored_up_to(tx: &mut Tx, stream: &str, seq: Seq) -> sqlx::Result<()> {
     on_tx!(tx, e => sqlx::query(
         "INSERT INTO stream_log AS l (stream, stored_seq) VALUES ($1, $2) ON CONFLICT (stream)
          DO UPDATE SET stored_seq = excluded.stored_seq WHERE l.stored_seq < excluded.stored_seq"
-    ).bind(stream).bind(seq as i64).execute(e))
+    ).bind(stream).bind(i64::from(seq)).execute(e))
     .map(drop)
 }

@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
+use protocol::Seq;
 use sqlx::{
     AssertSqlSafe, Connection as _, Executor as _, Postgres, Sqlite,
     pool::PoolOptions,
@@ -98,6 +99,11 @@ macro_rules! on_tx {
 
 pub use crate::{on_db, on_held, on_tx};
 pub use held::{Held, Limited, Watched};
+
+/// A seq that a statement answered with. A column outside a seq's bounds is an error.
+pub fn seq(stored: i64) -> sqlx::Result<Seq> {
+    Seq::try_from(stored).map_err(|error| sqlx::Error::Decode(error.into()))
+}
 
 /// Makes one type of what either database answers: rows stay rows, a result becomes its count.
 pub trait Affected {

@@ -27,7 +27,7 @@ pub async fn lock(tx: &mut Tx, room: RoomId) -> Result<Option<Locked>, StoreErro
         "UPDATE room SET version = version + 1 WHERE id = $1 AND deleted_at IS NULL
          RETURNING version"
     ).bind(room.as_uuid()).fetch_optional(e))?;
-    Ok(version.map(|version| Locked { room, version: u64::try_from(version).unwrap_or(0) }))
+    Ok(version.map(|version| Locked { room, version: version.unsigned_abs() }))
 }
 
 /// A member under the lock.

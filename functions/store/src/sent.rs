@@ -11,7 +11,7 @@ use async_nats::{Client, Message};
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt as _;
 use protocol::{
-    MessageId, RoomId, Timestamp, UserId,
+    MessageId, RoomId, Seq, Timestamp, UserId,
     sent::{Answer, First, Question},
     stored::StoredEvent,
     subject::{self, SENT_IN_ALL_ROOMS, SENT_QUEUE},
@@ -38,7 +38,8 @@ const SUBSCRIBE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(sqlx::FromRow)]
 struct Found {
-    archived_seq: i64,
+    #[sqlx(try_from = "i64")]
+    archived_seq: Seq,
     seq: Option<i64>,
     at: Option<DateTime<Utc>>,
 }
@@ -79,7 +80,7 @@ pub async fn find(
     if let Some(first) = found.first() {
         return Ok(Some(first));
     }
-    let mut from = u64::try_from(found.archived_seq).unwrap_or(0);
+    let mut from = found.archived_seq;
     loop {
         let entries = log.after(room, from, BATCH).await?;
         for entry in &entries {
@@ -121,7 +122,7 @@ pub async fn earlier(
 pub async fn archived_among(
     database: &Database,
     room: RoomId,
-    until: i64,
+    until: Seq,
     sent: &[(UserId, MessageId)],
 ) -> sqlx::Result<Vec<(UserId, MessageId)>> {
     if sent.is_empty() {
@@ -135,7 +136,7 @@ pub async fn archived_among(
     );
     let ids = sent.iter().flat_map(|(author, id)| [author.as_uuid(), id.as_uuid()]);
     let found: Vec<(Uuid, Uuid)> = on_db!(database, e => {
-        let query = sqlx::query_as(AssertSqlSafe(statement)).bind(room.as_uuid()).bind(until);
+        let query = sqlx::query_as(AssertSqlSafe(statement)).bind(room.as_uuid()).bind(i64::from(until));
         // One statement for each number of messages: not worth to be prepared.
         ids.fold(query, |query, id| query.bind(id)).persistent(false).fetch_all(e)
     })?;

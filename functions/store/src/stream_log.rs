@@ -1,32 +1,32 @@
 //! How far the database is with each stream: what must not be ahead of it, and what must not be behind.
 
 use protocol::{
-    RoomId,
+    RoomId, Seq,
     subject::{Shard, Shards},
 };
 use uuid::Uuid;
 
-use crate::db::{Database, on_db, on_tx};
+use crate::db::{self, Database, on_db, on_tx};
 
 /// Rooms looked at by one statement.
 const ROOMS: i64 = 1_000;
 
 /// The newest seq of the stream of which the database has taken anything; none before `provision` has
 /// run for it.
-pub async fn stored(database: &Database, shard: Shard) -> sqlx::Result<Option<u64>> {
+pub async fn stored(database: &Database, shard: Shard) -> sqlx::Result<Option<Seq>> {
     let stored: Option<i64> = on_db!(database, e => sqlx::query_scalar(
         "SELECT stored_seq FROM stream_log WHERE stream = $1"
     ).bind(shard.stream()).fetch_optional(e))?;
-    Ok(stored.map(|seq| u64::try_from(seq).unwrap_or(0)))
+    stored.map(db::seq).transpose()
 }
 
 /// Makes the row of a stream, or raises it.
-pub async fn note(database: &Database, shard: Shard, seq: u64) -> sqlx::Result<()> {
+pub async fn note(database: &Database, shard: Shard, seq: Seq) -> sqlx::Result<()> {
     let mut tx = database.begin().await?;
     on_tx!(&mut tx, e => sqlx::query(
         "INSERT INTO stream_log AS l (stream, stored_seq) VALUES ($1, $2) ON CONFLICT (stream)
          DO UPDATE SET stored_seq = excluded.stored_seq WHERE l.stored_seq < excluded.stored_seq"
-    ).bind(shard.stream()).bind(i64::try_from(seq).unwrap_or(i64::MAX)).execute(e))?;
+    ).bind(shard.stream()).bind(i64::from(seq)).execute(e))?;
     tx.commit().await
 }
 
@@ -40,15 +40,16 @@ pub async fn is_empty(database: &Database) -> sqlx::Result<bool> {
 #[derive(sqlx::FromRow)]
 struct OfRoom {
     id: Uuid,
-    highest: i64,
+    #[sqlx(try_from = "i64")]
+    highest: Seq,
 }
 
 /// The highest seq of each shard that any table knows. Reads all rooms: for the release step only. What
 /// users say that they have read is not among it; the events that said so count for `stream_log`.
-pub async fn highest(database: &Database, shards: Shards) -> sqlx::Result<Vec<(Shard, u64)>> {
-    let mut highest: Vec<(Shard, u64)> = shards.all().map(|shard| (shard, 0)).collect();
+pub async fn highest(database: &Database, shards: Shards) -> sqlx::Result<Vec<(Shard, Seq)>> {
+    let mut highest: Vec<(Shard, Seq)> = shards.all().map(|shard| (shard, Seq::ZERO)).collect();
     for (shard, known) in &mut highest {
-        *known = stored(database, *shard).await?.unwrap_or(0);
+        *known = stored(database, *shard).await?.unwrap_or_default();
     }
     let mut after = Uuid::nil();
     loop {
@@ -58,9 +59,8 @@ pub async fn highest(database: &Database, shards: Shards) -> sqlx::Result<Vec<(S
         after = last.id;
         for room in page {
             let of = shards.of(RoomId::from(room.id));
-            let seq = u64::try_from(room.highest).unwrap_or(0);
             if let Some((_, known)) = highest.iter_mut().find(|(shard, _)| *shard == of) {
-                *known = seq.max(*known);
+                *known = room.highest.max(*known);
             }
         }
     }

@@ -1,6 +1,6 @@
 //! Commands to a room's task.
 
-use protocol::{Emoji, UserId, stored::Person, subject::MemberState};
+use protocol::{Emoji, Seq, UserId, stored::Person, subject::MemberState};
 use tokio::sync::oneshot;
 
 use crate::{ephemeral::GatewayId, wire::sid::SocketRef};
@@ -9,7 +9,7 @@ use crate::{ephemeral::GatewayId, wire::sid::SocketRef};
 #[derive(Debug)]
 pub enum RoomCommand {
     /// A socket joins. `after` is the newest event that its client has.
-    Join { socket: SocketRef, person: Person, after: Option<u64>, ack: Option<u64> },
+    Join { socket: SocketRef, person: Person, after: Option<Seq>, ack: Option<u64> },
     /// A socket of a worker left.
     Leave { worker: usize, user: UserId },
     /// A user has a new display name in the room.
@@ -21,5 +21,5 @@ pub enum RoomCommand {
     /// Another gateway is gone, and with it the presence of its users.
     GatewayLost { gateway: GatewayId },
     /// Asks whether a message may get another kind of reaction.
-    CheckReaction { target: u64, emoji: Emoji, respond: oneshot::Sender<bool> },
+    CheckReaction { target: Seq, emoji: Emoji, respond: oneshot::Sender<bool> },
 }

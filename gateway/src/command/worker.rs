@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use protocol::{
-    RoomId, Timestamp, UserId,
+    RoomId, Seq, Timestamp, UserId,
     code::Refusal,
     event::Done,
     subject::{MemberState, Revoked},
@@ -54,7 +54,7 @@ pub struct Joined {
     pub room: RoomId,
     pub user: UserId,
     /// The newest event before those that are delivered from now on.
-    pub last: u64,
+    pub last: Seq,
     /// The events that the socket missed, as slices of the room's batches.
     pub replay: Vec<Bytes>,
     pub ack: Option<u64>,

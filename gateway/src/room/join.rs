@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use protocol::{
-    Code,
+    Code, Seq,
     code::Refusal,
     event::{Done, Joined},
     stored::Person,
@@ -32,7 +32,7 @@ pub(super) struct Join {
     pub socket: SocketRef,
     pub person: Person,
     /// The last event that its client has.
-    pub after: Option<u64>,
+    pub after: Option<Seq>,
     pub ack: Option<u64>,
 }
 

@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use protocol::{Emoji, limits::REACTION_KINDS, stored::StoredEvent};
+use protocol::{Emoji, Seq, limits::REACTION_KINDS, stored::StoredEvent};
 
 /// Messages that are remembered: the newest ones. A flood at older ones is bounded by the archive.
 const MESSAGES: usize = 64;
 
 /// See the module. Empty, and without memory, in a room where nobody reacts.
 #[derive(Debug, Default)]
-pub struct Kinds(BTreeMap<u64, BTreeSet<Emoji>>);
+pub struct Kinds(BTreeMap<Seq, BTreeSet<Emoji>>);
 
 impl Kinds {
     /// Takes in a stored event `reaction`.
@@ -28,7 +28,7 @@ impl Kinds {
     }
 
     /// Whether a message may have this one, beside those it has.
-    pub fn may_have(&self, target: u64, emoji: &Emoji) -> bool {
+    pub fn may_have(&self, target: Seq, emoji: &Emoji) -> bool {
         let kinds = self.0.get(&target);
         kinds.is_none_or(|kinds| kinds.len() < REACTION_KINDS || kinds.contains(emoji))
     }
@@ -44,9 +44,9 @@ mod tests {
         Emoji::parse(&char::from_u32(0x1F600 + n as u32).unwrap().to_string()).unwrap()
     }
 
-    fn reaction(target: u64, n: usize) -> Vec<u8> {
+    fn reaction(target: u32, n: usize) -> Vec<u8> {
         let by = Person { id: UserId::generate(), name: "Ada".parse().unwrap() };
-        let (emoji, at) = (emoji(n), Timestamp::now());
+        let (target, emoji, at) = (target.into(), emoji(n), Timestamp::now());
         StoredEvent::Reaction { target, emoji, on: true, by, at }.encode()
     }
 
@@ -54,19 +54,21 @@ mod tests {
     fn a_message_has_so_many_kinds_and_any_number_of_each() {
         let mut kinds = Kinds::default();
         for n in 0..REACTION_KINDS {
-            assert!(kinds.may_have(7, &emoji(n)));
+            assert!(kinds.may_have(7.into(), &emoji(n)));
             kinds.note(&reaction(7, n));
         }
-        assert!(!kinds.may_have(7, &emoji(REACTION_KINDS)));
-        assert!(kinds.may_have(7, &emoji(0)) && kinds.may_have(8, &emoji(REACTION_KINDS)));
+        assert!(!kinds.may_have(7.into(), &emoji(REACTION_KINDS)));
+        assert!(
+            kinds.may_have(7.into(), &emoji(0)) && kinds.may_have(8.into(), &emoji(REACTION_KINDS))
+        );
     }
 
     #[test]
     fn so_many_messages_are_remembered_and_what_is_no_reaction_is_not() {
         let mut kinds = Kinds::default();
-        (0..200).for_each(|target| kinds.note(&reaction(target, 0)));
+        (0..200_u32).for_each(|target| kinds.note(&reaction(target, 0)));
         kinds.note(b"[]");
         assert_eq!(kinds.0.len(), MESSAGES);
-        assert!(kinds.0.contains_key(&199));
+        assert!(kinds.0.contains_key(&Seq::from(199_u32)));
     }
 }

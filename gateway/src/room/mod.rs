@@ -16,7 +16,7 @@ pub use self::registry::Rooms;
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use protocol::{
-    RoomId,
+    RoomId, Seq,
     stored::{Position, RawEvent},
 };
 use service::roomlog::{Entry, LogError};
@@ -169,7 +169,7 @@ impl Room {
                 Place::Next => {
                     tracing::debug!(
                         room = %self.id,
-                        seq = event.position.seq,
+                        seq = %event.position.seq,
                         trace = event.trace.map(|trace| trace.trace_id()),
                         "delivering an event"
                     );
@@ -188,7 +188,7 @@ impl Room {
     }
 
     /// The newest event, counting what is in `batch` already.
-    fn last(&self, batch: &BatchBuilder) -> u64 {
+    fn last(&self, batch: &BatchBuilder) -> Seq {
         batch.last().unwrap_or(self.ring.last())
     }
 
@@ -199,7 +199,7 @@ impl Room {
     /// Encodes the next event, once for all sockets. The one that ends the room is delivered at once,
     /// and then nobody is here any more. One that says that somebody was removed takes nobody out:
     /// they may be back since, and only the bucket of revocations knows ([`RoomCommand::Member`]).
-    async fn take(&mut self, seq: u64, payload: &[u8], batch: &mut BatchBuilder) {
+    async fn take(&mut self, seq: Seq, payload: &[u8], batch: &mut BatchBuilder) {
         if self.is_deleted {
             // A send that was on its way when the room was deleted.
             return;
@@ -265,8 +265,8 @@ fn count_out(name: &str) {
 }
 
 /// A stored event; none for a payload that is no event, which only a fault of ours makes.
-fn parse(room: RoomId, seq: u64, payload: &[u8]) -> Option<RawEvent<'_>> {
+fn parse(room: RoomId, seq: Seq, payload: &[u8]) -> Option<RawEvent<'_>> {
     RawEvent::parse(payload)
-        .inspect_err(|error| tracing::error!(%room, seq, %error, "an event cannot be delivered"))
+        .inspect_err(|error| tracing::error!(%room, %seq, %error, "an event cannot be delivered"))
         .ok()
 }

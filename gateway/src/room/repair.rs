@@ -1,5 +1,6 @@
 //! What a room missed is read from the stream; where the stream no longer has it, everybody is told.
 
+use protocol::Seq;
 use service::roomlog::{Entry, LogError};
 use tokio::time::{Duration, Instant};
 
@@ -21,7 +22,7 @@ impl Room {
     /// once.
     pub(super) async fn look(&mut self) {
         match self.context.bus.log().last(self.id).await {
-            Ok(None) if self.ring.last() > 0 => self.look_at_mark().await,
+            Ok(None) if self.ring.last() > Seq::ZERO => self.look_at_mark().await,
             Ok(newest) if newest.as_ref().is_none_or(|entry| entry.seq <= self.ring.last()) => {}
             Ok(_) => self.catch_up().await,
             Err(error) => {
@@ -103,7 +104,7 @@ impl Room {
     /// Some of what is missing is no longer in the stream. Going on with what is there would hide it
     /// from clients: the next event's `prev` is the last one that they were delivered. So all leave
     /// the room like a socket that was too slow, join again and are told that they must page.
-    async fn begin_anew(&mut self, oldest_kept: u64) -> Result<(), LogError> {
+    async fn begin_anew(&mut self, oldest_kept: Seq) -> Result<(), LogError> {
         let newest = self.context.bus.log().last(self.id).await?;
         if let Some(entry) = newest.as_ref().filter(|entry| ends_room(self.id, entry)) {
             // There is nothing left to page.
@@ -114,8 +115,8 @@ impl Room {
         let head = newest.map_or(oldest_kept, |entry| entry.seq.max(oldest_kept));
         tracing::warn!(
             room = %self.id,
-            last = self.ring.last(),
-            head,
+            last = %self.ring.last(),
+            %head,
             "missed events are no longer in the stream; the room's sockets must join again"
         );
         self.send_to_workers(|room| WorkerCommand::Lag { room }).await;

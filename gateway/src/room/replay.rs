@@ -1,7 +1,7 @@
 //! What a rejoining socket missed: from the ring, and from the stream what the ring no longer has.
 
 use bytes::Bytes;
-use protocol::{limits, stored::Position};
+use protocol::{Seq, limits, stored::Position};
 use service::roomlog::LogError;
 use tokio::time::{Duration, Instant};
 
@@ -44,12 +44,12 @@ impl From<Exhausted> for MissedError {
 /// Whether the events that were read after `after`, and the one before them, are all there were.
 /// `oldest_kept` was read after them: what is purged is marked first, so what this does not tell
 /// of was not purged yet.
-pub(super) fn is_whole(after: u64, oldest_kept: u64) -> bool {
+pub(super) fn is_whole(after: Seq, oldest_kept: Seq) -> bool {
     oldest_kept <= after
 }
 
 impl Room {
-    pub(super) async fn missed(&mut self, after: u64) -> Result<Missed, MissedError> {
+    pub(super) async fn missed(&mut self, after: Seq) -> Result<Missed, MissedError> {
         if after > self.ring.last() {
             // The client heard of it through another gateway before this one did.
             self.catch_up().await;
@@ -74,7 +74,7 @@ impl Room {
     }
 
     /// Reads from the stream what the ring no longer has, page by page, each of which must find memory.
-    async fn read_older(&mut self, after: u64) -> Result<Option<Vec<Batch>>, MissedError> {
+    async fn read_older(&mut self, after: Seq) -> Result<Option<Vec<Batch>>, MissedError> {
         let (log, budget) = (self.context.bus.log(), &self.context.budget);
         let until = self.ring.complete_since();
         let mut prev = match log.last_until(self.id, after).await? {
@@ -132,23 +132,23 @@ mod tests {
         /// read at the moments 1 (the event before), 2 (those after) and 3 (the mark).
         #[test]
         fn a_replay_that_counts_as_whole_lacks_nothing(
-            gaps in prop::collection::vec(1..4_u64, 1..20),
+            gaps in prop::collection::vec(1..4_u32, 1..20),
             kept in any::<prop::sample::Index>(),
-            after in 0..60_u64,
+            after in 0..60_u32,
             marked in 1..5_u8,
             pause in 0..4_u8,
         ) {
-            let all: Vec<u64> = gaps.iter().scan(0, |seq, gap| { *seq += gap; Some(*seq) }).collect();
+            let all: Vec<u32> = gaps.iter().scan(0, |seq, gap| { *seq += gap; Some(*seq) }).collect();
             let kept = *kept.get(&all);
-            let held = |moment: u8| -> Vec<u64> {
+            let held = |moment: u8| -> Vec<u32> {
                 let is_purged = marked + pause <= moment;
                 all.iter().copied().filter(|seq| !is_purged || *seq >= kept).collect()
             };
-            let newest_until = |seqs: &[u64]| seqs.iter().copied().filter(|seq| *seq <= after).max();
-            let past = |seqs: &[u64]| -> Vec<u64> { seqs.iter().copied().filter(|seq| *seq > after).collect() };
+            let newest_until = |seqs: &[u32]| seqs.iter().copied().filter(|seq| *seq <= after).max();
+            let past = |seqs: &[u32]| -> Vec<u32> { seqs.iter().copied().filter(|seq| *seq > after).collect() };
             let (before, entries) = (newest_until(&held(1)), past(&held(2)));
             let oldest_kept = if marked <= 3 { kept } else { 0 };
-            if is_whole(after, oldest_kept) {
+            if is_whole(after.into(), oldest_kept.into()) {
                 prop_assert_eq!(before, newest_until(&all));
                 prop_assert_eq!(entries, past(&all));
             } else {

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use protocol::{limits, stored::Position};
+use protocol::{Seq, limits, stored::Position};
 
 use crate::{batch::Batch, memory::Pressure};
 
@@ -23,10 +23,10 @@ pub enum Place {
 /// was purged; an event between them cannot be missing, as sequences only grow. An event without a
 /// `prev` in a room that had one comes from a stream that no longer has it: whether something between
 /// was lost, the stream's marks say.
-pub fn place(last: u64, position: Position) -> Place {
+pub fn place(last: Seq, position: Position) -> Place {
     match position {
         Position { seq, .. } if seq <= last => Place::Known,
-        Position { prev: 0, .. } if last > 0 => Place::AfterHole,
+        Position { prev: Seq::ZERO, .. } if last > Seq::ZERO => Place::AfterHole,
         Position { prev, .. } if prev <= last => Place::Next,
         _ => Place::AfterHole,
     }
@@ -65,23 +65,23 @@ pub struct Ring {
     batches: VecDeque<Batch>,
     bytes: usize,
     events: usize,
-    complete_since: u64,
-    last: u64,
+    complete_since: Seq,
+    last: Seq,
 }
 
 impl Ring {
-    /// A room whose newest event is `head` (0 for none).
-    pub fn new(head: u64) -> Self {
+    /// A room whose newest event is `head` ([`Seq::ZERO`] for none).
+    pub fn new(head: Seq) -> Self {
         Self { batches: VecDeque::new(), bytes: 0, events: 0, complete_since: head, last: head }
     }
 
     /// The seq of the newest event.
-    pub fn last(&self) -> u64 {
+    pub fn last(&self) -> Seq {
         self.last
     }
 
     /// All events after this one are here.
-    pub fn complete_since(&self) -> u64 {
+    pub fn complete_since(&self) -> Seq {
         self.complete_since
     }
 
@@ -107,7 +107,7 @@ impl Ring {
     }
 
     /// The frames of all events after `after`, or none when the ring does not reach back that far.
-    pub fn since(&self, after: u64) -> Option<Vec<Bytes>> {
+    pub fn since(&self, after: Seq) -> Option<Vec<Bytes>> {
         if after < self.complete_since || after > self.last {
             return None;
         }
@@ -118,7 +118,7 @@ impl Ring {
 
     /// Reaches further back: `batches` are all events after `after` up to what the ring is complete
     /// since, as read from the stream. Call [`Self::trim`] once they were used.
-    pub fn extend_back(&mut self, after: u64, batches: Vec<Batch>) {
+    pub fn extend_back(&mut self, after: Seq, batches: Vec<Batch>) {
         for batch in batches.into_iter().rev() {
             self.bytes += batch.size();
             self.events += batch.frames();
@@ -148,43 +148,46 @@ mod tests {
     use super::*;
     use crate::{batch::BatchBuilder, memory::Budget, wire::ws};
 
-    fn batch(seqs: &[u64]) -> Batch {
+    fn batch(seqs: &[u32]) -> Batch {
         let mut builder = BatchBuilder::default();
-        seqs.iter().for_each(|seq| builder.push(Some(*seq), &[&seq.to_string()]));
+        seqs.iter().for_each(|seq| builder.push(Some((*seq).into()), &[&seq.to_string()]));
         builder.build(&Budget::new(usize::MAX)).unwrap()
     }
 
-    fn frames(seqs: impl IntoIterator<Item = u64>) -> Vec<u8> {
+    fn frames(seqs: impl IntoIterator<Item = u32>) -> Vec<u8> {
         seqs.into_iter().flat_map(|seq| ws::text(&[&seq.to_string()])).collect()
     }
 
     #[test]
     fn an_event_is_placed_by_its_predecessor() {
-        let mut ring = Ring::new(5);
-        assert_eq!(place(5, Position { seq: 9, prev: 5 }), Place::Next);
-        assert_eq!(place(5, Position { seq: 9, prev: 3 }), Place::Next);
-        assert_eq!(place(5, Position { seq: 9, prev: 0 }), Place::AfterHole);
-        assert_eq!(place(0, Position { seq: 9, prev: 0 }), Place::Next);
-        assert_eq!(place(5, Position { seq: 9, prev: 7 }), Place::AfterHole);
-        assert_eq!(place(9, Position { seq: 9, prev: 5 }), Place::Known);
+        let mut ring = Ring::new(5.into());
+        let place = |last: u32, seq: u32, prev: u32| {
+            place(last.into(), Position { seq: seq.into(), prev: prev.into() })
+        };
+        assert_eq!(place(5, 9, 5), Place::Next);
+        assert_eq!(place(5, 9, 3), Place::Next);
+        assert_eq!(place(5, 9, 0), Place::AfterHole);
+        assert_eq!(place(0, 9, 0), Place::Next);
+        assert_eq!(place(5, 9, 7), Place::AfterHole);
+        assert_eq!(place(9, 9, 5), Place::Known);
         ring.push(batch(&[9]), Allowance::USUAL);
-        assert!(ring.since(4).is_none() && ring.since(10).is_none());
-        assert_eq!(ring.since(5).unwrap().concat(), frames([9]));
-        assert!(ring.since(9).unwrap().is_empty());
+        assert!(ring.since(4.into()).is_none() && ring.since(10.into()).is_none());
+        assert_eq!(ring.since(5.into()).unwrap().concat(), frames([9]));
+        assert!(ring.since(9.into()).unwrap().is_empty());
     }
 
     #[test]
     fn it_forgets_the_oldest_and_knows_that_it_did() {
-        let mut ring = Ring::new(0);
-        let newest = limits::REPLAY_EVENTS as u64 + 7;
+        let mut ring = Ring::new(Seq::ZERO);
+        let newest = limits::REPLAY_EVENTS as u32 + 7;
         (1..=newest).for_each(|seq| ring.push(batch(&[seq]), Allowance::USUAL));
-        assert!(ring.since(6).is_none());
-        assert_eq!(ring.since(7).unwrap().len(), limits::REPLAY_EVENTS);
+        assert!(ring.since(6.into()).is_none());
+        assert_eq!(ring.since(7.into()).unwrap().len(), limits::REPLAY_EVENTS);
         let mut huge = BatchBuilder::default();
-        huge.push(Some(newest + 1), &[&"x".repeat(Allowance::USUAL.bytes)]);
+        huge.push(Some(Seq::from(newest + 1)), &[&"x".repeat(Allowance::USUAL.bytes)]);
         ring.push(huge.build(&Budget::new(usize::MAX)).unwrap(), Allowance::USUAL);
-        assert!(ring.since(newest).is_none());
-        assert_eq!((ring.last(), ring.bytes(), ring.events()), (newest + 1, 0, 0));
+        assert!(ring.since(newest.into()).is_none());
+        assert_eq!((ring.last(), ring.bytes(), ring.events()), ((newest + 1).into(), 0, 0));
     }
 
     #[test]
@@ -199,29 +202,29 @@ mod tests {
         /// However it was filled, a replay is exactly the events after the one asked for.
         #[test]
         fn a_replay_is_exact(
-            gaps in prop::collection::vec(1..5_u64, 1..60),
+            gaps in prop::collection::vec(1..5_u32, 1..60),
             open_at in 0..60_usize,
             back in 0..60_usize,
-            after in 0..200_u64,
+            after in 0..200_u32,
             size in 1..7_usize,
             kept in 0..400_usize,
         ) {
-            let seqs: Vec<u64> = gaps.iter().scan(0, |seq, gap| { *seq += gap; Some(*seq) }).collect();
+            let seqs: Vec<u32> = gaps.iter().scan(0, |seq, gap| { *seq += gap; Some(*seq) }).collect();
             let open_at = open_at.min(seqs.len());
             let head = open_at.checked_sub(1).map_or(0, |i| seqs[i]);
-            let mut ring = Ring::new(head);
+            let mut ring = Ring::new(head.into());
             let allowance = Allowance { events: 1_000, bytes: kept };
             for seqs in seqs[open_at..].chunks(size) { ring.push(batch(seqs), Allowance::USUAL); }
             ring.trim(allowance);
             let back = back.min(open_at);
             let back_seq = back.checked_sub(1).map_or(0, |i| seqs[i]);
-            let until = ring.complete_since();
-            let missing: Vec<u64> = seqs[back..].iter().copied().filter(|seq| *seq <= until).collect();
-            ring.extend_back(back_seq, missing.chunks(size).map(batch).collect());
+            let until = ring.complete_since().get();
+            let missing: Vec<u32> = seqs[back..].iter().copied().filter(|seq| u64::from(*seq) <= until).collect();
+            ring.extend_back(back_seq.into(), missing.chunks(size).map(batch).collect());
             let newest = *seqs.last().unwrap();
-            let expected = |after: u64| frames(seqs.iter().copied().filter(|seq| *seq > after));
-            match ring.since(after) {
-                Some(replay) => prop_assert_eq!(replay.concat(), expected(after)),
+            let expected = |after: Seq| frames(seqs.iter().copied().filter(|seq| Seq::from(*seq) > after));
+            match ring.since(after.into()) {
+                Some(replay) => prop_assert_eq!(replay.concat(), expected(after.into())),
                 None => prop_assert!(after < back_seq || after > newest),
             }
             ring.trim(allowance);

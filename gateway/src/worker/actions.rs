@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use protocol::{
-    Code, RoomId, UserId,
+    Code, RoomId, Seq, UserId,
     code::Refusal,
     event::{ClientEvent, Done},
     rate::OverBudget,
@@ -144,9 +144,10 @@ impl Worker {
         publish.charge_room(room)
     }
 
-    fn read_up_to(&mut self, id: SocketId, room: RoomId, seq: u64, ack: Option<u64>) {
+    fn read_up_to(&mut self, id: SocketId, room: RoomId, seq: Seq, ack: Option<u64>) {
         let key = self.room_keys.get(&room).copied();
-        let newest = key.and_then(|key| self.rooms.get(key)).map_or(0, |room| room.log.newest());
+        let newest =
+            key.and_then(|key| self.rooms.get(key)).map_or(Seq::ZERO, |room| room.log.newest());
         let Some(session) = self.socket(id).and_then(Socket::session) else { return };
         if seq > newest {
             let refusal = Refusal::new(Code::InvalidValue, "seq: past the room's newest event");

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
+use protocol::Seq;
 
 use crate::{batch::Batch, memory::Pressure};
 
@@ -29,7 +30,7 @@ pub struct FrameLog {
     batches: VecDeque<(Cursor, Batch)>,
     end: Cursor,
     /// The newest seq before the first batch in the log.
-    seq_before: u64,
+    seq_before: Seq,
 }
 
 fn end_of(start: Cursor, batch: &Batch) -> Cursor {
@@ -38,7 +39,7 @@ fn end_of(start: Cursor, batch: &Batch) -> Cursor {
 
 impl FrameLog {
     /// An empty log of a room whose newest event is `last`.
-    pub fn new(last: u64) -> Self {
+    pub fn new(last: Seq) -> Self {
         Self { batches: VecDeque::new(), end: 0, seq_before: last }
     }
 
@@ -83,7 +84,7 @@ impl FrameLog {
     }
 
     /// The newest seq that a socket at `cursor` was sent.
-    pub fn seq_at(&self, cursor: Cursor) -> u64 {
+    pub fn seq_at(&self, cursor: Cursor) -> Seq {
         let mut batches = self.batches.iter().rev();
         batches
             .find_map(|(start, batch)| {
@@ -94,7 +95,7 @@ impl FrameLog {
     }
 
     /// The newest seq in the log.
-    pub fn newest(&self) -> u64 {
+    pub fn newest(&self) -> Seq {
         self.seq_at(self.end)
     }
 
@@ -125,33 +126,35 @@ mod tests {
     use super::*;
     use crate::{batch::BatchBuilder, memory::Budget};
 
-    fn batch(frames: &[(Option<u64>, usize)]) -> Batch {
+    fn batch(frames: &[(Option<u32>, usize)]) -> Batch {
         let mut builder = BatchBuilder::default();
-        frames.iter().for_each(|(seq, size)| builder.push(*seq, &[&"x".repeat(*size)]));
+        frames
+            .iter()
+            .for_each(|(seq, size)| builder.push(seq.map(Seq::from), &[&"x".repeat(*size)]));
         builder.build(&Budget::new(usize::MAX)).unwrap()
     }
 
     #[test]
     fn a_socket_takes_frames_in_order_and_knows_its_last_seq() {
-        let mut log = FrameLog::new(4);
-        assert_eq!(log.seq_at(log.end()), 4);
+        let mut log = FrameLog::new(4.into());
+        assert_eq!(log.seq_at(log.end()), 4.into());
         log.push(batch(&[(None, 1), (Some(7), 1)]));
         log.push(batch(&[(None, 1)]));
         // A frame of one character is three bytes.
-        assert_eq!([0, 3, 6, 9].map(|cursor| log.seq_at(cursor)), [4, 4, 7, 7]);
+        assert_eq!([0, 3, 6, 9].map(|cursor| log.seq_at(cursor).get()), [4, 4, 7, 7]);
         assert_eq!(log.after(3).collect::<Vec<_>>(), [b"\x81\x01x", b"\x81\x01x"]);
         log.trim(6);
-        assert_eq!((log.seq_at(6), log.after(6).count()), (7, 1));
+        assert_eq!((log.seq_at(6), log.after(6).count()), (7.into(), 1));
         log.trim(9);
-        assert_eq!((log.end(), log.seq_at(9), log.after(9).count()), (9, 7, 0));
+        assert_eq!((log.end(), log.seq_at(9), log.after(9).count()), (9, 7.into(), 0));
     }
 
     #[test]
     fn its_bound_moves_only_when_it_is_too_big() {
-        let mut log = FrameLog::new(0);
+        let mut log = FrameLog::new(Seq::ZERO);
         log.push(batch(&[(Some(1), 60_000)]));
         assert_eq!(log.bound(Pressure::Low), 0);
-        (2..20).for_each(|seq| log.push(batch(&[(Some(seq), 60_000)])));
+        (2..20_u32).for_each(|seq| log.push(batch(&[(Some(seq), 60_000)])));
         assert_eq!(log.bound(Pressure::Low), log.end() - 1024 * 1024);
         assert_eq!(log.bound(Pressure::Exhausted), log.end());
     }
@@ -163,7 +166,7 @@ mod tests {
             sizes in prop::collection::vec(prop::collection::vec(0..300_usize, 1..6), 1..6),
             writes in prop::collection::vec(1..500_usize, 1..80),
         ) {
-            let mut log = FrameLog::new(0);
+            let mut log = FrameLog::new(Seq::ZERO);
             let mut expected = Vec::new();
             for frames in &sizes {
                 let batch = batch(&frames.iter().map(|size| (Some(1), *size)).collect::<Vec<_>>());

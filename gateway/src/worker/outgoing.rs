@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use protocol::{
-    Code, RoomId, Timestamp, UserId,
+    Code, RoomId, Seq, Timestamp, UserId,
     code::Refusal,
     event::{Done, Stored},
     limits,
@@ -57,7 +57,7 @@ pub enum What {
     /// late.
     Event { id: String, event: StoredEvent, needs: Needs, look_up: bool },
     /// How far a user has read: stored for the archive, then told.
-    Read { user: UserId, seq: u64 },
+    Read { user: UserId, seq: Seq },
     /// Told and not stored.
     Ephemeral(EphemeralEvent),
 }
@@ -290,7 +290,7 @@ async fn look_up(
 /// What JetStream has yet to acknowledge.
 enum Waiting {
     Event(Pending, Timestamp),
-    Read(Pending, UserId, u64),
+    Read(Pending, UserId, Seq),
 }
 
 impl Waiting {

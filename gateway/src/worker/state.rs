@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use protocol::{
-    RoomId, UserId,
+    RoomId, Seq, UserId,
     code::Refusal,
     event::{Done, ServerEvent, encode_ack},
 };
@@ -46,7 +46,7 @@ pub struct LocalRoom {
 }
 
 impl LocalRoom {
-    fn new(id: RoomId, last: u64) -> Self {
+    fn new(id: RoomId, last: Seq) -> Self {
         Self {
             id,
             log: FrameLog::new(last),
@@ -196,7 +196,7 @@ impl Worker {
         id: SocketId,
         room: RoomId,
         user: UserId,
-        last: u64,
+        last: Seq,
         replay: Vec<Bytes>,
         ack: Option<u64>,
         done: Done,

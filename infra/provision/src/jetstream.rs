@@ -7,7 +7,7 @@ use async_nats::jetstream::{
     context::GetStreamErrorKind,
     stream::{Config, Info},
 };
-use protocol::subject::ARCHIVE_CONSUMER;
+use protocol::{Seq, subject::ARCHIVE_CONSUMER};
 
 use crate::report::{Outcome, report};
 
@@ -17,8 +17,9 @@ pub async fn config_of(context: &Context, stream: &str) -> anyhow::Result<Option
 }
 
 /// The last sequence of a stream, if it exists.
-pub async fn last_sequence(context: &Context, stream: &str) -> anyhow::Result<Option<u64>> {
-    Ok(info(context, stream).await?.map(|info| info.state.last_sequence))
+pub async fn last_sequence(context: &Context, stream: &str) -> anyhow::Result<Option<Seq>> {
+    let last = info(context, stream).await?.map(|info| info.state.last_sequence);
+    Ok(last.map(Seq::try_from).transpose()?)
 }
 
 async fn info(context: &Context, stream: &str) -> anyhow::Result<Option<Info>> {

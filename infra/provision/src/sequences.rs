@@ -4,7 +4,10 @@
 
 use anyhow::Context as _;
 use async_nats::jetstream::Context;
-use protocol::subject::{Shard, Shards};
+use protocol::{
+    Seq,
+    subject::{Shard, Shards},
+};
 use service::roomlog::RoomLog;
 use store::{db::Database, stream_log};
 
@@ -21,7 +24,7 @@ pub struct Sequences<'a> {
     log: RoomLog,
     context: &'a Context,
     recovery: Recovery,
-    highest: Vec<(Shard, u64)>,
+    highest: Vec<(Shard, Seq)>,
 }
 
 impl<'a> Sequences<'a> {
@@ -37,8 +40,8 @@ impl<'a> Sequences<'a> {
         Ok(Self { database, log, context, recovery, highest })
     }
 
-    fn highest(&self, shard: Shard) -> u64 {
-        self.highest.iter().find(|(other, _)| *other == shard).map_or(0, |(_, seq)| *seq)
+    fn highest(&self, shard: Shard) -> Seq {
+        self.highest.iter().find(|(other, _)| *other == shard).map_or(Seq::ZERO, |(_, seq)| *seq)
     }
 
     /// Fails, before anything is changed, on differences that are not resolved by an option in `recovery`.
@@ -73,12 +76,12 @@ impl<'a> Sequences<'a> {
 
     /// A fault if the database is behind the stream, so that the archive must read the stream again.
     async fn database_behind(&self, shard: Shard) -> anyhow::Result<Option<String>> {
-        let Some(floor) = self.ack_floor(shard).await else { return Ok(None) };
+        let Some(floor) = self.ack_floor(shard).await? else { return Ok(None) };
         let highest = self.highest(shard);
         let is_behind = match stream_log::stored(self.database, shard).await? {
             Some(stored) => floor > stored,
             // An older version did not write this table, so only an empty database counts as lost.
-            None => floor > 0 && highest == 0,
+            None => floor > Seq::ZERO && highest == Seq::ZERO,
         };
         let stream = shard.stream();
         Ok(is_behind.then(|| {
@@ -92,20 +95,21 @@ impl<'a> Sequences<'a> {
     }
 
     /// The sequence up to which the archive has acknowledged every event. `None` without its consumer.
-    async fn ack_floor(&self, shard: Shard) -> Option<u64> {
-        let consumer = jetstream::archive_consumer(self.context, &shard.stream()).await?;
-        Some(consumer.cached_info().ack_floor.stream_sequence)
+    async fn ack_floor(&self, shard: Shard) -> anyhow::Result<Option<Seq>> {
+        let consumer = jetstream::archive_consumer(self.context, &shard.stream()).await;
+        let floor = consumer.map(|consumer| consumer.cached_info().ack_floor.stream_sequence);
+        Ok(floor.map(Seq::try_from).transpose()?)
     }
 
     /// The first sequence of a new stream; `None` if the database holds no events. It is announced to gateways before
     /// the stream is created: the events they have seen are older and cannot be read from the new stream.
-    pub async fn reserve_first_sequence(&self, shard: Shard) -> anyhow::Result<Option<u64>> {
+    pub async fn reserve_first_sequence(&self, shard: Shard) -> anyhow::Result<Option<Seq>> {
         let highest = self.highest(shard);
-        if highest == 0 {
+        if highest == Seq::ZERO {
             return Ok(None);
         }
-        let first = highest + GAP;
-        let announced = self.log.begins_at(shard, first - 1).await;
+        let first = highest.saturating_add(GAP);
+        let announced = self.log.begins_at(shard, first.previous()).await;
         announced.context("cannot announce the first sequence of the new stream")?;
         Ok(Some(first))
     }
@@ -121,7 +125,7 @@ impl<'a> Sequences<'a> {
     pub async fn record_stored(&self, shard: Shard, is_new_consumer: bool) -> anyhow::Result<()> {
         let is_recorded = stream_log::stored(self.database, shard).await?.is_some();
         if is_new_consumer || !is_recorded {
-            let floor = self.ack_floor(shard).await.unwrap_or(0);
+            let floor = self.ack_floor(shard).await?.unwrap_or_default();
             stream_log::note(self.database, shard, floor.max(self.highest(shard))).await?;
         }
         Ok(())

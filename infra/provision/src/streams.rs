@@ -73,7 +73,7 @@ async fn provision_shard(
             needs_replay = false;
         }
         if before.is_none() {
-            wanted.first_sequence = sequences.reserve_first_sequence(shard).await?;
+            wanted.first_sequence = sequences.reserve_first_sequence(shard).await?.map(u64::from);
         }
     }
     if let Some(before) = &before {

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use protocol::{RoomId, Timestamp, stored::FileRef};
+use protocol::{RoomId, Seq, Timestamp, stored::FileRef};
 use serde::Serialize;
 
 use super::{
@@ -53,7 +53,8 @@ pub struct ExportedMembership {
     role: String,
     joined_at: Timestamp,
     /// Up to where the user has read.
-    read_seq: u64,
+    #[schema(value_type = u64)]
+    read_seq: Seq,
 }
 
 /// A room that the user may not enter.
@@ -69,7 +70,8 @@ pub struct ExportedBan {
 #[serde(rename_all = "camelCase")]
 pub struct ExportedMessage {
     room_id: RoomId,
-    seq: u64,
+    #[schema(value_type = u64)]
+    seq: Seq,
     /// The name that it was sent under.
     name: String,
     msg: String,
@@ -83,7 +85,8 @@ pub struct ExportedMessage {
 pub struct ExportedReaction {
     room_id: RoomId,
     /// The message's seq.
-    target: u64,
+    #[schema(value_type = u64)]
+    target: Seq,
     emoji: String,
 }
 

@@ -18,7 +18,7 @@ use axum::{
     response::{IntoResponse, Redirect, Response},
     routing::get,
 };
-use protocol::{FileId, RoomName, SessionId, UserId, json::Whole};
+use protocol::{FileId, RoomName, SessionId, UserId, safe_integer::SafeInteger};
 use serde_json::{Value, json};
 use utoipa::{
     OpenApi,
@@ -46,7 +46,7 @@ const DOCS_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline';
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     // Schemas that only parameters and refusals refer to.
-    components(schemas(Problem, FieldError, Cursor, Limit, FileId, RoomName, SessionId, UserId, Whole)),
+    components(schemas(Problem, FieldError, Cursor, Limit, FileId, RoomName, SessionId, UserId, SafeInteger)),
     modifiers(&Bearer),
 )]
 pub struct Api;

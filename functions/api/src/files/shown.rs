@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use protocol::{RoomId, stored::StoredEvent};
-use store::db::on_db;
+use protocol::{RoomId, Seq, stored::StoredEvent};
+use store::db::{self, on_db};
 
 use super::FileRow;
 use crate::{error::ApiError, state::State};
@@ -21,7 +21,7 @@ pub async fn is_deleted(state: &State, file: &FileRow) -> Result<bool, ApiError>
     let archived: Option<i64> = on_db!(&state.database, e => sqlx::query_scalar(
         "SELECT archived_seq FROM room_log WHERE room_id = $1"
     ).bind(file.room_id).fetch_optional(e))?;
-    let archived = archived.and_then(|seq| u64::try_from(seq).ok()).unwrap_or(0);
+    let archived = archived.map(db::seq).transpose()?.unwrap_or_default();
     let (mut shown, deleted) = match recent(state, file, archived).await {
         Ok(recent) => recent,
         Err(error) => {
@@ -35,7 +35,9 @@ pub async fn is_deleted(state: &State, file: &FileRow) -> Result<bool, ApiError>
     let before: Vec<i64> = on_db!(&state.database, e => sqlx::query_scalar(
         "SELECT seq FROM message WHERE file_id = $1 AND room_id = $2 LIMIT $3"
     ).bind(file.id).bind(file.room_id).bind(SHOWN).fetch_all(e))?;
-    shown.extend(before.into_iter().filter_map(|seq| u64::try_from(seq).ok()));
+    for seq in before {
+        shown.insert(db::seq(seq)?);
+    }
     Ok(!shown.is_empty() && shown.is_subset(&deleted))
 }
 
@@ -43,12 +45,12 @@ pub async fn is_deleted(state: &State, file: &FileRow) -> Result<bool, ApiError>
 async fn recent(
     state: &State,
     file: &FileRow,
-    archived: u64,
-) -> Result<(BTreeSet<u64>, BTreeSet<u64>), ApiError> {
+    archived: Seq,
+) -> Result<(BTreeSet<Seq>, BTreeSet<Seq>), ApiError> {
     let room = RoomId::from(file.room_id);
     let (mut shown, mut deleted, mut from) = (BTreeSet::new(), BTreeSet::new(), archived);
     // An index entry of the server's; to read on is a search.
-    let newest = state.log.last(room).await?.map_or(0, |entry| entry.seq);
+    let newest = state.log.last(room).await?.map_or(Seq::ZERO, |entry| entry.seq);
     for _ in 0..BATCHES {
         if newest <= from {
             break;

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State as Shared, http::StatusCode};
 use chrono::Utc;
-use protocol::{FileId, RoomId, RoomName, Timestamp, json::Whole, stored::FileRef};
+use protocol::{FileId, RoomId, RoomName, Timestamp, safe_integer::SafeInteger, stored::FileRef};
 use serde::{Deserialize, Serialize};
 use store::{db::on_tx, storage::Presigned};
 
@@ -52,7 +52,7 @@ impl Sha256Hex {
 pub struct NewFile {
     name: FileName,
     /// Bytes.
-    size: Whole,
+    size: SafeInteger,
     #[serde(rename = "type")]
     media_type: MediaType,
     /// Given, the storage itself refuses other content.

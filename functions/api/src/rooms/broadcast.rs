@@ -1,7 +1,7 @@
 //! `POST /room/{name}/broadcast`: a notice to the whole room.
 
 use axum::{Json, extract::State as Shared, http::StatusCode};
-use protocol::{MessageText, RoomName, Timestamp, stored::StoredEvent, token::Role};
+use protocol::{MessageText, RoomName, Seq, Timestamp, stored::StoredEvent, token::Role};
 use serde::{Deserialize, Serialize};
 
 use super::{membership, message};
@@ -23,7 +23,8 @@ pub struct Notice {
 /// Where it was stored.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Accepted {
-    seq: u64,
+    #[schema(value_type = u64)]
+    seq: Seq,
 }
 
 refusals!(NotSent: NotAMember, Banned, NotAModerator, OverBudget(USER_OVER), OverBudget(ROOM_OVER));

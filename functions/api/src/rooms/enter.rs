@@ -1,7 +1,7 @@
 //! `GET /room/{name}`: enter a room, with a ticket for the gateway.
 
 use axum::{Json, extract::State as Shared};
-use protocol::{RoomName, UserId, stored::Person, token::Role};
+use protocol::{RoomName, Seq, UserId, stored::Person, token::Role};
 use serde::Serialize;
 use store::{accounts, db::on_db, outbox};
 
@@ -29,7 +29,8 @@ pub struct Entered {
     /// Where Socket.IO is.
     gateway: String,
     /// The seq of the room's newest event.
-    head: u64,
+    #[schema(value_type = u64)]
+    head: Seq,
     members: MemberCount,
 }
 
@@ -86,7 +87,7 @@ pub async fn enter(
     let membership = standing.into_membership()?;
     let (room, role) = (membership.room, membership.role);
     let Person { name, .. } = accounts::person(user.id(), &display_name)?;
-    let ticket = state.minter.ticket(&user.access, name, room.room_id(), role, room.version())?;
+    let ticket = state.minter.ticket(&user.access, name, room.room_id(), role, room.version)?;
     Ok(Json(Entered {
         you: You { role },
         ticket,
@@ -127,12 +128,12 @@ fn is_new_here(standing: &Standing) -> Result<bool, ApiError> {
 }
 
 /// The newest seq; without NATS the newest archived one, as reading goes on.
-async fn head(state: &State, room: &RoomRow) -> u64 {
+async fn head(state: &State, room: &RoomRow) -> Seq {
     match state.log.last(room.room_id()).await {
-        Ok(last) => last.map_or(0, |entry| entry.seq).max(room.archived()),
+        Ok(last) => last.map_or(Seq::ZERO, |entry| entry.seq).max(room.archived_seq),
         Err(error) => {
             tracing::warn!(%error, "the head of a room is taken from the database");
-            room.archived()
+            room.archived_seq
         }
     }
 }

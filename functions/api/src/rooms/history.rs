@@ -10,7 +10,7 @@ use axum::{
     extract::State as Shared,
     http::{HeaderMap, HeaderValue},
 };
-use protocol::{RoomName, json::Whole};
+use protocol::{RoomName, Seq, safe_integer::SafeInteger};
 use serde::{Deserialize, Serialize};
 use store::db::on_db;
 
@@ -36,9 +36,9 @@ use crate::{
 #[into_params(parameter_in = Query)]
 pub struct Window {
     /// Only messages before this seq; `next` leads to older ones.
-    before: Option<Whole>,
+    before: Option<SafeInteger>,
     /// Only messages after this seq; `next` leads to newer ones.
-    after: Option<Whole>,
+    after: Option<SafeInteger>,
     /// `next` of the page before, in the place of `before` or `after`.
     cursor: Option<Cursor>,
     limit: Option<Limit>,
@@ -48,16 +48,16 @@ pub struct Window {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Direction {
-    Before(u64),
-    After(u64),
+    Before(Seq),
+    After(Seq),
 }
 
 impl Window {
     fn direction(&self) -> Result<Direction, ApiError> {
         match (self.before, self.after, self.cursor.as_deref()) {
-            (None, None, None) => Ok(Direction::Before(protocol::event::MAX_SEQ)),
-            (Some(before), None, None) => Ok(Direction::Before(before.get())),
-            (None, Some(after), None) => Ok(Direction::After(after.get())),
+            (None, None, None) => Ok(Direction::Before(Seq::MAX)),
+            (Some(before), None, None) => Ok(Direction::Before(before.into())),
+            (None, Some(after), None) => Ok(Direction::After(after.into())),
             (None, None, Some(cursor)) => paging::decode(cursor),
             _ => Err(ApiError::Invalid {
                 field: "query",
@@ -121,7 +121,7 @@ fn only_archived() -> HeaderMap {
 async fn after_seq(
     state: &State,
     room: &RoomRow,
-    after: u64,
+    after: Seq,
     limit: usize,
     tail: Tail,
 ) -> Result<Vec<Item>, ApiError> {
@@ -129,8 +129,8 @@ async fn after_seq(
         "WHERE room_id = $1 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4"
     ))
     .bind(room.id)
-    .bind(bound(after))
-    .bind(room.archived_seq)
+    .bind(i64::from(after))
+    .bind(i64::from(room.archived_seq))
     .bind(limit as i64)
     .fetch_all(e))?;
     let mut items = whole(state, room, rows, &tail).await?;
@@ -143,7 +143,7 @@ async fn after_seq(
 async fn before_seq(
     state: &State,
     room: &RoomRow,
-    before: u64,
+    before: Seq,
     limit: usize,
     tail: Tail,
 ) -> Result<Vec<Item>, ApiError> {
@@ -151,8 +151,8 @@ async fn before_seq(
         "WHERE room_id = $1 AND seq < $2 AND seq <= $3 ORDER BY seq DESC LIMIT $4"
     ))
     .bind(room.id)
-    .bind(bound(before))
-    .bind(room.archived_seq)
+    .bind(i64::from(before))
+    .bind(i64::from(room.archived_seq))
     .bind(limit.saturating_sub(tail.len()) as i64)
     .fetch_all(e))?;
     rows.reverse();
@@ -173,8 +173,4 @@ async fn whole(
     let mut items = items.collect::<Result<Vec<_>, _>>()?;
     reactions::put(state, room, &mut items, tail).await?;
     Ok(items)
-}
-
-fn bound(seq: u64) -> i64 {
-    i64::try_from(seq).unwrap_or(i64::MAX)
 }

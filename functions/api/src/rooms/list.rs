@@ -3,7 +3,7 @@
 
 use axum::{Json, extract::State as Shared};
 use chrono::{DateTime, Utc};
-use protocol::{MessageId, RoomName, Timestamp, UserId};
+use protocol::{MessageId, RoomName, Seq, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
 use store::{db::on_db, fold};
 use uuid::Uuid;
@@ -53,7 +53,8 @@ pub struct Listed {
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LastMessage {
-    seq: u64,
+    #[schema(value_type = u64)]
+    seq: Seq,
     id: MessageId,
     from: Author,
     /// Empty if it was deleted, and may be if it is a file.

@@ -2,9 +2,8 @@
 
 use axum::{Json, extract::State as Shared, http::StatusCode};
 use protocol::{
-    FileId, MessageId, MessageText, RoomId, RoomName, Timestamp,
-    json::Whole,
-    limits,
+    FileId, MessageId, MessageText, RoomId, RoomName, Seq, Timestamp, limits,
+    safe_integer::SafeInteger,
     sent::First,
     stored::{FileRef, Message, StoredEvent},
     subject,
@@ -32,13 +31,14 @@ pub struct NewMessage {
     msg: MessageText,
     file_id: Option<FileId>,
     /// The seq of the message it answers.
-    reply_to: Option<Whole>,
+    reply_to: Option<SafeInteger>,
 }
 
 /// Where and when it was stored.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Sent {
-    seq: u64,
+    #[schema(value_type = u64)]
+    seq: Seq,
     at: Timestamp,
     duplicate: bool,
 }
@@ -71,7 +71,7 @@ pub async fn send(
         None => None,
     };
     let from = membership::person(&state, user.id()).await?;
-    let reply_to = reply_to.map(Whole::get);
+    let reply_to = reply_to.map(Seq::from);
     let event = StoredEvent::ReceiveMsg(Message { id, from, msg, at, file, reply_to });
     let dedupe = subject::message_id(user.id(), room, id);
     let pending = state.log.append(room, &dedupe, event.encode().into(), Some(trace)).await?;
@@ -83,8 +83,8 @@ pub async fn send(
 }
 
 /// When the first of several tries was stored.
-async fn first_at(state: &State, room: RoomId, seq: u64) -> Result<Option<Timestamp>, ApiError> {
-    let entries = state.log.after(room, seq.saturating_sub(1), 1).await?;
+async fn first_at(state: &State, room: RoomId, seq: Seq) -> Result<Option<Timestamp>, ApiError> {
+    let entries = state.log.after(room, seq.previous(), 1).await?;
     let first = entries.into_iter().find(|entry| entry.seq == seq);
     Ok(first.and_then(|entry| StoredEvent::decode(&entry.payload).ok()).map(|event| event.at()))
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use protocol::{
-    DisplayName, Emoji, MessageText, RoomId, Timestamp, limits,
+    DisplayName, Emoji, MessageText, RoomId, Seq, Timestamp, limits,
     stored::{FileRef, Message, Person},
 };
 use serde::Serialize;
@@ -22,7 +22,8 @@ use crate::{error::ApiError, state::State};
 #[serde(rename_all = "camelCase")]
 pub struct Item {
     pub room_id: RoomId,
-    pub seq: u64,
+    #[schema(value_type = u64)]
+    pub seq: Seq,
     #[serde(flatten)]
     pub message: Message,
     /// When its text was changed last.
@@ -47,7 +48,8 @@ pub struct Reactions {
 /// A message as the database holds it; see [`select_message`].
 #[derive(sqlx::FromRow)]
 pub struct MessageRow {
-    pub seq: i64,
+    #[sqlx(try_from = "i64")]
+    pub seq: Seq,
     id: Uuid,
     pub author_id: Uuid,
     author_name: String,
@@ -117,7 +119,7 @@ impl Gone {
 
 impl Item {
     /// As it came from the stream.
-    pub fn sent(room: RoomId, seq: u64, message: Message) -> Self {
+    pub fn sent(room: RoomId, seq: Seq, message: Message) -> Self {
         let (edited_at, deleted_at, reactions) = (None, None, Vec::new());
         Self { room_id: room, seq, message, edited_at, deleted_at, reactions }
     }
@@ -137,8 +139,7 @@ impl Item {
             file,
             reply_to: row.reply_to.and_then(|seq| seq.try_into().ok()),
         };
-        let seq = u64::try_from(row.seq).map_err(|_| broken("seq"))?;
-        let mut item = Self::sent(room.room_id(), seq, message);
+        let mut item = Self::sent(room.room_id(), row.seq, message);
         item.edited_at = row.edited_at.map(Timestamp::from);
         item.deleted_at = row.deleted_at.map(Timestamp::from);
         Ok(item)
@@ -198,7 +199,7 @@ mod tests {
         let from = Person { id: UserId::generate(), name: "Ada".parse().unwrap() };
         let (msg, at) = ("hello".parse().unwrap(), Timestamp::now());
         let (id, file, reply_to) = (MessageId::generate(), None, None);
-        Item::sent(RoomId::generate(), 7, Message { id, from, msg, at, file, reply_to })
+        Item::sent(RoomId::generate(), 7.into(), Message { id, from, msg, at, file, reply_to })
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use protocol::{Emoji, UserId, limits};
+use protocol::{Emoji, Seq, UserId, limits};
 use store::db::on_db;
 use uuid::Uuid;
 
@@ -21,15 +21,18 @@ const OF_A_USER: i64 = (limits::REACTION_KINDS * (limits::PAGE_MAX as usize + 1)
 
 #[derive(sqlx::FromRow)]
 struct Count {
-    target: i64,
+    #[sqlx(try_from = "i64")]
+    target: Seq,
     emoji: String,
-    count: i64,
+    #[sqlx(try_from = "i64")]
+    count: u64,
     mine: i64,
 }
 
 #[derive(sqlx::FromRow)]
 struct Archived {
-    target: i64,
+    #[sqlx(try_from = "i64")]
+    target: Seq,
     emoji: String,
     is_on: bool,
 }
@@ -53,22 +56,22 @@ pub async fn put(
          ) kinds WHERE place <= $5 ORDER BY target, place"
     )
     .bind(room.id)
-    .bind(first as i64)
-    .bind(last as i64)
+    .bind(i64::from(first))
+    .bind(i64::from(last))
     .bind(tail.me().as_uuid())
     .bind(limits::REACTION_KINDS as i64)
     .fetch_all(e))?;
     for Count { target, emoji, count, mine } in counts {
-        let place = items.binary_search_by_key(&(target as u64), |item| item.seq);
+        let place = items.binary_search_by_key(&target, |item| item.seq);
         let item = place.ok().and_then(|index| items.get_mut(index));
         // A deleted message has none; one of another kind than emoji nobody could send.
         if let (Some(item), Ok(emoji)) =
             (item.filter(|it| it.deleted_at.is_none()), Emoji::parse(&emoji))
         {
-            item.reactions.push(Reactions { emoji, count: count as u64, mine: mine > 0 });
+            item.reactions.push(Reactions { emoji, count, mine: mine > 0 });
         }
     }
-    let mut before: HashMap<(u64, UserId, String), bool> = HashMap::new();
+    let mut before: HashMap<(Seq, UserId, String), bool> = HashMap::new();
     for user in tail.reacting(first, last).into_iter().take(RECENT) {
         let id: Uuid = user.into();
         let archived: Vec<Archived> = on_db!(&state.database, e => sqlx::query_as(
@@ -77,12 +80,12 @@ pub async fn put(
         )
         .bind(room.id)
         .bind(id)
-        .bind(first as i64)
-        .bind(last as i64)
+        .bind(i64::from(first))
+        .bind(i64::from(last))
         .bind(OF_A_USER)
         .fetch_all(e))?;
         for Archived { target, emoji, is_on } in archived {
-            before.insert((target as u64, user, emoji), is_on);
+            before.insert((target, user, emoji), is_on);
         }
     }
     for item in items {

@@ -1,7 +1,7 @@
 //! A room as everyone sees it, and as the database holds it.
 
 use chrono::{DateTime, Utc};
-use protocol::{RoomId, Timestamp, UserId};
+use protocol::{RoomId, Seq, Timestamp, UserId};
 use serde::Serialize;
 use store::db::on_db;
 use uuid::Uuid;
@@ -33,8 +33,12 @@ pub struct RoomRow {
     pub has_password: bool,
     pub creator_id: Uuid,
     pub created_at: DateTime<Utc>,
-    pub version: i64,
-    pub archived_seq: i64,
+    /// What a ticket carries: the changes of members and roles that were made before it.
+    #[sqlx(try_from = "i64")]
+    pub version: u64,
+    /// Every event up to this seq is in the database.
+    #[sqlx(try_from = "i64")]
+    pub archived_seq: Seq,
 }
 
 /// A statement that begins with the columns of a [`RoomRow`], of `room r` and its `room_log l`.
@@ -52,8 +56,10 @@ pub(super) use select_room;
 /// How far a room is archived, and how far its events have left the stream.
 #[derive(Debug, Clone, Copy, sqlx::FromRow)]
 pub struct RoomLogRow {
-    pub archived_seq: i64,
-    pub kept_seq: i64,
+    #[sqlx(try_from = "i64")]
+    pub archived_seq: Seq,
+    #[sqlx(try_from = "i64")]
+    pub kept_seq: Seq,
 }
 
 impl RoomLogRow {
@@ -68,16 +74,6 @@ impl RoomLogRow {
 impl RoomRow {
     pub fn room_id(&self) -> RoomId {
         self.id.into()
-    }
-
-    /// Every event up to this seq is in the database.
-    pub fn archived(&self) -> u64 {
-        u64::try_from(self.archived_seq).unwrap_or(0)
-    }
-
-    /// What a ticket carries: which removals and roles it knows of.
-    pub fn version(&self) -> u64 {
-        u64::try_from(self.version).unwrap_or(0)
     }
 }
 

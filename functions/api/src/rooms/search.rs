@@ -1,7 +1,7 @@
 //! `GET /room/{name}/message/search`: messages that contain a text, in any script, newest first.
 
 use axum::{Json, extract::State as Shared};
-use protocol::{RoomName, event::MAX_SEQ};
+use protocol::{RoomName, Seq};
 use serde::Deserialize;
 use store::{db::on_db, fold};
 
@@ -53,7 +53,7 @@ pub async fn search(
     let mut room = membership::membership(&state, &name, user.id()).await?.room;
     let search = state.searches.begin(user.id()).await?;
     let limit = limit.unwrap_or_default();
-    let before: u64 = cursor.as_deref().map(paging::decode).transpose()?.unwrap_or(MAX_SEQ);
+    let before: Seq = cursor.as_deref().map(paging::decode).transpose()?.unwrap_or(Seq::MAX);
     let wanted = Wanted::Last { before, limit: RECENT };
     let tail = Tail::read(&state, &mut room, user.id(), wanted).await?;
     let rows = archived(&state, &room, &part, before, limit.and_one()).await?;
@@ -80,18 +80,18 @@ async fn archived(
     state: &State,
     room: &RoomRow,
     part: &str,
-    before: u64,
+    before: Seq,
     limit: i64,
 ) -> Result<Vec<MessageRow>, ApiError> {
     // Later ones are looked through in the stream.
-    let before = before.min(room.archived().saturating_add(1));
+    let before = before.min(room.archived_seq.next());
     // Planned anew for every text: whether the index of parts helps depends on the part.
     Ok(on_db!(&state.database, e => sqlx::query_as(select_message!(
         "WHERE room_id = $1 AND seq < $2 AND deleted_at IS NULL AND parts LIKE $4 ESCAPE '\\'
          ORDER BY seq DESC LIMIT $3"
     ))
     .bind(room.id)
-    .bind(i64::try_from(before).unwrap_or(i64::MAX))
+    .bind(i64::from(before))
     .bind(limit)
     .bind(fold::containing(part))
     .persistent(false)

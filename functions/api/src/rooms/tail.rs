@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
 use protocol::{
-    Emoji, MessageId, MessageText, Timestamp, UserId,
+    Emoji, MessageId, MessageText, Seq, Timestamp, UserId,
     stored::{Message, StoredEvent},
 };
 use store::sent;
@@ -33,9 +33,9 @@ const REMEMBERED: usize = 10_000;
 #[derive(Debug, Clone, Copy)]
 pub enum Wanted {
     /// The first ones after a seq.
-    First { after: u64, limit: usize },
+    First { after: Seq, limit: usize },
     /// The last ones before a seq.
-    Last { before: u64, limit: usize },
+    Last { before: Seq, limit: usize },
 }
 
 /// Reactions of which is remembered what the tail says.
@@ -55,7 +55,7 @@ pub struct Tail {
     me: UserId,
     wanted: Wanted,
     items: VecDeque<Item>,
-    changes: BTreeMap<u64, Changes>,
+    changes: BTreeMap<Seq, Changes>,
     /// Messages that were sent before, in the archive or in the tail.
     sent: HashSet<(UserId, MessageId)>,
     /// Reactions in `changes`.
@@ -67,7 +67,7 @@ pub struct Tail {
 async fn archived(
     state: &State,
     room: &RoomRow,
-    events: &[(u64, StoredEvent)],
+    events: &[(Seq, StoredEvent)],
 ) -> Result<Vec<(UserId, MessageId)>, ApiError> {
     let sent = events.iter().filter_map(|(_, event)| match event {
         StoredEvent::ReceiveMsg(message) => Some((message.from.id, message.id)),
@@ -113,7 +113,7 @@ impl Tail {
         let (items, changes) = (VecDeque::new(), BTreeMap::new());
         let sent = HashSet::new();
         let mut tail = Self { me, wanted, items, changes, sent, reacted: 0, is_whole: true };
-        let mut from = room.archived();
+        let mut from = room.archived_seq;
         loop {
             let entries = match state.log.after(room.room_id(), from, BATCH).await {
                 Ok(entries) => entries,
@@ -128,7 +128,7 @@ impl Tail {
                 from = entry.seq;
                 match StoredEvent::decode(&entry.payload) {
                     Ok(event) => events.push((entry.seq, event)),
-                    Err(error) => tracing::error!(seq = entry.seq, %error, "passed over"),
+                    Err(error) => tracing::error!(seq = %entry.seq, %error, "passed over"),
                 }
             }
             tail.sent.extend(archived(state, room, &events).await?);
@@ -180,7 +180,7 @@ impl Tail {
         self.items.len()
     }
 
-    fn take(&mut self, room: &RoomRow, seq: u64, event: StoredEvent) -> Result<(), ApiError> {
+    fn take(&mut self, room: &RoomRow, seq: Seq, event: StoredEvent) -> Result<(), ApiError> {
         match event {
             StoredEvent::ReceiveMsg(message) => self.take_message(room, seq, message),
             StoredEvent::MsgEdited { target, msg, at, .. } => match self.item(target) {
@@ -204,7 +204,7 @@ impl Tail {
         Ok(())
     }
 
-    fn take_message(&mut self, room: &RoomRow, seq: u64, message: Message) {
+    fn take_message(&mut self, room: &RoomRow, seq: Seq, message: Message) {
         let key = (message.from.id, message.id);
         if self.sent.contains(&key) {
             return;
@@ -222,21 +222,21 @@ impl Tail {
         }
     }
 
-    fn item(&mut self, seq: u64) -> Option<&mut Item> {
+    fn item(&mut self, seq: Seq) -> Option<&mut Item> {
         let index = self.items.binary_search_by_key(&seq, |item| item.seq).ok()?;
         self.items.get_mut(index)
     }
 
-    fn change(&mut self, room: &RoomRow, target: u64, change: impl FnOnce(&mut Changes)) {
-        let is_before = target <= room.archived();
+    fn change(&mut self, room: &RoomRow, target: Seq, change: impl FnOnce(&mut Changes)) {
+        let is_before = target <= room.archived_seq;
         if is_before && (self.changes.len() < CHANGED || self.changes.contains_key(&target)) {
             change(self.changes.entry(target).or_default());
         }
     }
 
     /// Of a message in the tail, all reactions are in the tail.
-    fn change_reaction(&mut self, room: &RoomRow, target: u64, who: (UserId, Emoji), on: bool) {
-        let is_in_tail = target > room.archived();
+    fn change_reaction(&mut self, room: &RoomRow, target: Seq, who: (UserId, Emoji), on: bool) {
+        let is_in_tail = target > room.archived_seq;
         if self.reacted >= REACTED
             || (self.changes.len() >= CHANGED && !self.changes.contains_key(&target))
         {
@@ -271,7 +271,7 @@ impl Tail {
     }
 
     /// Who reacts in the tail to messages before it, from `first` to `last`.
-    pub fn reacting(&self, first: u64, last: u64) -> std::collections::BTreeSet<UserId> {
+    pub fn reacting(&self, first: Seq, last: Seq) -> std::collections::BTreeSet<UserId> {
         let changes = self.changes.range(first..=last).flat_map(|(_, changes)| &changes.reactions);
         changes.map(|((user, _), _)| *user).collect()
     }

@@ -1,7 +1,7 @@
 //! What the database holds of a user, in pages.
 
 use chrono::{DateTime, Utc};
-use protocol::{UserId, stored::FileRef};
+use protocol::{Seq, UserId, stored::FileRef};
 use store::db::on_db;
 use uuid::Uuid;
 
@@ -14,7 +14,8 @@ pub struct MembershipRow {
     name: String,
     role: String,
     joined_at: DateTime<Utc>,
-    read_seq: i64,
+    #[sqlx(try_from = "i64")]
+    read_seq: Seq,
 }
 
 pub async fn memberships(
@@ -36,7 +37,7 @@ impl From<MembershipRow> for ExportedMembership {
     fn from(row: MembershipRow) -> Self {
         let MembershipRow { room_id, name, role, joined_at, read_seq } = row;
         let (room_id, joined_at) = (room_id.into(), joined_at.into());
-        Self { room_id, room: name, role, joined_at, read_seq: number(read_seq) }
+        Self { room_id, room: name, role, joined_at, read_seq }
     }
 }
 
@@ -66,7 +67,8 @@ impl From<BanRow> for ExportedBan {
 #[derive(sqlx::FromRow)]
 pub struct MessageRow {
     pub room_id: Uuid,
-    pub seq: i64,
+    #[sqlx(try_from = "i64")]
+    pub seq: Seq,
     author_name: String,
     msg: String,
     at: DateTime<Utc>,
@@ -76,35 +78,35 @@ pub struct MessageRow {
 pub async fn messages(
     state: &State,
     user: UserId,
-    after: Option<(Uuid, i64)>,
+    after: Option<(Uuid, Seq)>,
     limit: i64,
 ) -> Result<Vec<MessageRow>, ApiError> {
-    let (room, seq) = after.unwrap_or((Uuid::nil(), 0));
+    let (room, seq) = after.unwrap_or((Uuid::nil(), Seq::ZERO));
     Ok(on_db!(&state.database, e => sqlx::query_as(
         "SELECT room_id, seq, author_name, msg, at, edited_at FROM message
          WHERE author_id = $1 AND (room_id, seq) > ($2, $3) AND deleted_at IS NULL
          ORDER BY room_id, seq LIMIT $4"
-    ).bind(user.as_uuid()).bind(room).bind(seq).bind(limit).fetch_all(e))?)
+    ).bind(user.as_uuid()).bind(room).bind(i64::from(seq)).bind(limit).fetch_all(e))?)
 }
 
 impl From<MessageRow> for ExportedMessage {
     fn from(row: MessageRow) -> Self {
         let MessageRow { room_id, seq, author_name, msg, at, edited_at } = row;
         let edited_at = edited_at.map(Into::into);
-        let (room_id, seq) = (room_id.into(), number(seq));
-        Self { room_id, seq, name: author_name, msg, at: at.into(), edited_at }
+        Self { room_id: room_id.into(), seq, name: author_name, msg, at: at.into(), edited_at }
     }
 }
 
 #[derive(sqlx::FromRow)]
 pub struct ReactionRow {
     room_id: Uuid,
-    target: i64,
+    #[sqlx(try_from = "i64")]
+    target: Seq,
     emoji: String,
 }
 
 impl ReactionRow {
-    pub fn place(&self) -> (Uuid, i64, String) {
+    pub fn place(&self) -> (Uuid, Seq, String) {
         (self.room_id, self.target, self.emoji.clone())
     }
 }
@@ -112,10 +114,10 @@ impl ReactionRow {
 pub async fn reactions(
     state: &State,
     user: UserId,
-    after: Option<(Uuid, i64, String)>,
+    after: Option<(Uuid, Seq, String)>,
     limit: i64,
 ) -> Result<Vec<ReactionRow>, ApiError> {
-    let (room, target, emoji) = after.unwrap_or((Uuid::nil(), 0, String::new()));
+    let (room, target, emoji) = after.unwrap_or((Uuid::nil(), Seq::ZERO, String::new()));
     Ok(on_db!(&state.database, e => sqlx::query_as(
         "SELECT room_id, target, emoji FROM reaction
          WHERE user_id = $1 AND (room_id, target, emoji) > ($2, $3, $4) AND is_on
@@ -123,7 +125,7 @@ pub async fn reactions(
     )
     .bind(user.as_uuid())
     .bind(room)
-    .bind(target)
+    .bind(i64::from(target))
     .bind(emoji)
     .bind(limit)
     .fetch_all(e))?)
@@ -131,7 +133,7 @@ pub async fn reactions(
 
 impl From<ReactionRow> for ExportedReaction {
     fn from(ReactionRow { room_id, target, emoji }: ReactionRow) -> Self {
-        Self { room_id: room_id.into(), target: number(target), emoji }
+        Self { room_id: room_id.into(), target, emoji }
     }
 }
 
@@ -140,7 +142,8 @@ pub struct FileRow {
     pub id: Uuid,
     room_id: Uuid,
     name: String,
-    size: i64,
+    #[sqlx(try_from = "i64")]
+    size: u64,
     media_type: String,
     created_at: DateTime<Utc>,
 }
@@ -160,11 +163,7 @@ pub async fn files(
 impl From<FileRow> for ExportedFile {
     fn from(row: FileRow) -> Self {
         let FileRow { id, room_id, name, size, media_type, created_at } = row;
-        let file = FileRef { id: id.into(), name, size: number(size), media_type };
+        let file = FileRef { id: id.into(), name, size, media_type };
         Self { room_id: room_id.into(), file, created_at: created_at.into() }
     }
-}
-
-fn number(stored: i64) -> u64 {
-    u64::try_from(stored).unwrap_or(0)
 }
