@@ -86,11 +86,9 @@ impl Bus {
         self.disturbed.clone()
     }
 
-    /// NATS answers, and its streams are where they were.
-    pub async fn ready(&self) -> bool {
-        self.client.connection_state() == async_nats::connection::State::Connected
-            && !self.log.high_water().is_any_behind()
-            && self.client.flush().await.is_ok()
+    /// See [`nats::is_ready`].
+    pub async fn is_ready(&self) -> bool {
+        nats::is_ready(&self.client, self.log.high_water()).await
     }
 
     /// Compares the streams with what this gateway has seen of them, until `ended`.

@@ -117,7 +117,7 @@ impl Gateway {
         let Shared { bus, id, .. } = &self.0.shared;
         peers::announce(bus, *id, true).await;
         // The flush inside sends it.
-        let _ = bus.ready().await;
+        let _ = bus.is_ready().await;
         Ok(())
     }
 

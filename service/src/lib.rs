@@ -4,6 +4,7 @@
 pub mod admission;
 pub mod bucket;
 pub mod client;
+pub mod cors;
 pub mod direct;
 pub mod env;
 pub mod high_water;
@@ -14,4 +15,5 @@ pub mod roomlog;
 pub mod serve;
 pub mod stream;
 pub mod telemetry;
+pub mod time;
 pub mod trace;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions, Event};
+use async_nats::{Client, ConnectOptions, Event, connection::State};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::env::Env;
+use crate::{env::Env, high_water::HighWater};
 
 /// How long JetStream may take to answer before the outcome counts as unknown.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -99,6 +99,14 @@ pub async fn connect(
         .connect(servers)
         .await
         .map_err(|source| ConnectError::Connect { url: config.url.clone(), source })
+}
+
+/// Whether NATS answers and no stream is behind what this process knows of it. Waits for the answer as
+/// long as the client does.
+pub async fn is_ready(client: &Client, high_water: &HighWater) -> bool {
+    client.connection_state() == State::Connected
+        && !high_water.is_any_behind()
+        && client.flush().await.is_ok()
 }
 
 fn log(event: &Event) {

@@ -10,6 +10,7 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::Value;
+use service::nats;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{error::ApiError, state::State};
@@ -48,11 +49,7 @@ async fn alive() -> Json<Alive> {
 async fn ready(Shared(state): Shared<State>) -> Response {
     let is_ok = |answered: Result<bool, _>| answered.unwrap_or(false);
     let database = async { state.database.ping().await.is_ok() };
-    let nats = async {
-        state.nats.connection_state() == async_nats::connection::State::Connected
-            && !state.log.high_water().is_any_behind()
-            && state.nats.flush().await.is_ok()
-    };
+    let nats = nats::is_ready(&state.nats, state.log.high_water());
     let (database, nats, storage) = tokio::join!(
         tokio::time::timeout(ANSWER_WITHIN, database),
         tokio::time::timeout(ANSWER_WITHIN, nats),

@@ -25,8 +25,6 @@ use crate::{config::Config, error::ApiError, paced_body};
 const BODY_BYTES: usize = 64 * 1024;
 /// How long a request may take: below the 29 s of API Gateway.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
-/// Preflights are asked again after this.
-const CORS_MAX_AGE: Duration = Duration::from_secs(3600);
 
 /// What the page asks the browser for is nothing yet; calls will want camera and microphone.
 const NO_DEVICES: &str = "camera=(), microphone=(), geolocation=(), payment=(), usb=()";
@@ -60,7 +58,7 @@ fn cors(origins: &[String]) -> CorsLayer {
         .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
         .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, REQUEST_ID, TRACEPARENT])
         .expose_headers([REQUEST_ID, HISTORY, header::RETRY_AFTER])
-        .max_age(CORS_MAX_AGE)
+        .max_age(service::cors::MAX_AGE)
 }
 
 fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {

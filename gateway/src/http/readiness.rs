@@ -17,7 +17,7 @@ use crate::{
 pub async fn handle(State(state): State<HttpState>) -> impl IntoResponse {
     let Readiness { bus, subscriptions, keys, revoked, health } = &state.readiness;
     let subscribed = subscriptions.iter().all(Subscriptions::is_connected);
-    let nats = bus.ready().await && subscribed;
+    let nats = bus.is_ready().await && subscribed;
     let keys = keys.ready();
     let revocations = revoked.is_complete();
     let serving = !state.draining.is_cancelled();

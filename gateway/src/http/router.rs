@@ -1,7 +1,5 @@
 //! Routes, and the CORS rules for long-polling.
 
-use std::time::Duration;
-
 use axum::{
     Json, Router,
     http::{Method, header},
@@ -11,9 +9,6 @@ use serde_json::json;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
 use super::{handshake, readiness, state::HttpState};
-
-/// How long a browser may cache the answer to a preflight request.
-const CORS_MAX_AGE: Duration = Duration::from_secs(3600);
 
 /// `/socket.io/`, `/healthz` and `/readyz`.
 pub fn router(state: HttpState) -> Router {
@@ -47,5 +42,5 @@ fn cors(origins: &[String]) -> CorsLayer {
         .allow_methods([Method::GET, Method::POST])
         .allow_headers([header::CONTENT_TYPE])
         .allow_credentials(true)
-        .max_age(CORS_MAX_AGE)
+        .max_age(service::cors::MAX_AGE)
 }

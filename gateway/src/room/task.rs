@@ -5,7 +5,7 @@ use std::{collections::VecDeque, sync::Arc};
 use protocol::{Code, RoomId, code::Refusal};
 use tokio::sync::watch;
 
-use super::{BATCH, Context, Room, timers};
+use super::{BATCH, Context, Room};
 use crate::{
     command::{RoomCommand, WorkerCommand},
     mailbox::{Mail, Mailbox},
@@ -32,7 +32,7 @@ pub(super) async fn run(id: RoomId, context: Arc<Context>, mailbox: Mailbox) {
             tokio::select! {
                 taken = mailbox.take() => { mail = taken.mail; missed = taken.missed; }
                 Ok(()) = disturbed.changed() => missed = true,
-                () = timers::at(room.next_moment()) => {
+                () = service::time::sleep_until(room.next_moment()) => {
                     // A join that came in this moment keeps the room open.
                     is_over = Box::pin(room.on_time()).await && mailbox.is_empty();
                 }

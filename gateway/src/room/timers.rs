@@ -4,14 +4,6 @@ use tokio::time::Instant;
 
 use super::{LINGER, Room};
 
-/// Waits for a moment, or for ever.
-pub(super) async fn at(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
-    }
-}
-
 /// Takes a moment that has come.
 fn take_due(moment: &mut Option<Instant>, now: Instant) -> bool {
     moment.take_if(|moment| *moment <= now).is_some()

@@ -15,12 +15,7 @@ mod revoked;
 mod socket;
 mod state;
 
-use std::{
-    cell::RefCell,
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
 use service::{admission::Admission, high_water::HighWater, publish::PublishBudgets};
@@ -177,7 +172,7 @@ async fn run(index: usize, context: Context, mut inbox: WorkerInbox) {
                     worker.on_command(command);
                 }
             }
-            () = until(next) => worker.borrow_mut().on_time(),
+            () = service::time::sleep_until(next) => worker.borrow_mut().on_time(),
             _ = tick.tick() => {
                 depth.set(inbox.len() as f64);
                 used.set(worker.borrow().budget.used() as f64);
@@ -189,13 +184,6 @@ async fn run(index: usize, context: Context, mut inbox: WorkerInbox) {
         }
         // The inbox may never be empty under load; readers and the flush get their turn.
         tokio::task::yield_now().await;
-    }
-}
-
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment.into()).await,
-        None => std::future::pending().await,
     }
 }
 

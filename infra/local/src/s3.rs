@@ -18,7 +18,6 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::{AllowHeaders, AllowOrigin, Cors, CorsLayer, ExposeHeaders};
 
-const CORS_MAX_AGE: Duration = Duration::from_secs(3600);
 /// Wait after a failed accept, which usually means that no file descriptor is free.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
@@ -74,5 +73,5 @@ fn cors(origins: &[String]) -> CorsLayer {
             header::ETAG,
             HeaderName::from_static("x-amz-checksum-sha256"),
         ]))
-        .max_age(CORS_MAX_AGE)
+        .max_age(service::cors::MAX_AGE)
 }

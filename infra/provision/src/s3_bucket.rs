@@ -15,8 +15,6 @@ use crate::report::{Outcome, report};
 
 /// Age at which an incomplete multipart upload is aborted.
 const ABORT_AFTER_DAYS: i32 = 1;
-/// How long browsers may cache a preflight response.
-const CORS_MAX_AGE_SECONDS: i32 = 3600;
 
 /// Creates the bucket and sets its CORS and lifecycle rules. Storage that does not support such rules is not an error:
 /// MinIO, for example, configures CORS on the server.
@@ -44,7 +42,7 @@ async fn cors(client: &Client, bucket: &str, origins: &[String]) -> anyhow::Resu
         .set_allowed_methods(Some(["GET", "HEAD", "PUT"].map(str::to_owned).to_vec()))
         .allowed_headers("*")
         .expose_headers("ETag")
-        .max_age_seconds(CORS_MAX_AGE_SECONDS)
+        .max_age_seconds(i32::try_from(service::cors::MAX_AGE.as_secs())?)
         .build()?;
     let before = client.get_bucket_cors().bucket(bucket).send().await;
     let before = before.ok().and_then(|found| found.cors_rules);
