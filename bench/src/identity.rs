@@ -5,8 +5,8 @@ use std::sync::Arc;
 use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
 use pem::Pem;
 use protocol::{
-    DisplayName, RoomId, SessionId, Timestamp, UserId,
-    token::{Minter, Role, Ticket},
+    DisplayName, Role, RoomId, SessionId, Timestamp, UserId,
+    token::{Minter, Ticket},
 };
 
 /// Lifetime of tokens: longer than a run.

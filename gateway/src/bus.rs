@@ -6,11 +6,10 @@ use async_nats::{Client, Event, Request, RequestErrorKind, Subscriber};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use protocol::{
-    FileId, MessageId, RoomId, Seq, Timestamp, UserId,
-    event::{Done, Stored},
+    FileId, MessageId, RoomId, Seq, UserId,
     presence::Question,
     sent,
-    stored::{FileRef, Position, ReadMark, StoredEvent},
+    stored::{FileRef, Position, ReadMark},
     subject::{self, FILES_BUCKET, REVOKED_BUCKET},
 };
 use service::{
@@ -18,7 +17,7 @@ use service::{
     direct::DirectGet,
     high_water::HighWater,
     nats,
-    roomlog::{Appended, LogError, Pending, RoomLog},
+    roomlog::{LogError, Pending, RoomLog},
     trace::TraceParent,
 };
 use tokio::sync::watch;
@@ -180,13 +179,6 @@ impl Bus {
         })
     }
 
-    /// The room's event at `seq`, if the stream still holds it.
-    pub async fn stored(&self, room: RoomId, seq: Seq) -> Result<Option<StoredEvent>, LogError> {
-        let entries = self.log.after(room, seq.previous(), 1).await?;
-        let first = entries.into_iter().find(|entry| entry.seq == seq);
-        Ok(first.and_then(|entry| StoredEvent::decode(&entry.payload).ok()))
-    }
-
     /// New entries of the bucket of revocations.
     pub async fn revocation_news(
         &self,
@@ -204,17 +196,4 @@ impl Bus {
     ) -> Result<Vec<BucketEntry>, LogError> {
         self.revoked.after(seq, limit).await
     }
-}
-
-/// What an append came to, with the moment that its sender is told.
-pub async fn settle(
-    bus: &Bus,
-    room: RoomId,
-    appended: Appended,
-    at: Timestamp,
-) -> Result<Done, LogError> {
-    let Appended { seq, duplicate } = appended;
-    let first = if duplicate { bus.stored(room, seq).await? } else { None };
-    let at = first.map_or(at, |event| event.at());
-    Ok(Done::Stored(Stored { seq, at, duplicate }))
 }

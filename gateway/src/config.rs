@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{limits, subject::Shards};
+use protocol::{limits, rate::Rate, subject::Shards};
 use secrecy::{ExposeSecret as _, SecretString};
 use service::{
     env::{Env, List},
@@ -10,7 +10,7 @@ use service::{
     publish::PublishBudgets,
 };
 
-use crate::{memory, rate::Rate};
+use crate::memory;
 
 /// Everything a gateway needs to know.
 #[derive(Debug, Clone)]
@@ -58,10 +58,10 @@ pub struct Limits {
     pub message_chars: usize,
     /// `LIMIT_FRAME_BYTES`: bytes of one received WebSocket message.
     pub frame_bytes: usize,
-    /// `LIMIT_EVENT_RATE`: events a second and socket, sustained.
-    pub event_rate: f64,
-    /// `LIMIT_EVENT_BURST`: events at once.
-    pub event_burst: f64,
+    /// `LIMIT_EVENT_RATE`: events a second and socket, sustained; 0 for no limit.
+    pub event_rate: u32,
+    /// `LIMIT_EVENT_BURST`: events at once; 0 for no limit.
+    pub event_burst: u32,
     /// `LIMIT_ROOMS_PER_SOCKET`
     pub rooms_per_socket: usize,
     /// `LIMIT_SOCKETS_PER_USER`, on one gateway.
@@ -78,10 +78,11 @@ pub struct Limits {
 
 /// Joins and leaves at once, as a multiple of the room limit: a client that joins all its rooms, is told
 /// `lag` in all of them and joins them again at once is within its budget.
-const JOINS_PER_ROOM: f64 = 2.0;
+const JOINS_PER_ROOM: usize = 2;
 /// Pings, pongs and other packets without content that a socket may send. With the shortest ping
 /// interval of [`SHORTEST_PING`], a client answers 10 a second.
-const CONTROL: Rate = Rate { per_second: 20.0, burst: 100.0 };
+const CONTROL_RATE: f64 = 20.0;
+const CONTROL_BURST: u32 = 100;
 /// A frame limit that is switched off still has this one: a length is no reason to run out of memory.
 const FRAME_BYTES_AT_MOST: usize = 16 * 1024 * 1024;
 /// Half of the time for which revocations are kept.
@@ -100,8 +101,8 @@ impl Default for Limits {
         Self {
             message_chars: limits::MESSAGE_CHARS,
             frame_bytes: limits::FRAME_BYTES,
-            event_rate: 20.0,
-            event_burst: 40.0,
+            event_rate: 20,
+            event_burst: 40,
             rooms_per_socket: 50,
             sockets_per_user: 100,
             sockets_per_address: 1_000,
@@ -114,19 +115,21 @@ impl Default for Limits {
 
 impl Limits {
     /// The rate of events other than joins and leaves.
-    pub fn events(&self) -> Rate {
-        Rate { per_second: self.event_rate, burst: self.event_burst }
+    pub fn events(&self) -> Option<Rate> {
+        Rate::new(self.event_rate.into(), self.event_burst)
     }
 
     /// The rate of `join-room` and `leave-room`.
-    pub fn joins(&self) -> Rate {
-        let burst = (self.rooms_per_socket as f64 * JOINS_PER_ROOM).max(self.event_burst);
-        Rate { per_second: self.event_rate, burst }
+    pub fn joins(&self) -> Option<Rate> {
+        let burst = self.rooms_per_socket.saturating_mul(JOINS_PER_ROOM);
+        let burst = u32::try_from(burst).unwrap_or(u32::MAX).max(self.event_burst);
+        // A burst that is switched off stays so.
+        Rate::new(self.event_rate.into(), if self.event_burst == 0 { 0 } else { burst })
     }
 
     /// The rate of packets without content.
-    pub fn control(&self) -> Rate {
-        CONTROL
+    pub fn control(&self) -> Option<Rate> {
+        Rate::new(CONTROL_RATE, CONTROL_BURST)
     }
 
     /// How long one step of a handshake may take once the socket's own deadline is off: a request's
@@ -137,14 +140,6 @@ impl Limits {
 
     fn from_env(env: &mut Env<'_>) -> Self {
         let default = Self::default();
-        let count = |env: &mut Env<'_>, name, default| match env.or(name, default) {
-            0 => usize::MAX,
-            limit => limit,
-        };
-        let rate = |env: &mut Env<'_>, name, default| match env.or(name, default) {
-            0_u32 => f64::INFINITY,
-            limit => f64::from(limit),
-        };
         let seconds = |env: &mut Env<'_>, name, default: Duration| {
             let seconds = env.or(name, default.as_secs_f64());
             match Duration::try_from_secs_f64(seconds) {
@@ -156,18 +151,16 @@ impl Limits {
             }
         };
         Self {
-            message_chars: count(env, "LIMIT_MESSAGE_CHARS", default.message_chars),
-            frame_bytes: count(env, "LIMIT_FRAME_BYTES", default.frame_bytes)
+            message_chars: env.limit("LIMIT_MESSAGE_CHARS", default.message_chars),
+            frame_bytes: env
+                .limit("LIMIT_FRAME_BYTES", default.frame_bytes)
                 .min(FRAME_BYTES_AT_MOST),
-            event_rate: rate(env, "LIMIT_EVENT_RATE", default.event_rate as u32),
-            event_burst: rate(env, "LIMIT_EVENT_BURST", default.event_burst as u32),
-            rooms_per_socket: count(env, "LIMIT_ROOMS_PER_SOCKET", default.rooms_per_socket),
-            sockets_per_user: count(env, "LIMIT_SOCKETS_PER_USER", default.sockets_per_user),
-            sockets_per_address: count(
-                env,
-                "LIMIT_SOCKETS_PER_ADDRESS",
-                default.sockets_per_address,
-            ),
+            event_rate: env.or("LIMIT_EVENT_RATE", default.event_rate),
+            event_burst: env.or("LIMIT_EVENT_BURST", default.event_burst),
+            rooms_per_socket: env.limit("LIMIT_ROOMS_PER_SOCKET", default.rooms_per_socket),
+            sockets_per_user: env.limit("LIMIT_SOCKETS_PER_USER", default.sockets_per_user),
+            sockets_per_address: env
+                .limit("LIMIT_SOCKETS_PER_ADDRESS", default.sockets_per_address),
             handshake: match seconds(env, "LIMIT_HANDSHAKE_SECONDS", default.handshake) {
                 Duration::ZERO => NO_LIMIT,
                 wait => wait,

@@ -1,37 +1,36 @@
-//! Token bucket: limits how often something may happen.
+//! Rate limits of one socket, kept in memory.
 
 use std::time::Instant;
 
-/// A rate limit: `per_second` sustained, `burst` at once.
-#[derive(Debug, Clone, Copy)]
-pub struct Rate {
-    pub per_second: f64,
-    pub burst: f64,
-}
+use protocol::rate::Rate;
 
-/// The tokens left of one [`Rate`].
+/// What one socket has used of a [`Rate`].
 #[derive(Debug)]
-pub struct TokenBucket {
-    tokens: f64,
-    at: Instant,
+pub struct RateLimiter {
+    /// The clock of `arrival` begins here.
+    began: Instant,
+    /// The arrival time of [`Rate::charge`]: microseconds since `began`.
+    arrival: i64,
 }
 
-impl TokenBucket {
-    /// A full bucket.
-    pub fn new(rate: Rate, now: Instant) -> Self {
-        Self { tokens: rate.burst, at: now }
+impl RateLimiter {
+    /// Nothing is used yet.
+    pub fn new(now: Instant) -> Self {
+        Self { began: now, arrival: 0 }
     }
 
-    /// Takes one token. False if there is none.
-    pub fn take(&mut self, rate: Rate, now: Instant) -> bool {
-        let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
-        self.tokens = (self.tokens + elapsed * rate.per_second).min(rate.burst);
-        self.at = now;
-        if self.tokens < 1.0 {
-            return false;
+    /// Counts one event; false, without counting it, if it is over the limit. `None` is no limit.
+    pub fn admit(&mut self, rate: Option<Rate>, now: Instant) -> bool {
+        let Some(rate) = rate else { return true };
+        let now = now.saturating_duration_since(self.began).as_micros();
+        let now = i64::try_from(now).unwrap_or(i64::MAX);
+        match rate.charge(self.arrival, now) {
+            Ok(arrival) => {
+                self.arrival = arrival;
+                true
+            }
+            Err(_) => false,
         }
-        self.tokens -= 1.0;
-        true
     }
 }
 
@@ -42,21 +41,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_refills_with_time_up_to_its_burst() {
-        let (rate, now) = (Rate { per_second: 10.0, burst: 3.0 }, Instant::now());
-        let mut bucket = TokenBucket::new(rate, now);
-        let taken = |bucket: &mut TokenBucket, at| (0..9).filter(|_| bucket.take(rate, at)).count();
-        assert_eq!(taken(&mut bucket, now), 3);
-        assert_eq!(taken(&mut bucket, now + Duration::from_millis(201)), 2);
-        assert_eq!(taken(&mut bucket, now + Duration::from_secs(60)), 3);
+    fn a_limiter_recovers_with_time_up_to_its_burst() {
+        let (rate, now) = (Rate::new(10.0, 3), Instant::now());
+        let mut limiter = RateLimiter::new(now);
+        let mut admitted = |at| (0..9).filter(|_| limiter.admit(rate, at)).count();
+        assert_eq!(admitted(now), 3);
+        assert_eq!(admitted(now + Duration::from_millis(201)), 2);
+        assert_eq!(admitted(now + Duration::from_secs(60)), 3);
     }
 
     #[test]
     fn a_limit_that_is_switched_off_never_refuses() {
-        let rate = Rate { per_second: f64::INFINITY, burst: f64::INFINITY };
-        let now = Instant::now();
-        let mut bucket = TokenBucket::new(rate, now);
-        // Infinity times no time is no number; it must not become the number of tokens.
-        assert!((0..1_000).all(|_| bucket.take(rate, now)));
+        let (rate, now) = (Rate::new(0.0, 3), Instant::now());
+        let mut limiter = RateLimiter::new(now);
+        assert!((0..1_000).all(|_| limiter.admit(rate, now)));
     }
 }

@@ -122,7 +122,7 @@ fn sweep<K: Eq + Hash, V>(entries: &mut HashMap<K, V>, is_kept: impl Fn(&V) -> b
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use protocol::token::Role;
+    use protocol::Role;
 
     use super::*;
 

@@ -6,15 +6,16 @@ use std::{
 };
 
 use protocol::{
-    Code, DisplayName, MessageId, RoomId, Seq, SessionId, Timestamp, UserId,
+    Code, DisplayName, MessageId, MessageText, Role, RoomId, Seq, SessionId, Timestamp, UserId,
     code::Refusal,
     event::{ClientEvent, Done, JoinRoom, SendMsg},
+    message_rules,
     stored::{Message, Person, StoredEvent},
     subject::{self, MemberState, Revoked},
-    token::{Access, Role, Ticket, TokenError, Verifier},
+    token::{Access, Ticket, TokenError, Verifier},
 };
 
-use crate::{config::Limits, ephemeral::EphemeralEvent, rate::TokenBucket, revoked::RevokedSet};
+use crate::{config::Limits, ephemeral::EphemeralEvent, rate::RateLimiter, revoked::RevokedSet};
 
 /// A client that keeps saying that its user types is told on so often; who is typing is shown for
 /// some seconds.
@@ -32,9 +33,9 @@ pub struct Session {
     shown_at: Instant,
     rules: Arc<Rules>,
     memberships: Vec<Membership>,
-    events: TokenBucket,
+    events: RateLimiter,
     /// For `join-room` and `leave-room`: after a reconnect a client joins all its rooms at once.
-    joins: TokenBucket,
+    joins: RateLimiter,
 }
 
 struct Membership {
@@ -138,8 +139,7 @@ impl Session {
     /// Starts a session, unless it was revoked.
     pub fn new(access: Access, rules: Arc<Rules>, now: Instant) -> Result<Self, Refusal> {
         not_revoked(&rules, &access)?;
-        let events = TokenBucket::new(rules.limits.events(), now);
-        let joins = TokenBucket::new(rules.limits.joins(), now);
+        let (events, joins) = (RateLimiter::new(now), RateLimiter::new(now));
         Ok(Self { access, shown_at: now, rules, memberships: Vec::new(), events, joins })
     }
 
@@ -184,7 +184,7 @@ impl Session {
             ClientEvent::SendMsg(send) => self.send(send),
             ClientEvent::EditMsg(edit) => {
                 let by = self.person(edit.room_id)?.id;
-                self.check_text(edit.msg.chars(), edit.msg.is_blank())?;
+                self.check_text(&edit.msg, false)?;
                 let (target, at) = (edit.seq, Timestamp::now());
                 let event = StoredEvent::MsgEdited { target, msg: edit.msg, by, at };
                 Ok(self.change(edit.room_id, event, target, Some(by)))
@@ -218,7 +218,7 @@ impl Session {
             }
             ClientEvent::RoomBroadcast(notice) => {
                 let from = self.moderator(notice.room_id)?;
-                self.check_text(notice.msg.chars(), notice.msg.is_blank())?;
+                self.check_text(&notice.msg, false)?;
                 let event =
                     StoredEvent::RoomBroadcast { from, msg: notice.msg, at: Timestamp::now() };
                 Ok(self.store(notice.room_id, event, Needs::Nothing))
@@ -252,8 +252,8 @@ impl Session {
     pub fn may_act(&mut self, event: &str, now: Instant) -> Result<(), Refusal> {
         let limits = &self.rules.limits;
         let is_within = match event {
-            "join-room" | "leave-room" => self.joins.take(limits.joins(), now),
-            _ => self.events.take(limits.events(), now),
+            "join-room" | "leave-room" => self.joins.admit(limits.joins(), now),
+            _ => self.events.admit(limits.events(), now),
         };
         if is_within {
             return Ok(());
@@ -332,7 +332,7 @@ impl Session {
     fn send(&mut self, send: SendMsg) -> Result<Action, Refusal> {
         let SendMsg { room_id: room, name, msg, id, file_id, reply_to } = send;
         let mut from = self.person(room)?;
-        self.check_text(msg.chars(), msg.is_blank() && file_id.is_none())?;
+        self.check_text(&msg, file_id.is_some())?;
         if let Some(name) = name {
             from.name = name;
         }
@@ -356,16 +356,9 @@ impl Session {
         self.store(room, event, Needs::Message { seq, author })
     }
 
-    fn check_text(&self, chars: usize, is_blank: bool) -> Result<(), Refusal> {
-        if is_blank {
-            return Err(Refusal::new(Code::MessageEmpty, "a message has text or a file"));
-        }
+    fn check_text(&self, text: &MessageText, has_file: bool) -> Result<(), Refusal> {
         let limit = self.rules.limits.message_chars;
-        if chars > limit {
-            let detail = format!("a message has at most {limit} characters, this one has {chars}");
-            return Err(Refusal::new(Code::MessageTooLong, detail));
-        }
-        Ok(())
+        Ok(message_rules::check_text(text, has_file, limit)?)
     }
 
     fn membership(&mut self, room: RoomId) -> Result<&mut Membership, Refusal> {

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{FileId, MessageId, RoomId, Seq, SessionId, UserId, token::Role};
+use crate::{FileId, MessageId, Role, RoomId, Seq, SessionId, UserId};
 
 /// The key-value bucket of what is no longer valid before its token expires.
 pub const REVOKED_BUCKET: &str = "revoked";

@@ -14,21 +14,10 @@ use jsonwebtoken::{
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use crate::{DisplayName, RoomId, SessionId, Timestamp, UserId, limits};
+use crate::{DisplayName, Role, RoomId, SessionId, Timestamp, UserId, limits};
 
 /// `iss` and `aud` of every token: one system, one issuer; the key tells deployments apart.
 const ISSUER: &str = "chatting-room";
-
-/// What a member may do in a room, from least to most.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
-)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    Member,
-    Moderator,
-    Owner,
-}
 
 /// Who calls.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -66,6 +66,14 @@ impl Env<'_> {
         self.optional(name).unwrap_or(default)
     }
 
+    /// A limit with a default. 0 switches it off, which is [`usize::MAX`].
+    pub fn limit(&mut self, name: &str, default: usize) -> usize {
+        match self.or(name, default) {
+            0 => usize::MAX,
+            limit => limit,
+        }
+    }
+
     /// A variable with a default and bounds.
     pub fn within<T: FromStr<Err: Display> + PartialOrd + Display>(
         &mut self,

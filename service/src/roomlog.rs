@@ -13,7 +13,8 @@ use async_nats::{
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use protocol::{
-    RoomId, Seq, Timestamp,
+    RoomId, Seq, Timestamp, event,
+    stored::StoredEvent,
     subject::{self, ARCHIVE_API, PURGED_BUCKET, Shard, Shards, Stored},
 };
 use serde_json::json;
@@ -102,6 +103,14 @@ impl Pending {
         }
         Ok(Appended { seq, duplicate: ack.duplicate })
     }
+}
+
+/// An event of a room that JetStream has yet to acknowledge. See [`RoomLog::append_event`].
+pub struct PendingEvent {
+    pending: Pending,
+    room: RoomId,
+    /// The time in the event.
+    at: Timestamp,
 }
 
 fn behind(shard: Shard) -> LogError {
@@ -198,6 +207,45 @@ impl RoomLog {
         trace: Option<TraceParent>,
     ) -> Result<Pending, LogError> {
         self.publish(subject::stored(self.shards, room), id, payload, trace).await
+    }
+
+    /// Queues an event of `room` under an idempotency key, as [`Self::append`] does. The result goes to
+    /// [`Self::stored`].
+    pub async fn append_event(
+        &self,
+        room: RoomId,
+        id: &str,
+        event: &StoredEvent,
+        trace: Option<TraceParent>,
+    ) -> Result<PendingEvent, LogError> {
+        let pending = self.append(room, id, event.encode().into(), trace).await?;
+        Ok(PendingEvent { pending, room, at: event.at() })
+    }
+
+    /// Waits until an event is stored. For a duplicate, seq and time are those of the first one.
+    pub async fn stored(&self, event: PendingEvent) -> Result<event::Stored, LogError> {
+        let PendingEvent { pending, room, at } = event;
+        let Appended { seq, duplicate } = pending.stored().await?;
+        let first = if duplicate { self.event(room, seq).await? } else { None };
+        Ok(event::Stored { seq, at: first.map_or(at, |first| first.at()), duplicate })
+    }
+
+    /// Stores an event of `room` once per `id`: [`Self::append_event`] and [`Self::stored`] in one.
+    pub async fn append_once(
+        &self,
+        room: RoomId,
+        id: &str,
+        event: &StoredEvent,
+        trace: Option<TraceParent>,
+    ) -> Result<event::Stored, LogError> {
+        self.stored(self.append_event(room, id, event, trace).await?).await
+    }
+
+    /// The room's event at `seq`, if the stream still holds it and it can be read.
+    pub async fn event(&self, room: RoomId, seq: Seq) -> Result<Option<StoredEvent>, LogError> {
+        let entries = self.after(room, seq.previous(), 1).await?;
+        let found = entries.into_iter().find(|entry| entry.seq == seq);
+        Ok(found.and_then(|entry| StoredEvent::decode(&entry.payload).ok()))
     }
 
     /// Queues a message on any stored subject, such as a key-value put. See [`Self::append`].

@@ -48,11 +48,11 @@ impl Limits {
     /// Reads the variables named above; 0 switches a limit off.
     pub fn from_env(env: &mut Env<'_>) -> Self {
         let default = Self::default();
-        let count = |limit| if limit == 0 { Semaphore::MAX_PERMITS } else { limit };
         Self {
-            connections: count(env.or("LIMIT_CONNECTIONS", default.connections))
+            connections: env
+                .limit("LIMIT_CONNECTIONS", default.connections)
                 .min(Semaphore::MAX_PERMITS),
-            per_address: count(env.or("LIMIT_CONNECTIONS_PER_ADDRESS", default.per_address)),
+            per_address: env.limit("LIMIT_CONNECTIONS_PER_ADDRESS", default.per_address),
             trusted_hops: env.or("TRUSTED_PROXY_HOPS", default.trusted_hops),
         }
     }

@@ -1,8 +1,8 @@
 //! People who use the HTTP functions.
 
 use protocol::{
-    RoomId, UserId,
-    token::{Access, Role, Verifier},
+    Role, RoomId, UserId,
+    token::{Access, Verifier},
 };
 use reqwest::{Method, RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};

@@ -45,6 +45,8 @@ pub struct Config {
     /// `ACCESS_TOKEN_SECONDS`, `TICKET_SECONDS`
     pub lifetimes: Lifetimes,
     pub limits: Limits,
+    /// `LIMIT_MESSAGE_CHARS`: characters of a message. The same variable as the gateway's.
+    pub message_chars: usize,
     /// `LIMIT_EXPORTS`: exports of accounts that run at once; 0 for any number.
     pub exports_at_once: usize,
     pub pace: Pace,
@@ -121,6 +123,7 @@ impl Config {
             lifetimes,
             limits,
             pace,
+            message_chars: env.limit("LIMIT_MESSAGE_CHARS", limits::MESSAGE_CHARS),
             exports_at_once: env.or("LIMIT_EXPORTS", EXPORTS),
             origins: env.or("ALLOWED_ORIGINS", List(own.into_iter().collect())).0,
             file_bytes: env

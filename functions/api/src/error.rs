@@ -6,7 +6,9 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use protocol::{Code, json::BadJson, rate::OverBudget, token::TokenError};
+use protocol::{
+    Code, json::BadJson, message_rules::MessageTextError, rate::OverBudget, token::TokenError,
+};
 use serde::Serialize;
 use service::roomlog::LogError;
 use store::{StoreError, budget::TooManyNewRooms, searches::SearchRefused, throttle::Throttled};
@@ -109,6 +111,12 @@ pub enum ApiError {
     Timeout,
     #[error("something went wrong on our side; the request id finds it in the log")]
     Internal(#[source] anyhow::Error),
+}
+
+impl From<MessageTextError> for ApiError {
+    fn from(error: MessageTextError) -> Self {
+        Self::Invalid { field: "msg", detail: error.to_string() }
+    }
 }
 
 impl ApiError {

@@ -1,7 +1,7 @@
 //! A deleted account leaves its rooms. In each, somebody else becomes the owner, or the room ends too.
 //! The request that deletes the account does the first rooms, the archive the rest.
 
-use protocol::{RoomId, Timestamp, UserId, stored::StoredEvent, subject::Shards, token::Role};
+use protocol::{Role, RoomId, Timestamp, UserId, stored::StoredEvent, subject::Shards};
 use service::{roomlog::RoomLog, trace::TraceParent};
 use uuid::Uuid;
 

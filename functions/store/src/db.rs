@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::Context as _;
-use protocol::Seq;
+use protocol::{Role, Seq, role::ParseRoleError};
 use sqlx::{
     AssertSqlSafe, Connection as _, Executor as _, Postgres, Sqlite,
     pool::PoolOptions,
@@ -103,6 +103,11 @@ pub use held::{Held, Limited, Watched};
 /// A seq that a statement answered with. A column outside a seq's bounds is an error.
 pub fn seq(stored: i64) -> sqlx::Result<Seq> {
     Seq::try_from(stored).map_err(|error| sqlx::Error::Decode(error.into()))
+}
+
+/// A role that a statement answered with.
+pub fn role(stored: &str) -> sqlx::Result<Role> {
+    stored.parse().map_err(|error: ParseRoleError| sqlx::Error::Decode(error.into()))
 }
 
 /// Makes one type of what either database answers: rows stay rows, a result becomes its count.

@@ -1,16 +1,15 @@
 //! The members of a room, and the lock under which that changes.
 
 use protocol::{
-    RoomId, UserId,
+    Role, RoomId, UserId,
     stored::{Person, StoredEvent},
     subject::Shards,
-    token::Role,
 };
 use service::trace::TraceParent;
 
 use crate::{
     StoreError, accounts,
-    db::{Tx, on_tx},
+    db::{self, Tx, on_tx},
     outbox::Owed,
 };
 
@@ -55,7 +54,7 @@ impl Locked {
         ).bind(self.room.as_uuid()).bind(user.as_uuid()).fetch_optional(e))?;
         let Some(MemberRow { role, display_name }) = found else { return Ok(None) };
         let person = accounts::person(user, &display_name)?;
-        Ok(Some(LockedMember { person, role: parse_role(role)? }))
+        Ok(Some(LockedMember { person, role: db::role(&role)? }))
     }
 
     /// Whether the room has an owner beside this user.
@@ -77,7 +76,7 @@ impl Locked {
     ) -> Result<Owed, StoreError> {
         on_tx!(tx, e => sqlx::query(
             "UPDATE member SET role = $3 WHERE room_id = $1 AND user_id = $2"
-        ).bind(self.room.as_uuid()).bind(user.as_uuid()).bind(role_text(role)).execute(e))?;
+        ).bind(self.room.as_uuid()).bind(user.as_uuid()).bind(role.as_str()).execute(e))?;
         self.tell(tx, user, Some(role), trace).await
     }
 
@@ -121,22 +120,5 @@ impl Locked {
         let owed = Owed::member(self.room, user, self.version, role, trace);
         owed.record(tx).await?;
         Ok(owed)
-    }
-}
-
-pub const fn role_text(role: Role) -> &'static str {
-    match role {
-        Role::Member => "member",
-        Role::Moderator => "moderator",
-        Role::Owner => "owner",
-    }
-}
-
-pub fn parse_role(text: impl AsRef<str>) -> Result<Role, StoreError> {
-    match text.as_ref() {
-        "member" => Ok(Role::Member),
-        "moderator" => Ok(Role::Moderator),
-        "owner" => Ok(Role::Owner),
-        other => Err(StoreError::corrupt("role", format_args!("{other:?}"))),
     }
 }

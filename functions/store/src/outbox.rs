@@ -15,10 +15,9 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use protocol::{
-    FileId, RoomId, Timestamp, UserId, limits,
+    FileId, Role, RoomId, Timestamp, UserId, limits,
     stored::StoredEvent,
     subject::{self, FILES_BUCKET, MemberState, REVOKED_BUCKET, Revoked, Shards, Stored},
-    token::Role,
 };
 use service::{roomlog::RoomLog, trace::TraceParent};
 use uuid::Uuid;

@@ -55,7 +55,7 @@ impl Worker {
         let Opening { admitted, engine_echo: echo } = opening;
         let limits = &self.context().rules.limits;
         let (interval, timeout) = (limits.ping_interval, limits.ping_timeout);
-        let (handshake, max, control) = (limits.handshake, limits.frame_bytes, limits.control());
+        let (handshake, max) = (limits.handshake, limits.frame_bytes);
         let upgrades = match transport {
             Transport::WebSocket { .. } => "",
             Transport::Polling { .. } => r#""websocket""#,
@@ -64,8 +64,7 @@ impl Worker {
         let stage = if echo { Stage::Echo(Box::new(Echo::engine())) } else { Stage::Unidentified };
         self.generation = self.generation.wrapping_add(1);
         let decoder = Decoder::new(max);
-        let mut socket =
-            Socket::new(transport, self.generation, decoder, stage, control, &self.budget);
+        let mut socket = Socket::new(transport, self.generation, decoder, stage, &self.budget);
         socket.admitted[0] = admitted;
         let secret = socket.secret;
         let index = self.sockets.insert(socket) as u32;

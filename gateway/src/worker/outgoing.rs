@@ -8,9 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use protocol::{
-    Code, RoomId, Seq, Timestamp, UserId,
+    Code, RoomId, Seq, UserId,
     code::Refusal,
     event::{Done, Stored},
     limits,
@@ -18,7 +17,7 @@ use protocol::{
     stored::StoredEvent,
 };
 use service::{
-    roomlog::{LogError, Pending},
+    roomlog::{LogError, Pending, PendingEvent},
     trace::TraceParent,
 };
 
@@ -26,11 +25,7 @@ use tokio::sync::oneshot;
 
 use super::{SocketId, state::Worker};
 use crate::{
-    bus::{self, Bus},
-    command::RoomCommand,
-    ephemeral::EphemeralEvent,
-    memory::Reservation,
-    room::Rooms,
+    bus::Bus, command::RoomCommand, ephemeral::EphemeralEvent, memory::Reservation, room::Rooms,
     session::Needs,
 };
 
@@ -176,9 +171,7 @@ async fn publish_all(worker: Rc<RefCell<Worker>>, socket: SocketId) {
                         continue;
                     }
                     Ok(None) => {
-                        let at = event.at();
-                        let queued = queue(&bus, &rooms, room, &id, event, needs).await;
-                        queued.map(|pending| Waiting::Event(pending, at))
+                        queue(&bus, &rooms, room, &id, event, needs).await.map(Waiting::Event)
                     }
                     Err(refusal) => Err(refusal),
                 }
@@ -224,12 +217,11 @@ async fn queue(
     id: &str,
     mut event: StoredEvent,
     needs: Needs,
-) -> Result<Pending, Refusal> {
+) -> Result<PendingEvent, Refusal> {
     check_reaction(rooms, room, &event).await?;
     look_up(bus, room, &mut event, needs).await?;
-    let payload = Bytes::from(event.encode());
     let trace = Some(TraceParent::root());
-    bus.log().append(room, id, payload, trace).await.map_err(|error| refusal(&error))
+    bus.log().append_event(room, id, &event, trace).await.map_err(|error| refusal(&error))
 }
 
 /// Refuses a reaction of one kind too many, as far as the room's events that were delivered here tell.
@@ -269,7 +261,7 @@ async fn look_up(
             Ok(())
         }
         (Needs::Message { seq, author }, _) => {
-            let found = bus.stored(room, seq).await.map_err(|error| refusal(&error))?;
+            let found = bus.log().event(room, seq).await.map_err(|error| refusal(&error))?;
             match (found, author) {
                 (Some(StoredEvent::ReceiveMsg(message)), Some(author))
                     if message.from.id != author =>
@@ -289,14 +281,14 @@ async fn look_up(
 
 /// What JetStream has yet to acknowledge.
 enum Waiting {
-    Event(Pending, Timestamp),
+    Event(PendingEvent),
     Read(Pending, UserId, Seq),
 }
 
 impl Waiting {
     async fn done(self, bus: &Bus, room: RoomId) -> Result<Done, LogError> {
         match self {
-            Self::Event(pending, at) => bus::settle(bus, room, pending.stored().await?, at).await,
+            Self::Event(event) => bus.log().stored(event).await.map(Done::Stored),
             Self::Read(pending, user, seq) => {
                 pending.stored().await?;
                 bus.tell(room, &EphemeralEvent::Read { user, seq }).await;

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     memory::{Budget, Reservation},
-    rate::{Rate, TokenBucket},
+    rate::RateLimiter,
     session::Session,
     wire::payload,
     wire::ws::Decoder,
@@ -118,7 +118,7 @@ pub struct Socket {
     /// one has to wait.
     pub flooding: bool,
     /// For pings, pongs and other packets without content.
-    control: TokenBucket,
+    control: RateLimiter,
     /// Bytes thrown away because they came after its close.
     pub discarded: usize,
     /// An event of it waits until its token's key was looked for.
@@ -160,7 +160,6 @@ impl Socket {
         generation: u32,
         decoder: Decoder,
         stage: Stage,
-        control: Rate,
         budget: &Budget,
     ) -> Self {
         let now = Instant::now();
@@ -179,7 +178,7 @@ impl Socket {
             blocked: false,
             throttled: false,
             flooding: false,
-            control: TokenBucket::new(control, now),
+            control: RateLimiter::new(now),
             discarded: 0,
             awaits_key: false,
             connects: 0,
@@ -208,8 +207,8 @@ impl Socket {
     }
 
     /// Counts a packet without content.
-    pub fn count_control(&mut self, rate: Rate) {
-        self.flooding |= !self.control.take(rate, Instant::now());
+    pub fn count_control(&mut self, rate: Option<Rate>) {
+        self.flooding |= !self.control.admit(rate, Instant::now());
     }
 
     /// How far it is in a room.

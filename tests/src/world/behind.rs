@@ -1,10 +1,9 @@
 //! What a story sees and does behind everybody's back: in the database, and in NATS.
 
 use protocol::{
-    MessageId, RoomId, Timestamp, UserId,
+    MessageId, Role, RoomId, Seq, Timestamp, UserId,
     stored::{Message, Person, StoredEvent},
     subject::{self, MemberState, Revoked, Shards},
-    token::Role,
 };
 use service::roomlog::RoomLog;
 
@@ -134,7 +133,7 @@ impl World {
     /// The events of a room that the stream holds.
     pub async fn events(&self, room: RoomId) -> Vec<StoredEvent> {
         let log = RoomLog::new(self.nats_as("functions").await, Shards::new(1).unwrap());
-        let entries = log.after(room, 0, 10_000).await.unwrap();
+        let entries = log.after(room, Seq::ZERO, 10_000).await.unwrap();
         entries.iter().map(|entry| StoredEvent::decode(&entry.payload).unwrap()).collect()
     }
 

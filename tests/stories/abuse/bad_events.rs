@@ -1,10 +1,7 @@
 //! Events and frames that are not of the contract: each its own stable error; the socket goes on
 //! after a bad event and is closed after a broken protocol; no message is ever lost.
 
-use protocol::{
-    RoomId, SessionId, UserId,
-    token::{Role, Ticket},
-};
+use protocol::{Role, RoomId, SessionId, UserId, token::Ticket};
 use serde_json::{Value, json};
 use stories::{Closed, Gateway, Socket, User, World, stories};
 use tokio_tungstenite::tungstenite::Message;

@@ -1,6 +1,6 @@
 //! HTTP that is not of the contract: each its own stable problem, and the server goes on.
 
-use protocol::{SessionId, token::Role};
+use protocol::{Role, SessionId};
 use reqwest::Method;
 use serde_json::json;
 use stories::{Answer, SOON, World, stories};

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use protocol::{RoomId, token::Role};
+use protocol::{Role, RoomId};
 use serde_json::{Value, json};
 use stories::{Database, Gateway, Socket, User, World};
 

@@ -154,7 +154,7 @@ stories! {
         let mut left = stories::Socket::connect(&gateway.base, &short).await;
         kept.refused("refresh", json!({ "token": bob.access }), "wrong-user").await;
         kept.refused("refresh", json!({ "token": "x" }), "token-invalid").await;
-        kept.refused("refresh", json!({ "token": world.ticket(&ada, ada.create_room("other").await, protocol::token::Role::Owner) }), "token-wrong-kind").await;
+        kept.refused("refresh", json!({ "token": world.ticket(&ada, ada.create_room("other").await, protocol::Role::Owner) }), "token-wrong-kind").await;
         kept.ok("refresh", json!({ "token": ada.access })).await;
         assert_eq!(left.expect("session-expired").await["code"], "token-expired");
         assert_eq!(left.closed().await, Closed::Code(1000));

@@ -182,8 +182,8 @@ stories! {
         let by = Person { id: bob.id, name: "Bob".parse().unwrap() };
         for n in 0..30 {
             let emoji = emoji(n).parse().unwrap();
-            let (by, at) = (by.clone(), Timestamp::now());
-            world.append(room, StoredEvent::Reaction { target: seq, emoji, on: true, by, at }).await;
+            let (target, by, at) = (seq.try_into().unwrap(), by.clone(), Timestamp::now());
+            world.append(room, StoredEvent::Reaction { target, emoji, on: true, by, at }).await;
             if n == 10 {
                 while world.archive_once().await > 0 {}
             }

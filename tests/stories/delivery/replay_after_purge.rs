@@ -1,7 +1,7 @@
 //! What was purged from the stream is not taken for what never was.
 
 use protocol::{
-    RoomId, Timestamp, UserId,
+    RoomId, Seq, Timestamp, UserId,
     stored::{Person, StoredEvent},
     subject::{self, Shards},
 };
@@ -25,7 +25,8 @@ async fn fill(world: &World, rooms: [RoomId; 2], by: UserId) {
 async fn purge(world: &World, room: RoomId, keep_from: u64) {
     let archive = world.nats_as("archive").await;
     let shards = Shards::new(1).unwrap();
-    RoomLog::new(archive.clone(), shards).keep_from(room, keep_from).await.unwrap();
+    let kept = keep_from.try_into().unwrap();
+    RoomLog::new(archive.clone(), shards).keep_from(room, kept).await.unwrap();
     let jetstream = async_nats::jetstream::with_prefix(archive, subject::ARCHIVE_API);
     let stream = jetstream.get_stream("CHAT_0").await.unwrap();
     let purge = stream.purge().filter(subject::stored(shards, room)).sequence(keep_from);
@@ -52,10 +53,10 @@ stories! {
 
         // The other room's beginning is gone, and with it the stream's first messages.
         let log = RoomLog::new(world.nats_as("functions").await, Shards::new(1).unwrap());
-        let others = log.after(other, 0, 100).await.unwrap();
-        purge(&world, other, others[9].seq).await;
+        let others = log.after(other, Seq::ZERO, 100).await.unwrap();
+        purge(&world, other, others[9].seq.get()).await;
         assert_eq!(log.oldest_kept(other).await.unwrap(), others[9].seq);
-        assert_eq!(log.oldest_kept(room).await.unwrap(), 0);
+        assert_eq!(log.oldest_kept(room).await.unwrap(), Seq::ZERO);
         assert_eq!(replayed(&world, &ada, 0).await, (true, all.clone()), "another room's purge");
 
         let (kept, _) = all[6];

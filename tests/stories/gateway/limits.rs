@@ -89,6 +89,28 @@ async fn sizes_are_set_and_switched_off() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn http_and_sockets_have_the_same_limit_of_characters() {
+    let (world, gateway, ada) = world_with(&[("LIMIT_MESSAGE_CHARS", "10")]).await;
+    let functions = world.functions().await;
+    let (mut socket, _) = ada.join(&gateway, "lobby").await;
+    let room = ada.enter("lobby").await["room"]["id"].clone();
+    for (text, fits) in [("1234567890", true), ("12345678901", false)] {
+        let (event, notice) = (json!({ "roomId": room, "msg": text }), json!({ "msg": text }));
+        let message = json!({ "id": uuid::Uuid::now_v7(), "msg": text });
+        let sent = ada.at(&functions).post("/room/lobby/message", message).await;
+        let broadcast = ada.at(&functions).post("/room/lobby/broadcast", notice).await;
+        if fits {
+            socket.ok("send-msg", event).await;
+            assert_eq!([sent.status, broadcast.status], [201, 202]);
+        } else {
+            socket.refused("send-msg", event, "message-too-long").await;
+            sent.problem(422, "invalid-value");
+            broadcast.problem(422, "invalid-value");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_one_socket_does_not_slow_its_neighbours() {
     // One thread, so that flooder and neighbours share it.
     let (world, gateway, ada) = world_with(&[("GATEWAY_THREADS", "1")]).await;

@@ -9,10 +9,7 @@ use std::{
 };
 
 use axum::{Json, Router, routing::get};
-use protocol::{
-    RoomId,
-    token::{Minter, Role},
-};
+use protocol::{Role, RoomId, token::Minter};
 use serde_json::{Value, json};
 use stories::{Database, Gateway, User, World};
 use tokio::{

@@ -10,10 +10,9 @@ use std::{
 
 use futures_util::future::join_all;
 use protocol::{
-    DisplayName, MessageId, MessageText, RoomId, Timestamp,
+    DisplayName, MessageId, MessageText, Role, RoomId, Timestamp,
     stored::{Message, Person, StoredEvent},
     subject::Shards,
-    token::Role,
 };
 use serde_json::json;
 use service::roomlog::RoomLog;

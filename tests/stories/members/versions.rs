@@ -1,9 +1,8 @@
 //! Removed, invited again, promoted, demoted: what holds is the newest version, not the last to come.
 
 use protocol::{
-    RoomId, Timestamp,
+    Role, RoomId, Timestamp,
     stored::{Person, StoredEvent},
-    token::Role,
 };
 use serde_json::{Value, json};
 use stories::{Socket, User, World, eventually, stories};

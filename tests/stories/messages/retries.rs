@@ -65,7 +65,7 @@ async fn retry(
 /// Sends by a new socket, without the functions.
 async fn ask(gateway: &Gateway, user: &User, world: &World, room: RoomId, id: Uuid) -> Value {
     let mut socket = user.connect(gateway).await;
-    let ticket = world.ticket(user, room, protocol::token::Role::Owner);
+    let ticket = world.ticket(user, room, protocol::Role::Owner);
     let data = json!({ "roomId": room, "userId": user.id, "ticket": ticket });
     socket.ok("join-room", data).await;
     socket.call("send-msg", json!({ "roomId": room, "id": id, "msg": "again" })).await
@@ -98,7 +98,7 @@ stories! {
         for _ in 0..300 {
             let by = Person { id: bob.id, name: "bob".parse().unwrap() };
             let (emoji, at) = ("👍".parse().unwrap(), Timestamp::now());
-            let target = all[1].1.0.as_u64().unwrap();
+            let target = all[1].1.0.as_u64().unwrap().try_into().unwrap();
             world.append(room, StoredEvent::Reaction { target, emoji, on: true, by, at }).await;
         }
         retry(&world, &ada, &[&near, &far], room, &all).await;

@@ -1,6 +1,6 @@
 //! Joining many rooms, and joining while something else happens to the socket.
 
-use protocol::{RoomId, token::Role};
+use protocol::{Role, RoomId};
 use serde_json::{Value, json};
 use stories::{
     Database, Gateway, User, World,

@@ -1,10 +1,10 @@
 //! `POST /room/{name}/broadcast`: a notice to the whole room.
 
 use axum::{Json, extract::State as Shared, http::StatusCode};
-use protocol::{MessageText, RoomName, Seq, Timestamp, stored::StoredEvent, token::Role};
+use protocol::{MessageText, Role, RoomName, Seq, Timestamp, message_rules, stored::StoredEvent};
 use serde::{Deserialize, Serialize};
 
-use super::{membership, message};
+use super::membership;
 use crate::{
     docs::refusals::{ROOM_OVER, USER_OVER, refusals},
     error::ApiError,
@@ -44,15 +44,12 @@ pub async fn broadcast(
     if membership.role < Role::Moderator {
         return Err(ApiError::NotAModerator);
     }
-    message::check_text(&msg, false)?;
+    message_rules::check_text(&msg, false, state.config.message_chars)?;
     state.budgets.charge_room(user.id(), membership.room.room_id()).await?;
     let from = membership::person(&state, user.id()).await?;
     let event = StoredEvent::RoomBroadcast { from, msg, at: Timestamp::now() };
     let id = uuid::Uuid::now_v7().to_string();
-    let pending = state
-        .log
-        .append(membership.room.room_id(), &id, event.encode().into(), Some(trace))
-        .await?;
-    let seq = pending.stored().await?.seq;
+    let room = membership.room.room_id();
+    let seq = state.log.append_once(room, &id, &event, Some(trace)).await?.seq;
     Ok((StatusCode::ACCEPTED, Json(Accepted { seq })))
 }

@@ -1,7 +1,7 @@
 //! `POST /room`.
 
 use axum::{Json, extract::State as Shared, http::StatusCode};
-use protocol::{RoomId, RoomName, RoomTitle, Timestamp, token::Role};
+use protocol::{Role, RoomId, RoomName, RoomTitle, Timestamp};
 use serde::Deserialize;
 use store::{
     db::{UniqueConstraint, on_db, on_tx},

@@ -1,7 +1,7 @@
 //! `GET /room/{name}`: enter a room, with a ticket for the gateway.
 
 use axum::{Json, extract::State as Shared};
-use protocol::{RoomName, Seq, UserId, stored::Person, token::Role};
+use protocol::{Role, RoomName, Seq, UserId, stored::Person};
 use serde::Serialize;
 use store::{accounts, db::on_db, outbox};
 

@@ -2,7 +2,7 @@
 //! its password comes in.
 
 use axum::{Json, extract::State as Shared, http::StatusCode};
-use protocol::{RoomName, UserId, UserName, stored::Person, token::Role};
+use protocol::{Role, RoomName, UserId, UserName, stored::Person};
 use serde::Deserialize;
 use service::trace::TraceParent;
 use store::{

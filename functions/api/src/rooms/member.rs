@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use axum::{Json, extract::State as Shared, http::StatusCode};
 use chrono::{DateTime, Utc};
-use protocol::{RoomId, RoomName, Timestamp, UserId, stored::StoredEvent, token::Role};
+use protocol::{Role, RoomId, RoomName, Timestamp, UserId, stored::StoredEvent};
 use serde::{Deserialize, Serialize};
 use service::presence;
 use store::{
-    db::{Tx, on_db, on_tx},
-    members::{self, LockedMember, parse_role},
+    db::{self, Tx, on_db, on_tx},
+    members::{self, LockedMember},
     outbox,
 };
 use uuid::Uuid;
@@ -98,7 +98,7 @@ async fn described(
         .ok();
     let members = rows.into_iter().map(|row| {
         let MemberRow { id, name, display_name, role, joined_at } = row;
-        let (id, role) = (UserId::from(id), parse_role(role)?);
+        let (id, role) = (UserId::from(id), db::role(&role)?);
         let online = online.as_ref().map(|online| online.contains(&id));
         Ok(Member { id, name, display_name, role, joined_at: joined_at.into(), online })
     });

@@ -2,16 +2,14 @@
 
 use chrono::Utc;
 use protocol::{
-    RoomId, RoomName, Timestamp, UserId,
+    Role, RoomId, RoomName, Timestamp, UserId,
     stored::{Person, StoredEvent},
     subject::Shards,
-    token::Role,
 };
 use service::trace::TraceParent;
 use store::{
     accounts,
-    db::{Tx, on_db, on_tx},
-    members::{parse_role, role_text},
+    db::{self, Tx, on_db, on_tx},
     outbox::Owed,
 };
 
@@ -37,7 +35,7 @@ pub struct Standing {
 impl Standing {
     /// The role of a member.
     pub fn role(&self) -> Result<Option<Role>, ApiError> {
-        Ok(self.role.as_ref().map(parse_role).transpose()?)
+        Ok(self.role.as_deref().map(db::role).transpose()?)
     }
 
     /// The membership; a private room does not exist for others.
@@ -124,7 +122,7 @@ pub async fn add(
     )
     .bind(room.as_uuid())
     .bind(user.id.as_uuid())
-    .bind(role_text(role))
+    .bind(role.as_str())
     .bind(Utc::now())
     .execute(e));
     match added {
@@ -147,7 +145,7 @@ async fn take_in(tx: &mut Tx, room: RoomId, by: UserId, user: UserId) -> Result<
     let role: Option<String> = on_tx!(tx, e => sqlx::query_scalar(
         "SELECT role FROM active_member WHERE room_id = $1 AND user_id = $2"
     ).bind(room.as_uuid()).bind(by.as_uuid()).fetch_optional(e))?;
-    match role.map(parse_role).transpose()? {
+    match role.as_deref().map(db::role).transpose()? {
         Some(role) if role >= Role::Moderator => {}
         Some(_) => return Err(ApiError::NotAModerator),
         None => return Err(ApiError::NotAMember),

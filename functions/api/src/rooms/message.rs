@@ -2,7 +2,9 @@
 
 use axum::{Json, extract::State as Shared, http::StatusCode};
 use protocol::{
-    FileId, MessageId, MessageText, RoomId, RoomName, Seq, Timestamp, limits,
+    FileId, MessageId, MessageText, RoomId, RoomName, Seq, Timestamp,
+    event::Stored,
+    message_rules,
     safe_integer::SafeInteger,
     sent::First,
     stored::{FileRef, Message, StoredEvent},
@@ -58,7 +60,7 @@ pub async fn send(
     Body(NewMessage { id, msg, file_id, reply_to }): Body<NewMessage>,
 ) -> Result<(StatusCode, Json<Sent>), ApiError> {
     let room = membership::membership(&state, &name, user.id()).await?.room.room_id();
-    check_text(&msg, file_id.is_some())?;
+    message_rules::check_text(&msg, file_id.is_some(), state.config.message_chars)?;
     state.budgets.charge_room(user.id(), room).await?;
     let at = Timestamp::now();
     if let Some(First { seq, at }) =
@@ -74,19 +76,9 @@ pub async fn send(
     let reply_to = reply_to.map(Seq::from);
     let event = StoredEvent::ReceiveMsg(Message { id, from, msg, at, file, reply_to });
     let dedupe = subject::message_id(user.id(), room, id);
-    let pending = state.log.append(room, &dedupe, event.encode().into(), Some(trace)).await?;
-    let stored = pending.stored().await?;
-    let at =
-        if stored.duplicate { first_at(&state, room, stored.seq).await?.unwrap_or(at) } else { at };
-    let sent = Sent { seq: stored.seq, at, duplicate: stored.duplicate };
-    Ok((StatusCode::CREATED, Json(sent)))
-}
-
-/// When the first of several tries was stored.
-async fn first_at(state: &State, room: RoomId, seq: Seq) -> Result<Option<Timestamp>, ApiError> {
-    let entries = state.log.after(room, seq.previous(), 1).await?;
-    let first = entries.into_iter().find(|entry| entry.seq == seq);
-    Ok(first.and_then(|entry| StoredEvent::decode(&entry.payload).ok()).map(|event| event.at()))
+    let log = &state.log;
+    let Stored { seq, at, duplicate } = log.append_once(room, &dedupe, &event, Some(trace)).await?;
+    Ok((StatusCode::CREATED, Json(Sent { seq, at, duplicate })))
 }
 
 async fn complete_file(state: &State, room: RoomId, file: FileId) -> Result<FileRef, ApiError> {
@@ -95,19 +87,4 @@ async fn complete_file(state: &State, room: RoomId, file: FileId) -> Result<File
         return Err(ApiError::NoSuchFile);
     }
     Ok(row.reference())
-}
-
-/// The text of a message is there and not too long.
-pub fn check_text(msg: &MessageText, has_file: bool) -> Result<(), ApiError> {
-    if msg.is_blank() && !has_file {
-        return Err(ApiError::Invalid {
-            field: "msg",
-            detail: "a message has text or a file".into(),
-        });
-    }
-    if msg.chars() > limits::MESSAGE_CHARS {
-        let detail = format!("has more than {} characters", limits::MESSAGE_CHARS);
-        return Err(ApiError::Invalid { field: "msg", detail });
-    }
-    Ok(())
 }

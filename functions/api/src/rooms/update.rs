@@ -1,7 +1,7 @@
 //! `PATCH /room/{name}`: its owners change how it is called and who comes in.
 
 use axum::{Json, extract::State as Shared};
-use protocol::{RoomName, RoomTitle, Timestamp, stored::StoredEvent, token::Role};
+use protocol::{Role, RoomName, RoomTitle, Timestamp, stored::StoredEvent};
 use serde::{Deserialize, Deserializer};
 use store::{
     db::on_tx,
