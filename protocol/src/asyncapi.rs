@@ -2,36 +2,15 @@
 //! (<https://www.asyncapi.com/docs/reference/specification/v3.0.0>). The application described is the
 //! gateway: it receives what clients send.
 
-use std::collections::BTreeMap;
-
 use serde_json::{Map, Value, json};
-use utoipa::{PartialSchema, ToSchema};
 
 use crate::{
     RoomId, Seq,
     code::Refusal,
     event::{ClientEvent, ServerEvent},
+    schema::{EventSchema, Schemas, schema_of},
     stored::StoredEvent,
 };
-
-/// Schemas by name, as they are referred to.
-pub(crate) type Schemas = BTreeMap<String, Value>;
-
-/// An event of a client.
-pub(crate) struct Described {
-    pub name: &'static str,
-    pub schema: fn(&mut Schemas) -> Value,
-    /// What its acknowledgement holds besides `ok`.
-    pub answer: fn(&mut Schemas) -> Value,
-}
-
-/// The schema of a type; those that it refers to go into `all`.
-pub(crate) fn schema_of<T: ToSchema>(all: &mut Schemas) -> Value {
-    let mut used = Vec::new();
-    T::schemas(&mut used);
-    all.extend(used.into_iter().map(|(name, schema)| (name, json!(schema))));
-    json!(<T as PartialSchema>::schema())
-}
 
 /// The document.
 pub fn document() -> Value {
@@ -39,7 +18,7 @@ pub fn document() -> Value {
     let (mut messages, mut operations) = (Map::new(), Map::new());
     let refusal = schema_of::<Refusal>(&mut all);
     all.insert("Refusal".into(), refusal);
-    for Described { name, schema, answer } in ClientEvent::described() {
+    for EventSchema { name, schema, answer } in ClientEvent::schemas() {
         let event = format!("client.{name}");
         let ack = format!("{event}.ack");
         messages.insert(event.clone(), message(name, schema(&mut all)));

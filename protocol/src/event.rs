@@ -8,9 +8,9 @@ use serde_json::value::RawValue;
 
 use crate::{
     Code, DisplayName, Emoji, FileId, MessageId, MessageText, RoomId, Seq, Timestamp, UserId,
-    asyncapi::{Described, schema_of},
     code::Refusal,
     json,
+    schema::{EventSchema, schema_of},
     stored::Person,
 };
 
@@ -31,9 +31,9 @@ macro_rules! client_events {
             /// The names of all events, for documents, metrics and tests.
             pub const NAMES: &'static [&'static str] = &[$($name,)*];
 
-            /// Every event for [`crate::asyncapi`]: its name, its schema, that of its answer.
-            pub(crate) fn described() -> Vec<Described> {
-                vec![$(Described {
+            /// The schemas of all events, for [`crate::asyncapi`].
+            pub(crate) fn schemas() -> Vec<EventSchema> {
+                vec![$(EventSchema {
                     name: $name,
                     schema: schema_of::<$variant>,
                     answer: schema_of::<$answer>,

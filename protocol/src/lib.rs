@@ -16,6 +16,7 @@ pub mod presence;
 pub mod rate;
 pub mod role;
 pub mod safe_integer;
+mod schema;
 pub mod sent;
 pub mod seq;
 pub mod stored;

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{
     direct::{DirectGet, Origin, origin},
-    roomlog::LogError,
+    log_error::LogError,
 };
 
 /// Says of a bucket's message that its key was deleted.

@@ -12,7 +12,7 @@ use async_nats::{
 use futures_util::StreamExt as _;
 use protocol::Seq;
 
-use crate::roomlog::{LogError, unavailable};
+use crate::log_error::{LogError, unavailable};
 
 /// How long one answer of a batch may take.
 const NEXT_ANSWER_WITHIN: Duration = Duration::from_secs(2);

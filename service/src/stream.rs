@@ -13,7 +13,10 @@ use protocol::{
     subject::{self, Shard, Shards, Stored},
 };
 
-use crate::roomlog::{LogError, RoomLog, unavailable};
+use crate::{
+    log_error::{LogError, unavailable},
+    roomlog::RoomLog,
+};
 
 /// Events that may follow the one that says that a room was deleted.
 const LATE_EVENTS: usize = 1_000;
