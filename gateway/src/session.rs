@@ -269,7 +269,7 @@ impl Session {
         }
         not_revoked(&self.rules, &access)?;
         (self.access, self.shown_at) = (access, Instant::now());
-        Ok(Done::NOTHING)
+        Ok(Done::EMPTY)
     }
 
     fn join(&mut self, join: JoinRoom, verifier: &Verifier) -> Result<Action, Refusal> {

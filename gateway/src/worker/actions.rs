@@ -97,11 +97,11 @@ impl Worker {
             }
             Action::Rename { room, person } => {
                 self.tell_room(room, RoomCommand::Rename { person });
-                self.acknowledge(id, ack, Ok(Done::NOTHING));
+                self.acknowledge(id, ack, Ok(Done::EMPTY));
             }
             Action::Leave { room } => {
                 self.detach(id, room);
-                self.acknowledge(id, ack, Ok(Done::NOTHING));
+                self.acknowledge(id, ack, Ok(Done::EMPTY));
             }
             Action::Store { room, id: message, event, needs, look_up } => {
                 if let Err(over) = self.charge(id, room, &event) {
@@ -114,7 +114,7 @@ impl Worker {
             Action::Tell { room, event } => {
                 self.send(id, Send { room, what: What::Ephemeral(event), ack });
             }
-            Action::Nothing => self.acknowledge(id, ack, Ok(Done::NOTHING)),
+            Action::Nothing => self.acknowledge(id, ack, Ok(Done::EMPTY)),
             Action::Refresh { token } => {
                 let result = self.context().keys.verify(&token);
                 let Some(session) = self.socket(id).and_then(Socket::session) else { return };

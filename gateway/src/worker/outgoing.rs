@@ -183,7 +183,7 @@ async fn publish_all(worker: Rc<RefCell<Worker>>, socket: SocketId) {
                 .map_err(|error| refusal(&error)),
             What::Ephemeral(live) => {
                 bus.tell(room, &live).await;
-                worker.borrow_mut().sent(socket, size, ack, Ok(Done::NOTHING));
+                worker.borrow_mut().sent(socket, size, ack, Ok(Done::EMPTY));
                 continue;
             }
         };
@@ -292,7 +292,7 @@ impl Waiting {
             Self::Read(pending, user, seq) => {
                 pending.stored().await?;
                 bus.tell(room, &EphemeralEvent::Read { user, seq }).await;
-                Ok(Done::NOTHING)
+                Ok(Done::EMPTY)
             }
         }
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use protocol::UserId;
+use protocol::{UserId, rate::Rate};
 use service::admission::Admitted;
 use slab::Slab;
 use tokio::{net::TcpStream, sync::oneshot, task::AbortHandle};

@@ -1,17 +1,14 @@
-//! Every event of the chat, as it stands on the wire. Reading this file is reading the protocol.
-//!
-//! Stored events, which have a place in their room's order, are in [`crate::stored`]; in a client's
-//! hands they look like the others: `["<name>",{"roomId":…,…}]`.
+//! Events that clients send.
 
-use serde::{Deserialize, Deserializer, Serialize, de::Error};
+use serde::{Deserialize, Deserializer, de::Error};
 use serde_json::value::RawValue;
 
+use super::ack::{Empty, Joined, Stored};
 use crate::{
-    Code, DisplayName, Emoji, FileId, MessageId, MessageText, RoomId, Seq, Timestamp, UserId,
+    Code, DisplayName, Emoji, FileId, MessageId, MessageText, RoomId, Seq, UserId,
     code::Refusal,
     json,
     schema::{EventSchema, schema_of},
-    stored::Person,
 };
 
 macro_rules! client_events {
@@ -23,12 +20,12 @@ macro_rules! client_events {
             pub struct $variant { $($(#[$attr])* pub $field: $type,)* }
         )*
 
-        /// What a client may send.
+        /// An event of a client, parsed.
         #[derive(Debug, Clone)]
         pub enum ClientEvent { $($(#[$doc])* $variant($variant),)* }
 
         impl ClientEvent {
-            /// The names of all events, for documents, metrics and tests.
+            /// The names of all events.
             pub const NAMES: &'static [&'static str] = &[$($name,)*];
 
             /// The schemas of all events, for [`crate::asyncapi`].
@@ -45,7 +42,7 @@ macro_rules! client_events {
                 match self { $(Self::$variant(_) => $name,)* }
             }
 
-            /// Parses an event from its name and its one argument.
+            /// Parses an event from its name and its only argument, a JSON object.
             pub fn parse(name: &str, data: &[u8]) -> Result<Self, Refusal> {
                 match name {
                     $($name => json::parse(data).map(Self::$variant).map_err(refusal),)*
@@ -57,34 +54,34 @@ macro_rules! client_events {
 }
 
 client_events! {
-    /// Starts receiving a room's events. With `after`, first those missed since that seq.
+    /// Starts receiving a room's events. With `after`, the events since that seq are replayed first.
     JoinRoom = "join-room" => Joined {
         room_id: RoomId,
         user_id: UserId,
-        /// From `GET /room/{name}`.
+        /// From the answer to `GET /room/{name}`.
         ticket: String,
         #[serde(default)]
         #[schema(value_type = Option<u64>)]
         after: Option<Seq>,
     }
     /// Stops receiving a room's events.
-    LeaveRoom = "leave-room" => Nothing {
+    LeaveRoom = "leave-room" => Empty {
         room_id: RoomId,
     }
     /// Sets the caller's display name in the room.
-    New = "new" => Nothing {
+    New = "new" => Empty {
         room_id: RoomId,
-        /// The name.
+        /// The display name.
         msg: DisplayName,
     }
     /// Stores a message. Sent again with the same `id`, it is stored once.
     SendMsg = "send-msg" => Stored {
         room_id: RoomId,
-        /// Shown with this message instead of the name in the room.
+        /// The display name of this message only, instead of the name in the room.
         #[serde(default)]
         name: Option<DisplayName>,
         msg: MessageText,
-        /// Without one, a retry would be a new message.
+        /// The idempotency key. Without it, a retry stores a second message.
         #[serde(default)]
         id: Option<MessageId>,
         #[serde(default)]
@@ -93,20 +90,20 @@ client_events! {
         #[schema(value_type = Option<u64>)]
         reply_to: Option<Seq>,
     }
-    /// Changes a message's text; its author only.
+    /// Changes a message's text. For its author only.
     EditMsg = "edit-msg" => Stored {
         room_id: RoomId,
         #[schema(value_type = u64)]
         seq: Seq,
         msg: MessageText,
     }
-    /// Deletes a message; its author or a moderator.
+    /// Deletes a message. For its author and for moderators.
     DeleteMsg = "delete-msg" => Stored {
         room_id: RoomId,
         #[schema(value_type = u64)]
         seq: Seq,
     }
-    /// Adds or takes back a reaction.
+    /// Adds or removes a reaction.
     React = "react" => Stored {
         room_id: RoomId,
         #[schema(value_type = u64)]
@@ -114,33 +111,33 @@ client_events! {
         emoji: Emoji,
         on: bool,
     }
-    /// Shows that the caller is typing; not stored.
-    Typing = "typing" => Nothing {
+    /// Shows that the caller is typing. Not stored.
+    Typing = "typing" => Empty {
         room_id: RoomId,
         on: bool,
     }
-    /// Marks the room as read up to `seq`; it moves forward only.
-    Read = "read" => Nothing {
+    /// Marks the room as read up to `seq`. The mark moves forward only.
+    Read = "read" => Empty {
         room_id: RoomId,
         #[schema(value_type = u64)]
         seq: Seq,
     }
-    /// A notice to the whole room; owner or moderator.
+    /// Sends a notice to the whole room. For owners and moderators.
     RoomBroadcast = "room-broadcast" => Stored {
         room_id: RoomId,
         msg: MessageText,
     }
-    /// Relayed to one user's sockets in the room, for WebRTC.
-    Signal = "signal" => Nothing {
+    /// Sends WebRTC signalling to all sockets of one user in the room.
+    Signal = "signal" => Empty {
         room_id: RoomId,
         to: UserId,
-        /// Any JSON, nested no deeper than 64.
+        /// Any JSON, nested at most 64 levels deep.
         #[serde(deserialize_with = "shallow")]
         #[schema(value_type = serde_json::Value)]
         data: Box<RawValue>,
     }
-    /// A new access token for this socket, before the old one expires.
-    Refresh = "refresh" => Nothing {
+    /// Replaces the socket's access token before it expires.
+    Refresh = "refresh" => Empty {
         token: String,
     }
 }
@@ -154,9 +151,9 @@ fn refusal(bad: json::BadJson) -> Refusal {
     Refusal::new(code, bad.to_string())
 }
 
-/// JSON that is passed on unread must not break the parser of who receives it.
+/// Bounds the nesting of JSON that is relayed unparsed: deep nesting breaks the parsers of its receivers.
 fn shallow<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<RawValue>, D::Error> {
-    const DEEPEST: usize = 64;
+    const LEVELS: usize = 64;
     let raw = Box::<RawValue>::deserialize(deserializer)?;
     let (mut depth, mut deepest, mut in_text, mut escaped) = (0_usize, 0, false, false);
     for byte in raw.get().bytes() {
@@ -170,153 +167,10 @@ fn shallow<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<RawValue>, 
         }
         deepest = deepest.max(depth);
     }
-    if deepest > DEEPEST {
+    if deepest > LEVELS {
         return Err(D::Error::custom("nested deeper than 64"));
     }
     Ok(raw)
-}
-
-/// What the server sends that no stream holds.
-#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum ServerEvent {
-    /// Who came and went since the last such event, and how many are there now.
-    Presence {
-        #[serde(rename = "roomId")]
-        room_id: RoomId,
-        count: usize,
-        joined: Vec<Person>,
-        left: Vec<Person>,
-    },
-    /// Somebody types, or stopped. Not sent in rooms of more than 100 users online.
-    Typing {
-        #[serde(rename = "roomId")]
-        room_id: RoomId,
-        user: Person,
-        on: bool,
-    },
-    /// Up to where somebody has read. Not sent in rooms of more than 100 users online.
-    Read {
-        #[serde(rename = "roomId")]
-        room_id: RoomId,
-        user: UserId,
-        #[schema(value_type = u64)]
-        seq: Seq,
-    },
-    /// From one user to another, for WebRTC.
-    Signal {
-        #[serde(rename = "roomId")]
-        room_id: RoomId,
-        from: Person,
-        #[schema(value_type = serde_json::Value)]
-        data: Box<RawValue>,
-    },
-    /// This socket was too slow and left the room; join again with `after: last`.
-    Lag {
-        #[serde(rename = "roomId")]
-        room_id: RoomId,
-        #[schema(value_type = u64)]
-        last: Seq,
-    },
-    /// This gateway is draining: open a second socket before the deadline, then close this one.
-    Migrate { deadline: Timestamp },
-    /// The socket is closed next.
-    SessionExpired { code: Code },
-}
-
-impl ServerEvent {
-    /// The event's name on the wire.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Presence { .. } => "presence",
-            Self::Typing { .. } => "typing",
-            Self::Read { .. } => "read",
-            Self::Signal { .. } => "signal",
-            Self::Lag { .. } => "lag",
-            Self::Migrate { .. } => "migrate",
-            Self::SessionExpired { .. } => "session-expired",
-        }
-    }
-
-    /// The event as the array of a Socket.IO packet: `["<name>",{…}]`.
-    pub fn encode(&self) -> String {
-        // Externally tagged: {"<name>":{…}}. No type here can fail to serialize.
-        let object = serde_json::to_string(self).unwrap_or_default();
-        match object.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')) {
-            Some(entry) => format!("[{}]", entry.replacen("\":", "\",", 1)),
-            None => String::new(),
-        }
-    }
-}
-
-/// Who is in a room at this moment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct Online {
-    /// Users, each counted once however many sockets they have.
-    pub count: usize,
-    /// At most [`crate::limits::ONLINE_USERS_LISTED`] of them.
-    pub users: Vec<Person>,
-}
-
-/// What an acknowledgement says when all went well; `{ok: true}` and these.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(untagged)]
-pub enum Done {
-    Joined(Joined),
-    Stored(Stored),
-    Nothing(Nothing),
-}
-
-/// The socket is in the room.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct Joined {
-    /// The seq of the room's newest event.
-    #[schema(value_type = u64)]
-    pub head: Seq,
-    pub online: Online,
-    /// False when what was missed since `after` must be paged by HTTP.
-    pub recovered: bool,
-}
-
-/// The event has its place in the room.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct Stored {
-    #[schema(value_type = u64)]
-    pub seq: Seq,
-    pub at: Timestamp,
-    /// It was stored by an earlier try with the same id.
-    pub duplicate: bool,
-}
-
-/// There is nothing to say.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub struct Nothing {}
-
-impl Done {
-    /// There is nothing to say.
-    pub const NOTHING: Self = Self::Nothing(Nothing {});
-}
-
-/// The one argument of an acknowledgement.
-pub fn encode_ack(outcome: &Result<Done, Refusal>) -> String {
-    #[derive(Serialize)]
-    #[serde(untagged)]
-    enum Ack<'a> {
-        Ok {
-            ok: bool,
-            #[serde(flatten)]
-            done: &'a Done,
-        },
-        Refused {
-            ok: bool,
-            error: &'a Refusal,
-        },
-    }
-    let ack = match outcome {
-        Ok(done) => Ack::Ok { ok: true, done },
-        Err(error) => Ack::Refused { ok: false, error },
-    };
-    serde_json::to_string(&ack).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -376,26 +230,6 @@ mod tests {
             let refusal = ClientEvent::parse(name, data.as_bytes()).unwrap_err();
             assert_eq!(refusal.code, code, "{name} {data}: {refusal}");
         }
-    }
-
-    #[test]
-    fn server_events_and_acks_look_as_the_contract_says() {
-        let room_id = ROOM.parse().unwrap();
-        assert_eq!(
-            ServerEvent::Lag { room_id, last: 7.into() }.encode(),
-            format!(r#"["lag",{{"roomId":"{ROOM}","last":7}}]"#)
-        );
-        let online = Online { count: 0, users: vec![] };
-        let joined = Done::Joined(Joined { head: 3.into(), online, recovered: true });
-        assert_eq!(
-            encode_ack(&Ok(joined)),
-            r#"{"ok":true,"head":3,"online":{"count":0,"users":[]},"recovered":true}"#
-        );
-        assert_eq!(encode_ack(&Ok(Done::NOTHING)), r#"{"ok":true}"#);
-        assert_eq!(
-            encode_ack(&Err(Refusal::new(Code::NotJoined, "join first"))),
-            r#"{"ok":false,"error":{"code":"not-joined","detail":"join first"}}"#
-        );
     }
 
     proptest! {
