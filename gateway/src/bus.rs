@@ -7,8 +7,8 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use protocol::{
     FileId, MessageId, RoomId, Seq, UserId,
-    presence::Question,
-    sent,
+    message_lookup::{FirstStored, LookupReply, MessageLookup},
+    presence::PresenceQuery,
     stored::{FileRef, Position, ReadMark},
     subject::{self, FILES_BUCKET, REVOKED_BUCKET},
 };
@@ -53,7 +53,7 @@ pub struct Republished {
 /// A question that waits for its answer.
 #[derive(Debug)]
 pub struct Asked {
-    pub question: Question,
+    pub question: PresenceQuery,
     pub reply: String,
 }
 
@@ -154,14 +154,14 @@ impl Bus {
         room: RoomId,
         author: UserId,
         id: MessageId,
-    ) -> Result<Option<sent::First>, LogError> {
-        let question = sent::Question { author, id }.encode();
+    ) -> Result<Option<FirstStored>, LogError> {
+        let question = MessageLookup { author, id }.encode();
         let request = Request::new().payload(question.into()).timeout(Some(SENT_WITHIN));
         let answer = self.client.send_request(subject::sent(room), request).await;
-        let answer = match answer.as_ref().map(|message| sent::Answer::decode(&message.payload)) {
-            Ok(Ok(sent::Answer::Sent(first))) => Ok(Some(first)),
-            Ok(Ok(sent::Answer::NotSent)) => Ok(None),
-            Ok(Ok(sent::Answer::Unknown)) => Err("the database or the stream did not answer"),
+        let answer = match answer.as_ref().map(|message| LookupReply::decode(&message.payload)) {
+            Ok(Ok(LookupReply::Found(first))) => Ok(Some(first)),
+            Ok(Ok(LookupReply::NotFound)) => Ok(None),
+            Ok(Ok(LookupReply::Unknown)) => Err("the database or the stream did not answer"),
             Ok(Err(_)) => Err("the answer cannot be read"),
             Err(error) if error.kind() == RequestErrorKind::NoResponders => {
                 Err("no `functions` and no `archive --follow` is there to ask")

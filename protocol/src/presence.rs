@@ -1,45 +1,44 @@
-//! Who is online in a room, asked of the gateways: a request on [`crate::subject::online`].
+//! Asking the gateways which users are online in a room: a request on [`crate::subject::online`].
 
 use serde::{Deserialize, Serialize};
 
 use crate::{UserId, limits};
 
-/// Which of these users are online in the room?
+/// The request: the users in question, at most [`Self::USERS`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Users", into = "Users")]
-pub struct Question(Vec<UserId>);
+pub struct PresenceQuery(Vec<UserId>);
 
 #[derive(Serialize, Deserialize)]
 struct Users {
     users: Vec<UserId>,
 }
 
-/// Those of the asked who are.
+/// The reply: those of the users who are online.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Answer {
+pub struct PresenceReply {
     pub online: Vec<UserId>,
 }
 
-/// A question after more users than one may ask for.
+/// A query for too many users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("at most {} users are asked for at once", limits::PAGE_MAX)]
-pub struct TooMany;
+#[error("a presence query is for at most {} users", limits::PAGE_MAX)]
+pub struct TooManyUsers;
 
-/// A payload that no version of this code wrote.
+/// A payload that is no query or reply of any version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a question or an answer of who is online")]
-pub struct NotPresence;
+#[error("not a presence query or its reply")]
+pub struct PresencePayloadError;
 
-impl Question {
-    /// A page's worth at most: a question costs every gateway with the room a look per user.
+impl PresenceQuery {
+    /// A page of members. Each user costs every gateway with the room a look-up.
     pub const USERS: usize = limits::PAGE_MAX as usize;
 
-    /// Asks for [`Self::USERS`] at most.
-    pub fn new(users: Vec<UserId>) -> Result<Self, TooMany> {
-        if users.len() > Self::USERS { Err(TooMany) } else { Ok(Self(users)) }
+    /// Fails for more than [`Self::USERS`].
+    pub fn new(users: Vec<UserId>) -> Result<Self, TooManyUsers> {
+        if users.len() > Self::USERS { Err(TooManyUsers) } else { Ok(Self(users)) }
     }
 
-    /// Who is asked for.
     pub fn users(&self) -> &[UserId] {
         &self.0
     }
@@ -49,34 +48,34 @@ impl Question {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Reads a request.
-    pub fn decode(payload: &[u8]) -> Result<Self, NotPresence> {
-        serde_json::from_slice(payload).map_err(|_| NotPresence)
+    /// Parses a request's payload.
+    pub fn decode(payload: &[u8]) -> Result<Self, PresencePayloadError> {
+        serde_json::from_slice(payload).map_err(|_| PresencePayloadError)
     }
 }
 
-impl TryFrom<Users> for Question {
-    type Error = TooMany;
-    fn try_from(Users { users }: Users) -> Result<Self, TooMany> {
+impl TryFrom<Users> for PresenceQuery {
+    type Error = TooManyUsers;
+    fn try_from(Users { users }: Users) -> Result<Self, TooManyUsers> {
         Self::new(users)
     }
 }
 
-impl From<Question> for Users {
-    fn from(Question(users): Question) -> Self {
+impl From<PresenceQuery> for Users {
+    fn from(PresenceQuery(users): PresenceQuery) -> Self {
         Self { users }
     }
 }
 
-impl Answer {
-    /// The answer's payload.
+impl PresenceReply {
+    /// The reply's payload.
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
-    /// Reads an answer.
-    pub fn decode(payload: &[u8]) -> Result<Self, NotPresence> {
-        serde_json::from_slice(payload).map_err(|_| NotPresence)
+    /// Parses a reply's payload.
+    pub fn decode(payload: &[u8]) -> Result<Self, PresencePayloadError> {
+        serde_json::from_slice(payload).map_err(|_| PresencePayloadError)
     }
 }
 
@@ -89,12 +88,12 @@ mod tests {
     }
 
     #[test]
-    fn question_and_answer_are_the_same_after_the_wire() {
-        for count in [0, 1, Question::USERS] {
-            let question = Question::new(users(count)).unwrap();
-            assert_eq!(Question::decode(&question.encode()), Ok(question));
-            let answer = Answer { online: users(count) };
-            assert_eq!(Answer::decode(&answer.encode()), Ok(answer));
+    fn query_and_reply_are_the_same_after_the_wire() {
+        for count in [0, 1, PresenceQuery::USERS] {
+            let query = PresenceQuery::new(users(count)).unwrap();
+            assert_eq!(PresenceQuery::decode(&query.encode()), Ok(query));
+            let reply = PresenceReply { online: users(count) };
+            assert_eq!(PresenceReply::decode(&reply.encode()), Ok(reply));
         }
     }
 
@@ -102,19 +101,19 @@ mod tests {
         #[test]
         fn a_payload_of_any_kind_is_read_or_refused(payload in "\\PC{0,40}|\\{\"users\":\\[(\"\\PC{0,36}\")?\\]\\}") {
             let payload = payload.as_bytes();
-            if let Ok(question) = Question::decode(payload) {
-                proptest::prop_assert_eq!(Question::decode(&question.encode()), Ok(question));
+            if let Ok(query) = PresenceQuery::decode(payload) {
+                proptest::prop_assert_eq!(PresenceQuery::decode(&query.encode()), Ok(query));
             }
-            let _ = Answer::decode(payload);
+            let _ = PresenceReply::decode(payload);
         }
     }
 
     #[test]
-    fn nobody_asks_for_more_than_a_page() {
-        let many = users(Question::USERS + 1);
-        assert_eq!(Question::new(many.clone()), Err(TooMany));
+    fn a_query_is_for_a_page_of_users_at_most() {
+        let many = users(PresenceQuery::USERS + 1);
+        assert_eq!(PresenceQuery::new(many.clone()), Err(TooManyUsers));
         let payload = serde_json::to_vec(&Users { users: many }).unwrap();
-        assert_eq!(Question::decode(&payload), Err(NotPresence));
-        assert_eq!(Answer::decode(b"{}"), Err(NotPresence));
+        assert_eq!(PresenceQuery::decode(&payload), Err(PresencePayloadError));
+        assert_eq!(PresenceReply::decode(b"{}"), Err(PresencePayloadError));
     }
 }

@@ -114,7 +114,7 @@ pub fn online(room: RoomId) -> String {
     format!("chat.online.{room}")
 }
 
-/// Where gateways, which have no database, ask whether a message was sent before ([`crate::sent`]).
+/// Where gateways, which have no database, ask whether a message was sent before ([`crate::message_lookup`]).
 pub fn sent(room: RoomId) -> String {
     format!("chat.sent.{room}")
 }

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use futures_util::StreamExt as _;
 use protocol::{
     MessageId, RoomId, Seq, Timestamp, UserId,
-    sent::{Answer, First, Question},
+    message_lookup::{FirstStored, LookupReply, MessageLookup},
     stored::StoredEvent,
     subject::{self, SENT_IN_ALL_ROOMS, SENT_QUEUE},
 };
@@ -45,9 +45,9 @@ struct Found {
 }
 
 impl Found {
-    fn first(&self) -> Option<First> {
+    fn first(&self) -> Option<FirstStored> {
         let (seq, at) = self.seq.zip(self.at)?;
-        Some(First { seq: seq.try_into().ok()?, at: at.into() })
+        Some(FirstStored { seq: seq.try_into().ok()?, at: at.into() })
     }
 }
 
@@ -75,7 +75,7 @@ pub async fn find(
     room: RoomId,
     author: UserId,
     id: MessageId,
-) -> Result<Option<First>, StoreError> {
+) -> Result<Option<FirstStored>, StoreError> {
     let Some(found) = archived(database, room, author, id).await? else { return Ok(None) };
     if let Some(first) = found.first() {
         return Ok(Some(first));
@@ -89,7 +89,7 @@ pub async fn find(
                 Ok(StoredEvent::ReceiveMsg(message))
                     if message.id == id && message.from.id == author =>
                 {
-                    return Ok(Some(First { seq: entry.seq, at: message.at }));
+                    return Ok(Some(FirstStored { seq: entry.seq, at: message.at }));
                 }
                 // What is no event is no message; the archive says so in its log.
                 Ok(_) | Err(_) => {}
@@ -110,7 +110,7 @@ pub async fn earlier(
     author: UserId,
     id: MessageId,
     now: Timestamp,
-) -> Result<Option<First>, StoreError> {
+) -> Result<Option<FirstStored>, StoreError> {
     if id.is_fresh(now) {
         let found = archived(database, room, author, id).await?;
         return Ok(found.and_then(|found| found.first()));
@@ -167,26 +167,26 @@ async fn answer_one(client: &Client, database: &Database, log: &RoomLog, asked: 
         tracing::warn!(subject = %asked.subject, "a question that nobody can answer");
         return;
     };
-    let Ok(Question { author, id }) = Question::decode(&asked.payload) else {
+    let Ok(MessageLookup { author, id }) = MessageLookup::decode(&asked.payload) else {
         tracing::warn!(%room, "a question of what was sent cannot be read");
         return;
     };
     let found = find(database, log, room, author, id);
     let answer = match tokio::time::timeout(ANSWER_WITHIN, found).await {
-        Ok(Ok(first)) => first.map_or(Answer::NotSent, Answer::Sent),
+        Ok(Ok(first)) => first.map_or(LookupReply::NotFound, LookupReply::Found),
         Ok(Err(error)) => {
             tracing::warn!(%room, %error, "what was sent before is not known");
-            Answer::Unknown
+            LookupReply::Unknown
         }
         Err(_) => {
             tracing::warn!(%room, "what was sent before could not be found out in time");
-            Answer::Unknown
+            LookupReply::Unknown
         }
     };
     let outcome = match answer {
-        Answer::Sent(_) => "sent",
-        Answer::NotSent => "not-sent",
-        Answer::Unknown => "unknown",
+        LookupReply::Found(_) => "sent",
+        LookupReply::NotFound => "not-sent",
+        LookupReply::Unknown => "unknown",
     };
     metrics::counter!("sent_answers_total", "answer" => outcome).increment(1);
     if let Err(error) = client.publish(reply, answer.encode().into()).await {

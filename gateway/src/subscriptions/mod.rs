@@ -17,7 +17,7 @@ use std::{
 use bytes::Bytes;
 use protocol::{
     RoomId, UserId,
-    presence::{Answer, Question},
+    presence::{PresenceQuery, PresenceReply},
     stored::Position,
     subject::{self, Shards},
 };
@@ -133,7 +133,7 @@ impl Subscriptions {
 
     /// Answers; lost when NATS is away. On this connection, as only who was asked may answer.
     pub fn answer(&self, asked: Asked, online: Vec<UserId>) {
-        let answer = Answer { online }.encode();
+        let answer = PresenceReply { online }.encode();
         let mut table = self.table();
         if table.connected && table.out.len() < OUT_AT_MOST {
             let head = format!("PUB {} {}\r\n", asked.reply, answer.len());
@@ -331,7 +331,7 @@ fn republished(shards: Shards, room: RoomId, message: &Message<'_>) -> Option<Ma
 }
 
 fn asked(room: RoomId, message: &Message<'_>) -> Option<Mail> {
-    let question = Question::decode(message.payload)
+    let question = PresenceQuery::decode(message.payload)
         .inspect_err(|error| tracing::warn!(%room, %error, "a question is not answered"))
         .ok()?;
     Some(Mail::Question(Asked { question, reply: message.reply?.to_owned() }))

@@ -13,7 +13,7 @@ use protocol::{
     code::Refusal,
     event::{Done, Stored},
     limits,
-    sent::First,
+    message_lookup::FirstStored,
     stored::StoredEvent,
 };
 use service::{
@@ -207,7 +207,7 @@ async fn earlier(bus: &Bus, room: RoomId, event: &StoredEvent) -> Result<Option<
     let StoredEvent::ReceiveMsg(message) = event else { return Ok(None) };
     let first = bus.sent(room, message.from.id, message.id).await;
     let first = first.map_err(|error| refusal(&error))?;
-    Ok(first.map(|First { seq, at }| Stored { seq, at, duplicate: true }))
+    Ok(first.map(|FirstStored { seq, at }| Stored { seq, at, duplicate: true }))
 }
 
 async fn queue(

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use protocol::{RoomId, UserId, presence::Question};
+use protocol::{RoomId, UserId, presence::PresenceQuery};
 use serde_json::json;
 use service::presence;
 use stories::{World, eventually, stories};
@@ -67,7 +67,7 @@ stories! {
             let online = presence::online(&functions, room, &everybody).await.unwrap();
             (online == HashSet::from([ada.id])).then_some(())
         }).await;
-        let too_many: Vec<UserId> = (0..=Question::USERS).map(|_| UserId::generate()).collect();
+        let too_many: Vec<UserId> = (0..=PresenceQuery::USERS).map(|_| UserId::generate()).collect();
         assert!(presence::online(&functions, room, &too_many).await.is_err());
         let page: Vec<UserId> = too_many[1..].iter().copied().chain([ada.id]).skip(1).collect();
         let online = presence::online(&functions, room, &page).await.unwrap();

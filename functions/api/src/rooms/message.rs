@@ -4,9 +4,9 @@ use axum::{Json, extract::State as Shared, http::StatusCode};
 use protocol::{
     FileId, MessageId, MessageText, RoomId, RoomName, Seq, Timestamp,
     event::Stored,
+    message_lookup::FirstStored,
     message_rules,
     safe_integer::SafeInteger,
-    sent::First,
     stored::{FileRef, Message, StoredEvent},
     subject,
 };
@@ -63,7 +63,7 @@ pub async fn send(
     message_rules::check_text(&msg, file_id.is_some(), state.config.message_chars)?;
     state.budgets.charge_room(user.id(), room).await?;
     let at = Timestamp::now();
-    if let Some(First { seq, at }) =
+    if let Some(FirstStored { seq, at }) =
         sent::earlier((&state.database, &state.log), room, user.id(), id, at).await?
     {
         return Ok((StatusCode::CREATED, Json(Sent { seq, at, duplicate: true })));
