@@ -13,7 +13,7 @@ use std::{
 
 use protocol::{
     RoomId, UserId, limits,
-    subject::{MemberState, NotAMemberState, Revoked},
+    subject::{MemberState, MemberStateError, Revoked},
 };
 
 /// Longer than any token that a revocation is for can live.
@@ -32,7 +32,7 @@ pub enum Revocation {
 
 impl Revocation {
     /// Reads an entry.
-    pub fn parse(key: Revoked, value: &[u8]) -> Result<Self, NotAMemberState> {
+    pub fn parse(key: Revoked, value: &[u8]) -> Result<Self, MemberStateError> {
         match key {
             Revoked::Member(room, user) => {
                 MemberState::decode(value).map(|state| Self::Member(room, user, state))
@@ -134,7 +134,7 @@ mod tests {
         let state = MemberState { version: 3, role: Some(Role::Owner) };
         let member = Revocation::parse(Revoked::Member(room, user), &state.encode());
         assert_eq!(member, Ok(Revocation::Member(room, user, state)));
-        assert_eq!(Revocation::parse(Revoked::Member(room, user), b"now"), Err(NotAMemberState));
+        assert_eq!(Revocation::parse(Revoked::Member(room, user), b"now"), Err(MemberStateError));
     }
 
     proptest! {

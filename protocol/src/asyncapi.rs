@@ -1,6 +1,6 @@
-//! The Socket.IO events described from their types, as an AsyncAPI 3.0 document
-//! (<https://www.asyncapi.com/docs/reference/specification/v3.0.0>). The application described is the
-//! gateway: it receives what clients send.
+//! The AsyncAPI 3.0 document of the Socket.IO events, generated from their types
+//! (<https://www.asyncapi.com/docs/reference/specification/v3.0.0>). Its application is the gateway, which
+//! receives client events and sends server events.
 
 use serde_json::{Map, Value, json};
 
@@ -12,7 +12,7 @@ use crate::{
     stored::StoredEvent,
 };
 
-/// The document.
+/// Generates the document.
 pub fn document() -> Value {
     let mut all = Schemas::new();
     let (mut messages, mut operations) = (Map::new(), Map::new());
@@ -99,8 +99,7 @@ fn acknowledgement(mut done: Value) -> Value {
     json!({ "oneOf": [done, refused] })
 }
 
-/// The variants of an event enum's schema, by their names on the wire. What stands on the wire is the
-/// name and the fields; serde's tags, which the schema has, do not.
+/// The schemas of an event enum's variants by their names on the wire, without the tags that serde adds.
 fn variants(schema: &Value) -> Vec<(String, Value)> {
     let each = schema["oneOf"].as_array().cloned().unwrap_or_default();
     let named = each.into_iter().filter_map(|variant| {
@@ -117,7 +116,7 @@ fn variants(schema: &Value) -> Vec<(String, Value)> {
     named.collect()
 }
 
-/// A stored event as a client receives it: with its place in its room.
+/// The schema of a stored event as a client receives it: with room, seq and prev.
 fn with_position(schema: Value, all: &mut Schemas) -> Value {
     let room = schema_of::<RoomId>(all);
     let seq = |what: &str| json!({ "type": "integer", "minimum": 0, "maximum": Seq::MAX, "description": what });

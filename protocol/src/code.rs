@@ -1,4 +1,4 @@
-//! The stable words by which a program tells one refusal of the gateway from another.
+//! Error codes: stable words by which a client tells errors apart.
 
 use std::borrow::Cow;
 
@@ -7,15 +7,15 @@ use utoipa::openapi::{ObjectBuilder, RefOr, Schema, schema::Type};
 
 macro_rules! codes {
     ($($(#[$doc:meta])* $variant:ident = $text:literal,)*) => {
-        /// Why the gateway refused; on the wire a kebab-case word that never changes its meaning.
+        /// An error code. On the wire a kebab-case word whose meaning never changes.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Code { $($(#[$doc])* $variant,)* }
 
         impl Code {
-            /// Every code, for documents and tests.
+            /// Every code.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// The word on the wire.
+            /// The text on the wire.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $text,)* }
             }
@@ -24,88 +24,86 @@ macro_rules! codes {
 }
 
 codes! {
-    // What was sent is not of the contract's shape.
-    /// Text that is not JSON, or nested deeper than 128.
+    // Malformed input.
+    /// The text is not JSON, or nested deeper than 128 levels.
     MalformedJson = "malformed-json",
-    /// An event name that the contract does not have.
+    /// There is no event of this name.
     UnknownEvent = "unknown-event",
-    /// A field that the event does not have.
+    /// The event has no such field.
     UnknownField = "unknown-field",
-    /// A field that the event needs is not there.
+    /// A required field is missing.
     MissingField = "missing-field",
     /// A field that occurs twice.
     DuplicateField = "duplicate-field",
-    /// A value of another JSON type than the field's.
+    /// A value does not have the field's JSON type.
     WrongType = "wrong-type",
-    /// A value of the right type that is not a valid name, id or number.
+    /// A value has the right type but is no valid name, id or number.
     InvalidValue = "invalid-value",
     /// `roomId` is not a room id.
     BadRoomId = "bad-room-id",
-    /// Binary attachments, which no event of the contract takes.
+    /// The event has binary attachments, which no event accepts.
     UnexpectedBinary = "unexpected-binary",
 
-    // Who is asking.
-    /// The handshake brought no token.
+    // Authentication.
+    /// The handshake has no token.
     TokenMissing = "token-missing",
-    /// Not a token of ours: forged, damaged, or signed by an unknown key.
+    /// The token is forged or damaged, or its key is unknown.
     TokenInvalid = "token-invalid",
-    /// The access token's time is over.
+    /// The access token has expired.
     TokenExpired = "token-expired",
-    /// A ticket or refresh token where an access token belongs.
+    /// A ticket or refresh token was sent instead of an access token.
     TokenWrongKind = "token-wrong-kind",
     /// The session was logged out or revoked.
     SessionRevoked = "session-revoked",
-    /// `userId` or the refreshed token names another user than the socket's.
+    /// `userId` or the new token is for another user than the socket's.
     WrongUser = "wrong-user",
-    /// Not a ticket of ours.
+    /// The ticket is forged or damaged, or its key is unknown.
     TicketInvalid = "ticket-invalid",
-    /// The ticket's two minutes are over; enter the room again for a new one.
+    /// The ticket has expired. `GET /room/{name}` returns a new one.
     TicketExpired = "ticket-expired",
-    /// An access token where a ticket belongs.
+    /// An access token was sent instead of a ticket.
     TicketWrongKind = "ticket-wrong-kind",
     /// The ticket is for another room.
     TicketWrongRoom = "ticket-wrong-room",
     /// The ticket is for another user.
     TicketWrongUser = "ticket-wrong-user",
 
-    // What may be done.
+    // Authorisation and limits.
     /// The socket has not joined the room.
     NotJoined = "not-joined",
     /// The caller's role does not allow it.
     Forbidden = "forbidden",
     /// The room was deleted.
     RoomDeleted = "room-deleted",
-    /// No such complete file in this room.
+    /// The room has no complete file with this id.
     NoSuchFile = "no-such-file",
-    /// No message at that seq in this room, or it is too old to be in the stream.
+    /// The room has no message at this seq, or the stream no longer holds it.
     NoSuchMessage = "no-such-message",
-    /// The message has as many kinds of reactions as a message may have; one of those that are there can
-    /// still be added to.
+    /// The message has the maximum number of different reactions. Existing ones can still be used.
     TooManyReactions = "too-many-reactions",
-    /// Neither text nor file.
+    /// The message has neither text nor file.
     MessageEmpty = "message-empty",
-    /// Longer than `LIMIT_MESSAGE_CHARS`.
+    /// The message is longer than `LIMIT_MESSAGE_CHARS`.
     MessageTooLong = "message-too-long",
-    /// More events a second than `LIMIT_EVENT_RATE` allows.
+    /// The socket sends more than `LIMIT_EVENT_RATE` allows.
     RateLimited = "rate-limited",
-    /// More than `LIMIT_USER_EVENT_RATE` by all connections of the user together, HTTP too.
+    /// The user sends more than `LIMIT_USER_EVENT_RATE`, over all connections and HTTP.
     UserRateLimited = "user-rate-limited",
-    /// More than `LIMIT_ROOM_EVENT_RATE` to this room, by all who send to it.
+    /// The room receives more than `LIMIT_ROOM_EVENT_RATE` from all users.
     RoomRateLimited = "room-rate-limited",
-    /// More rooms than `LIMIT_ROOMS_PER_SOCKET`.
+    /// The socket is in `LIMIT_ROOMS_PER_SOCKET` rooms.
     TooManyRooms = "too-many-rooms",
-    /// More sockets of this user than `LIMIT_SOCKETS_PER_USER`.
+    /// The user has `LIMIT_SOCKETS_PER_USER` sockets.
     TooManySockets = "too-many-sockets",
-    /// More sockets from this address than `LIMIT_SOCKETS_PER_ADDRESS`; in the HTTP answer to the
-    /// handshake.
+    /// The address has `LIMIT_SOCKETS_PER_ADDRESS` sockets. Sent as the HTTP response to the handshake.
     TooManyFromAddress = "too-many-from-address",
 
-    // What failed on our side; the same event may be sent again.
-    /// NATS did not answer. Send again with the same `id`: it is stored once.
+    // Failures of the server. The same event may be sent again.
+    /// NATS did not answer. A retry with the same `id` is safe: the message is stored once.
     Unavailable = "unavailable",
-    /// This gateway has more to do than it can queue.
+    /// A queue of this gateway is full, or its memory is short.
     Busy = "busy",
-    /// The stream is full and takes no more until it is archived.
+    /// The stream is full until it is archived.
     StorageFull = "storage-full",
 }
 
@@ -124,18 +122,17 @@ impl Serialize for Code {
     }
 }
 
-/// A refusal as a client sees it: the word for its program, the sentence for its human.
+/// An error as the client receives it: a code for the program and a sentence for people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, thiserror::Error, utoipa::ToSchema)]
 #[error("{detail}")]
 pub struct Refusal {
     /// Stable, kebab-case.
     pub code: Code,
-    /// What was refused and what to do; never anything internal.
+    /// What was refused and what to do. Contains nothing internal.
     pub detail: Cow<'static, str>,
 }
 
 impl Refusal {
-    /// A refusal with its sentence.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { code, detail: detail.into() }
     }

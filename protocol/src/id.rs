@@ -1,4 +1,4 @@
-//! Ids: UUIDs in their hyphenated text form (RFC 9562, section 4), one type per thing named.
+//! Ids: UUIDs in their hyphenated text form (RFC 9562, section 4), with a type for each kind.
 
 use std::{fmt, str::FromStr};
 
@@ -12,8 +12,8 @@ use crate::{Timestamp, limits};
 #[error("must be a UUID such as 01890a5d-ac96-774b-bcce-b302099a8057")]
 pub struct ParseIdError;
 
-/// Only the hyphenated form of 36 characters: braces, URNs and bare hex would give one id several
-/// spellings, and a spelling ends up in NATS subjects and dedupe keys.
+/// Accepts the hyphenated form of 36 characters only. Braces, URNs and bare hex would give one id several
+/// spellings in NATS subjects and dedupe keys.
 fn parse(text: &str) -> Result<Uuid, ParseIdError> {
     if text.len() != 36 {
         return Err(ParseIdError);
@@ -32,12 +32,12 @@ macro_rules! id {
         pub struct $name(Uuid);
 
         impl $name {
-            /// A new id, ordered by time (UUIDv7).
+            /// A new UUIDv7: later ids sort after earlier ones.
             pub fn generate() -> Self {
                 Self(Uuid::now_v7())
             }
 
-            /// The UUID itself, as databases store it.
+            /// The UUID, as databases store it.
             pub const fn as_uuid(self) -> Uuid {
                 self.0
             }
@@ -96,18 +96,18 @@ id!(
     FileId
 );
 id!(
-    /// A login session: the family of one login's refresh tokens.
+    /// A login session: one family of refresh tokens.
     SessionId
 );
 id!(
-    /// A message, named by its sender: the same id by the same user in the same room is stored once.
+    /// A message. Its sender chooses the id; the same id by the same user in the same room is stored once.
     MessageId
 );
 
 impl MessageId {
-    /// Whether an earlier try with this id, if there was one, is certainly young enough for JetStream's
-    /// dedupe to find it: a UUIDv7 carries the time it was made. Any other id, and one whose time is
-    /// long ago or ahead, has to be looked up before it is stored.
+    /// Whether the id is so new that an earlier try with it must be within JetStream's dedupe window. A
+    /// UUIDv7 contains the time of its creation. For any other id, and for a time in the far past or in the
+    /// future, an earlier try has to be looked up before the message is stored.
     pub fn is_fresh(self, now: Timestamp) -> bool {
         let is_v7 = self.0.get_version_num() == 7 && self.0.get_variant() == Variant::RFC4122;
         // The first 48 bits are Unix milliseconds (RFC 9562, section 5.7).

@@ -1,23 +1,23 @@
-//! JSON from outside: parsed strictly, with errors that name the field and have a stable code.
+//! Strict parsing of JSON from clients. Errors have a stable code and name the field.
 
 use serde::de::DeserializeOwned;
 
 use crate::code::Code;
 
-/// A body or event that is not of the contract's shape.
+/// A body or event that does not have the expected shape.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{}{detail}", .field.as_deref().unwrap_or(""), if .field.is_some() { ": " } else { "" })]
 pub struct BadJson {
-    /// One of the codes for shapes.
+    /// One of the codes for malformed input, such as [`Code::WrongType`].
     pub code: Code,
-    /// The path of the value, such as `parts[0].number`; none when it is the document as a whole.
+    /// The path of the value, such as `parts[0].number`. `None` for the document as a whole.
     pub field: Option<String>,
-    /// What is wrong with it.
+    /// What is wrong, for the client's developer.
     pub detail: String,
 }
 
-/// Parses the whole of `json`, which must be an object: serde would take an array for a struct too.
-/// Nesting deeper than 128 is refused as malformed.
+/// Parses a JSON object. Serde itself would also accept an array for a struct. JSON that is nested deeper than
+/// 128 levels is malformed.
 pub fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, BadJson> {
     if json.trim_ascii_start().first() != Some(&b'{') {
         let syntax = serde_json::from_slice::<serde::de::IgnoredAny>(json);
@@ -41,13 +41,13 @@ pub fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, BadJson> {
 
 fn describe(path: String, error: &serde_json::Error) -> BadJson {
     let text = error.to_string();
-    // serde_json appends its position to every message; the field says more.
+    // serde_json appends the position to every message. The field's path replaces it.
     let detail = text.split(" at line ").next().unwrap_or(&text).to_owned();
     let code = match error.classify() {
         serde_json::error::Category::Data => data_code(&detail),
         _ => Code::MalformedJson,
     };
-    // For these serde's path is the parent's; the name stands in the message.
+    // For these codes the path is that of the parent, and the message has the field's name.
     let named = match code {
         Code::UnknownField | Code::MissingField | Code::DuplicateField => {
             detail.split('`').nth(1).map(str::to_owned)
@@ -65,7 +65,7 @@ fn describe(path: String, error: &serde_json::Error) -> BadJson {
     BadJson { code, field, detail }
 }
 
-/// The code for what serde says: its messages are the only place where it says so.
+/// The code for a message of serde. It has no other way to tell these errors apart.
 fn data_code(detail: &str) -> Code {
     const BY_PREFIX: [(&str, Code); 4] = [
         ("unknown field", Code::UnknownField),
@@ -117,7 +117,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is taken is what serde takes of an object; what is refused has a code for shapes.
+        /// It accepts what serde accepts of an object, and refuses everything else with such a code.
         #[test]
         fn any_text_is_parsed_or_refused_with_a_code(
             text in "\\PC{0,30}|[\\[{]?(\"(name|private|x)\":(\"a\"|true|null|1e9|\\{\\}),?){0,3}[\\]}]?[ x]?",

@@ -1,5 +1,4 @@
-//! Sizes that both sides of the contract must agree on. What an operator may change is an
-//! environment variable of the process that enforces it; these are its defaults and the hard bounds.
+//! Limits that functions and gateways must agree on: defaults of environment variables, and fixed bounds.
 
 /// Characters of a user name.
 pub const USER_NAME_CHARS: std::ops::RangeInclusive<usize> = 3..=32;
@@ -17,51 +16,46 @@ pub const EMOJI_CHARS: std::ops::RangeInclusive<usize> = 1..=16;
 pub const MESSAGE_CHARS: usize = 4_000;
 /// Bytes of one WebSocket message from a client, unless `LIMIT_FRAME_BYTES` says otherwise.
 pub const FRAME_BYTES: usize = 64 * 1024;
-/// Events that a rejoin replays before it says `recovered: false`.
+/// Events that a rejoin replays at most. With more, it answers `recovered: false`.
 pub const REPLAY_EVENTS: usize = 1_000;
-/// Bytes that a rejoin replays before it says `recovered: false`: a thousand messages of two thousand
-/// characters of any script.
+/// The same in bytes: a thousand messages of two thousand characters of any script.
 pub const REPLAY_BYTES: usize = 8 * 1024 * 1024;
-/// Different emoji by which users react to one message; who reacts with one that is there already is no
-/// matter of it.
+/// Different emoji among the reactions to one message. Any number of users may react with each.
 pub const REACTION_KINDS: usize = 20;
-/// Users named in the acknowledgement of `join-room`; `count` counts the others too.
+/// Users listed in the acknowledgement of `join-room`. Its `count` includes the others.
 pub const ONLINE_USERS_LISTED: usize = 100;
-/// Users online up to which `typing` and `read` are relayed in a room. In a bigger one nobody could
-/// follow them, and everybody's would go to everybody.
+/// Users online up to which `typing` and `read` are relayed in a room. In a bigger room their fan-out would
+/// be quadratic, and nobody could follow them.
 pub const LIVE_USERS: usize = 100;
-/// Bytes of a file that is uploaded by one PUT; larger ones go in parts.
+/// Bytes of a file that is uploaded by a single PUT.
 pub const SINGLE_PUT_BYTES: u64 = 8 * 1024 * 1024;
-/// Seconds of an access token's life, unless `ACCESS_TOKEN_SECONDS` says otherwise.
+/// Lifetime of an access token in seconds, unless `ACCESS_TOKEN_SECONDS` says otherwise.
 pub const ACCESS_TOKEN_SECONDS: i64 = 15 * 60;
-/// Seconds of a room ticket's life, unless `TICKET_SECONDS` says otherwise.
+/// Lifetime of a room ticket in seconds, unless `TICKET_SECONDS` says otherwise.
 pub const TICKET_SECONDS: i64 = 2 * 60;
-/// Seconds for which a revocation is kept: in the bucket `revoked` and in every gateway. Tokens must not outlive
-/// the revocation of what they stand for.
+/// Seconds for which a revocation is kept, in the bucket `revoked` and in every gateway. A token must expire
+/// before the revocation of its session does.
 pub const REVOKED_SECONDS: u64 = 3600;
-/// What the two lifetimes may be set to: shorter than [`REVOKED_SECONDS`], by more than clocks differ and a
-/// revocation is on its way.
+/// The range of both lifetimes. Shorter than [`REVOKED_SECONDS`] by more than clocks differ and a revocation
+/// takes to arrive.
 pub const TOKEN_SECONDS: std::ops::RangeInclusive<i64> = 1..=REVOKED_SECONDS as i64 - 300;
-/// Items of a page when the caller names no `limit`, and the most it may name.
+/// Items of a page if the request has no `limit`.
 pub const PAGE_DEFAULT: u32 = 50;
-/// See [`PAGE_DEFAULT`].
+/// The largest `limit` of a page.
 pub const PAGE_MAX: u32 = 200;
-/// Seconds during which JetStream knows a `Nats-Msg-Id` again. A client's retry after a lost
-/// connection comes within seconds; ten minutes cover a laptop's short sleep, and at 1,000
-/// messages/s cost the server some 100 MB.
+/// JetStream's dedupe window in seconds. A client's retry after a lost connection comes within seconds; ten
+/// minutes also cover a laptop's short sleep. At 1,000 messages/s they cost the server some 100 MB.
 pub const DEDUPE_SECONDS: u64 = 10 * 60;
-/// How old the time inside a message id may be for the message to be stored without a look-up of an
-/// earlier try: JetStream's dedupe is relied upon then. See [`crate::MessageId::is_fresh`].
+/// How old the time inside a message id (UUIDv7) may be for the message to be stored without looking up an
+/// earlier try. Then JetStream's dedupe alone must find a duplicate. See [`crate::MessageId::is_fresh`].
 ///
-/// JetStream knows an id for [`DEDUPE_SECONDS`] after it was stored first. That may have been before the
-/// time inside the id, by as much as the client's clock is ahead. So the difference between the two,
-/// 8 minutes here, is how far a client's clock may be ahead (with what servers' clocks differ, and the
-/// seconds that a publish takes) before a late retry is stored twice. A client whose clock is behind by
-/// more than 2 minutes has each of its messages looked up: slower, never wrong. A retry after a lost
-/// connection comes within seconds, so few need more.
+/// JetStream remembers an id for [`DEDUPE_SECONDS`] after it was first stored. By the server's clock, that
+/// may be before the time in the id, if the client's clock is ahead. So a client's clock may be ahead by the
+/// difference of the two constants, 8 minutes, before a late retry is stored twice. The look-up of a client
+/// whose clock is behind by more than this constant costs time, but is never wrong.
 pub const FRESH_ID_SECONDS: u64 = 2 * 60;
-/// How far the time inside a message id may be ahead of ours for the same. Beyond it the clock that
-/// made it is not to be trusted.
+/// How far the time inside a message id may be in the future for the same. Beyond it, the client's clock is not
+/// trusted.
 pub const FRESH_ID_AHEAD_SECONDS: u64 = 60;
 
 const _: () = assert!(DEDUPE_SECONDS >= FRESH_ID_SECONDS + 5 * 60, "a margin for clients' clocks");

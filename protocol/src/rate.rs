@@ -1,28 +1,30 @@
-//! A rate with a burst, by the generic cell rate algorithm (GCRA): one number per key, the theoretical
-//! arrival time of its next event. The same rule for gateways, which keep that number in memory, and for
-//! functions, which keep it in the database. All times are microseconds of one clock.
+//! Rate limits with a burst, by the generic cell rate algorithm (GCRA). The state of a key is one number, the
+//! theoretical arrival time of its next event. Gateways keep it in memory, functions in the database. All times
+//! are microseconds of one clock.
 
 use std::time::Duration;
 
 use crate::{Code, code::Refusal};
 
-/// So many events a second, and so many at once after a pause.
+/// A sustained number of events a second, and a burst after a pause.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
-    /// Microseconds that one event takes.
+    /// Microseconds per event.
     interval: i64,
-    /// How far the arrival time may be ahead of the clock before an event is refused.
+    /// How far the arrival time may be ahead of the clock.
     tolerance: i64,
 }
 
-/// Whose budget is used up.
+/// The two rates that bound publishing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Budget {
+    /// Of a user, over all connections and HTTP.
     User,
+    /// Of a room, over all users.
     Room,
 }
 
-/// An event that is over a budget, and after how long another one would not be.
+/// An event was refused, because a budget is used up. The next one is admitted after `wait`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{}; try again in {} s", .budget.detail(), .wait.as_millis().div_ceil(1_000).max(1))]
 pub struct OverBudget {
@@ -31,7 +33,7 @@ pub struct OverBudget {
 }
 
 impl Budget {
-    /// The code of a refusal.
+    /// The error code of a refusal.
     pub const fn code(self) -> Code {
         match self {
             Self::User => Code::UserRateLimited,
@@ -41,7 +43,7 @@ impl Budget {
 
     const fn detail(self) -> &'static str {
         match self {
-            Self::User => "you send too much, by all your connections together",
+            Self::User => "you send too much, over all your connections",
             Self::Room => "too much is sent to this room",
         }
     }
@@ -54,29 +56,29 @@ impl From<OverBudget> for Refusal {
 }
 
 impl Rate {
-    /// None where the rate or the burst is zero (or no number): then there is no limit.
+    /// `None`, which means no limit, if the rate or the burst is zero (or the rate is no number).
     pub fn new(per_second: f64, burst: u32) -> Option<Self> {
         if !(per_second > 0.0 && per_second.is_finite()) || burst == 0 {
             return None;
         }
-        // A cast saturates, and the sum of two such still fits.
+        // Casts saturate. The sum of two clamped values does not overflow.
         let interval = ((1_000_000.0 / per_second) as i64).clamp(1, i64::MAX / 4);
         let tolerance = interval.saturating_mul(i64::from(burst) - 1).min(i64::MAX / 4);
         Some(Self { interval, tolerance })
     }
 
-    /// Microseconds that one event takes.
+    /// Microseconds per event.
     pub const fn interval(self) -> i64 {
         self.interval
     }
 
-    /// The latest arrival time, seen from `now`, with which one more event is allowed.
+    /// The latest arrival time with which one more event is admitted at `now`.
     pub const fn latest(self, now: i64) -> i64 {
         now.saturating_add(self.tolerance)
     }
 
-    /// Takes one event; the new arrival time. `arrival` is the last one, or anything up to `now` if
-    /// there was none. Refused with how long it would have to wait.
+    /// Admits one event and returns the new arrival time, or how long to wait. `arrival` is the current one, or
+    /// any value up to `now` for a new key.
     pub fn charge(self, arrival: i64, now: i64) -> Result<i64, Duration> {
         if arrival > self.latest(now) {
             return Err(self.wait(arrival, now));
@@ -84,7 +86,7 @@ impl Rate {
         Ok(arrival.max(now).saturating_add(self.interval))
     }
 
-    /// How long until an event is allowed.
+    /// How long until an event is admitted.
     pub fn wait(self, arrival: i64, now: i64) -> Duration {
         let over = arrival.saturating_sub(self.latest(now));
         Duration::from_micros(u64::try_from(over).unwrap_or(0))
@@ -97,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    /// How many of the events at these times are allowed.
+    /// Those of the times at which an event is admitted.
     fn allowed(rate: Rate, times: &[i64]) -> Vec<i64> {
         let mut arrival = i64::MIN;
         let mut allowed = Vec::new();

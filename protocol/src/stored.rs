@@ -1,8 +1,8 @@
-//! Stored events: what the stream holds, and how it becomes what a client receives.
+//! Stored events: the payloads in a room's stream, and their form for clients.
 //!
-//! A stored event is the JSON text `["<name>",{…}]`, its fields without `roomId`, `seq` and `prev`:
-//! those the stream gives. To deliver it, [`RawEvent::with_position`] puts them in front of the
-//! fields without reading those again.
+//! A payload is the JSON text `["<name>",{…}]`. It has no `roomId`, `seq` and `prev`, which the stream
+//! assigns. For delivery, [`RawEvent::with_position`] inserts them before the other fields without parsing
+//! those.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,27 +10,27 @@ use crate::{
     DisplayName, Emoji, FileId, MessageId, MessageText, RoomId, RoomTitle, Seq, Timestamp, UserId,
 };
 
-/// Who did it, as others see them. `id` is proven by a token; `name` is chosen by its owner.
+/// A user as others see them. `id` is verified by a token; `name` is chosen by the user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Person {
     pub id: UserId,
     pub name: DisplayName,
 }
 
-/// A complete file, as a message shows it.
+/// A complete file in a message.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct FileRef {
     pub id: FileId,
-    /// The original name, for display and download only.
+    /// The name that the uploader declared, for display and download only.
     pub name: String,
     /// Bytes.
     pub size: u64,
-    /// The media type that its content was found to have.
+    /// The media type, as detected from the content.
     #[serde(rename = "type")]
     pub media_type: String,
 }
 
-/// A message as it was sent.
+/// A message as its author sent it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Message {
@@ -40,18 +40,18 @@ pub struct Message {
     pub at: Timestamp,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<FileRef>,
-    /// The seq of the message it answers.
+    /// The seq of the message that this one replies to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u64>)]
     pub reply_to: Option<Seq>,
 }
 
-/// Every event that a room's stream holds. `at` is when the server took it.
+/// An event in a room's stream. `at` is when the server accepted it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(tag = "0", content = "1", rename_all = "kebab-case")]
 pub enum StoredEvent {
     ReceiveMsg(Message),
-    /// `target` is the message's seq; `seq` is this event's own, as everywhere.
+    /// `target` is the seq of the edited message; `seq` is that of this event.
     MsgEdited {
         #[schema(value_type = u64)]
         target: Seq,
@@ -104,21 +104,22 @@ pub enum StoredEvent {
     },
 }
 
-/// How far a user has read a room. Stored beside the room's events, not among them.
+/// How far a user has read a room. Stored in the same stream on a subject of its own, apart from the room's
+/// events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadMark {
     pub seq: Seq,
 }
 
 impl ReadMark {
-    /// The stream's payload.
+    /// The payload in the stream.
     pub fn encode(self) -> Vec<u8> {
         serde_json::to_vec(&self).unwrap_or_default()
     }
 
-    /// Reads a payload.
-    pub fn decode(payload: &[u8]) -> Result<Self, NotAnEvent> {
-        serde_json::from_slice(payload).map_err(|_| NotAnEvent)
+    /// Parses a payload.
+    pub fn decode(payload: &[u8]) -> Result<Self, StoredEventError> {
+        serde_json::from_slice(payload).map_err(|_| StoredEventError)
     }
 }
 
@@ -130,36 +131,36 @@ pub struct Position {
     pub prev: Seq,
 }
 
-/// A payload that no version of this code wrote.
+/// A payload that is no event or read mark of any version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a stored event")]
-pub struct NotAnEvent;
+pub struct StoredEventError;
 
-/// The two halves of a stored event's text.
+/// A stored event that is split into its name and its unparsed fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RawEvent<'a> {
     /// The event's name on the wire.
     pub name: &'a str,
-    /// Its object's text after the opening brace, up to and with the closing one.
+    /// The text of the JSON object after its opening brace, including the closing one.
     fields: &'a str,
 }
 
 impl StoredEvent {
-    /// The stream's payload.
+    /// The payload in the stream.
     pub fn encode(&self) -> Vec<u8> {
-        // An adjacently tagged enum writes {"0":name,"1":fields}; the array is Socket.IO's own form.
+        // The adjacently tagged form is {"0":name,"1":fields}; Socket.IO's is an array.
         let object = serde_json::to_value(self).unwrap_or_default();
         format!("[{},{}]", object["0"], object["1"]).into_bytes()
     }
 
-    /// Reads a payload in full.
-    pub fn decode(payload: &[u8]) -> Result<Self, NotAnEvent> {
+    /// Parses a payload.
+    pub fn decode(payload: &[u8]) -> Result<Self, StoredEventError> {
         let raw = RawEvent::parse(payload)?;
         let object = format!(r#"{{"0":"{}","1":{{{}}}"#, raw.name, raw.fields);
-        serde_json::from_str(&object).map_err(|_| NotAnEvent)
+        serde_json::from_str(&object).map_err(|_| StoredEventError)
     }
 
-    /// When it happened.
+    /// When the server accepted it.
     pub fn at(&self) -> Timestamp {
         match self {
             Self::ReceiveMsg(message) => message.at,
@@ -177,15 +178,16 @@ impl StoredEvent {
 }
 
 impl<'a> RawEvent<'a> {
-    /// Splits a payload without reading its fields.
-    pub fn parse(payload: &'a [u8]) -> Result<Self, NotAnEvent> {
-        let text = std::str::from_utf8(payload).map_err(|_| NotAnEvent)?;
-        let rest = text.strip_prefix("[\"").ok_or(NotAnEvent)?;
-        let (name, rest) = rest.split_once("\",{").ok_or(NotAnEvent)?;
+    /// Splits a payload without parsing its fields.
+    pub fn parse(payload: &'a [u8]) -> Result<Self, StoredEventError> {
+        let text = std::str::from_utf8(payload).map_err(|_| StoredEventError)?;
+        let rest = text.strip_prefix("[\"").ok_or(StoredEventError)?;
+        let (name, rest) = rest.split_once("\",{").ok_or(StoredEventError)?;
         let is_name = name.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
-        let fields = rest.strip_suffix(']').filter(|rest| rest.ends_with('}')).ok_or(NotAnEvent)?;
+        let fields =
+            rest.strip_suffix(']').filter(|rest| rest.ends_with('}')).ok_or(StoredEventError)?;
         if !is_name || fields.len() < 2 {
-            return Err(NotAnEvent);
+            return Err(StoredEventError);
         }
         Ok(Self { name, fields })
     }

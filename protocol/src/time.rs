@@ -1,29 +1,27 @@
-//! Time on the wire: RFC 3339, UTC, with milliseconds.
+//! Timestamps on the wire: RFC 3339 in UTC, with milliseconds.
 
 use chrono::{DateTime, Datelike as _, SecondsFormat, SubsecRound, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-/// The years that RFC 3339 can write. Other dates are refused by PostgreSQL or sort wrongly as text
-/// in SQLite, so they are refused when they are read.
+/// The years of RFC 3339. PostgreSQL refuses other dates, and SQLite sorts them wrongly as text.
 const YEARS: std::ops::RangeInclusive<i32> = 0..=9999;
 
-/// A moment, kept to the millisecond so that it is the same value before and after the wire.
+/// A point in time, truncated to the millisecond so that it is unchanged by the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, utoipa::ToSchema)]
 #[schema(value_type = String, format = DateTime, pattern = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$", example = "2026-01-31T12:00:00.000Z")]
 pub struct Timestamp(DateTime<Utc>);
 
 impl Timestamp {
-    /// Now.
     pub fn now() -> Self {
         Self::from(Utc::now())
     }
 
-    /// The moment as databases bind it.
+    /// The value that databases bind.
     pub const fn utc(self) -> DateTime<Utc> {
         self.0
     }
 
-    /// Seconds since the Unix epoch, as JWTs count.
+    /// Seconds since the Unix epoch, as in JWTs.
     pub const fn unix(self) -> i64 {
         self.0.timestamp()
     }

@@ -1,8 +1,8 @@
-//! The two kinds of token: access tokens say who calls, room tickets who may join which room.
+//! Tokens. An access token authenticates a user, a room ticket authorises a user to join a room.
 //!
-//! Both are JWTs (RFC 7519) signed with Ed25519 (RFC 8037); `typ` among the claims tells them apart,
-//! so neither is ever taken for the other. Functions hold the private key and mint; everyone else
-//! holds the public keys (RFC 7517) and can only verify.
+//! Both are JWTs (RFC 7519) signed with Ed25519 (RFC 8037). The claim `typ` distinguishes them, so neither is
+//! accepted in place of the other. Functions hold the private key and sign. Gateways hold the public keys
+//! (RFC 7517) and can only verify.
 
 use std::collections::HashMap;
 
@@ -16,10 +16,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{DisplayName, Role, RoomId, SessionId, Timestamp, UserId, limits};
 
-/// `iss` and `aud` of every token: one system, one issuer; the key tells deployments apart.
+/// `iss` and `aud` of every token. Deployments differ by their keys.
 const ISSUER: &str = "chatting-room";
 
-/// Who calls.
+/// The claims of an access token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {
     #[serde(rename = "sub")]
@@ -30,7 +30,7 @@ pub struct Access {
     pub exp: i64,
 }
 
-/// Who may join which room, as what.
+/// The claims of a room ticket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ticket {
     #[serde(rename = "sub")]
@@ -39,8 +39,8 @@ pub struct Ticket {
     pub session: SessionId,
     pub room: RoomId,
     pub role: Role,
-    /// The room's version when the membership was read: what the bucket of revocations says of it
-    /// counts if it is newer. Functions of before it was there do not say; theirs are the oldest.
+    /// The room's version when the role was read. A newer [`crate::subject::MemberState`] overrides the role. 0
+    /// in tickets of old versions, which lack it.
     #[serde(rename = "ver", default)]
     pub version: u64,
     /// The user's display name, so that the gateway needs no database.
@@ -65,28 +65,28 @@ struct Signed<'a> {
     claims: Claims,
 }
 
-/// Why a token is refused. Nothing of the token is in it.
+/// Why a token is refused. Contains nothing of the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     #[error("the token has expired")]
     Expired,
     #[error("not a token of this system")]
     Invalid,
-    /// Signed by a key that is not among the public keys; they may have changed since.
+    /// The key is not among the public keys, which may have changed since they were fetched.
     #[error("the token is signed by an unknown key")]
     UnknownKey,
     #[error("a token of another kind is needed here")]
     WrongKind,
 }
 
-/// A signing key that cannot be used.
+/// The signing key cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "not an Ed25519 private key in PKCS#8 PEM (`openssl genpkey -algorithm ed25519` makes one)"
 )]
-pub struct BadKey;
+pub struct SigningKeyError;
 
-/// How long new tokens live, in seconds; within [`limits::TOKEN_SECONDS`].
+/// Lifetimes of new tokens in seconds, within [`limits::TOKEN_SECONDS`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetimes {
     pub access: i64,
@@ -99,7 +99,7 @@ impl Default for Lifetimes {
     }
 }
 
-/// Holds the private key and mints tokens.
+/// Signs tokens with the private key.
 pub struct Minter {
     header: Header,
     key: EncodingKey,
@@ -108,11 +108,13 @@ pub struct Minter {
 }
 
 impl Minter {
-    /// Reads an Ed25519 private key in PKCS#8 PEM. Its id is its thumbprint (RFC 7638).
-    pub fn from_pem(pem: &SecretString) -> Result<Self, BadKey> {
-        let key = EncodingKey::from_ed_pem(pem.expose_secret().as_bytes()).map_err(|_| BadKey)?;
-        let mut jwk = Jwk::from_encoding_key(&key, Algorithm::EdDSA).map_err(|_| BadKey)?;
-        let kid = jwk.thumbprint(ThumbprintHash::SHA256).map_err(|_| BadKey)?;
+    /// Parses an Ed25519 private key in PKCS#8 PEM. The key's id is its thumbprint (RFC 7638).
+    pub fn from_pem(pem: &SecretString) -> Result<Self, SigningKeyError> {
+        let key = EncodingKey::from_ed_pem(pem.expose_secret().as_bytes())
+            .map_err(|_| SigningKeyError)?;
+        let mut jwk =
+            Jwk::from_encoding_key(&key, Algorithm::EdDSA).map_err(|_| SigningKeyError)?;
+        let kid = jwk.thumbprint(ThumbprintHash::SHA256).map_err(|_| SigningKeyError)?;
         jwk.common.key_id = Some(kid.clone());
         jwk.common.public_key_use = Some(PublicKeyUse::Signature);
         let header = Header { kid: Some(kid), ..Header::new(Algorithm::EdDSA) };
@@ -120,28 +122,25 @@ impl Minter {
         Ok(Self { header, key, public: JwkSet { keys: vec![jwk] }, lifetimes })
     }
 
-    /// The same with other lifetimes.
     pub fn with_lifetimes(self, lifetimes: Lifetimes) -> Self {
         Self { lifetimes, ..self }
     }
 
-    /// How long new tokens live.
     pub fn lifetimes(&self) -> Lifetimes {
         self.lifetimes
     }
 
-    /// The public keys, as `/.well-known/jwks.json` serves them.
+    /// The public key, as `/.well-known/jwks.json` serves it.
     pub fn jwks(&self) -> &JwkSet {
         &self.public
     }
 
-    /// A new access token.
     pub fn access(&self, user: UserId, session: SessionId) -> Result<String, TokenError> {
         let exp = Timestamp::now().unix() + self.lifetimes.access;
         self.sign(Claims::Access(Access { user, session, exp }))
     }
 
-    /// A new ticket. `role` and the room's `version` were read together.
+    /// A new room ticket. `role` and `version` must have been read from the database together.
     pub fn ticket(
         &self,
         by: &Access,
@@ -155,7 +154,7 @@ impl Minter {
         self.sign(Claims::Ticket(Ticket { user, session, room, role, version, name, exp }))
     }
 
-    /// A token with any expiry, so that tests need not wait for a real one to pass.
+    /// An access token with any expiry, for tests.
     #[doc(hidden)]
     pub fn access_until(
         &self,
@@ -179,7 +178,7 @@ impl Minter {
     }
 }
 
-/// Holds the public keys and verifies.
+/// Verifies tokens with the public keys.
 #[derive(Clone)]
 pub struct Verifier {
     keys: HashMap<String, DecodingKey>,
@@ -187,8 +186,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Takes the Ed25519 keys of a set and passes over all others: the algorithm is never the
-    /// token's choice.
+    /// Uses the Ed25519 keys of a set and ignores all others: a token must not choose the algorithm.
     pub fn new(jwks: &JwkSet) -> Self {
         let is_ours =
             |jwk: &&Jwk| jwk.common.key_algorithm == Some(jsonwebtoken::jwk::KeyAlgorithm::EdDSA);
@@ -200,7 +198,7 @@ impl Verifier {
         validation.set_issuer(&[ISSUER]);
         validation.set_audience(&[ISSUER]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        // Clocks of machines that serve one system differ by less; a longer leeway lengthens lives.
+        // Seconds. Servers' clocks differ by less, and a longer leeway would extend every lifetime.
         validation.leeway = 2;
         Self { keys: keys.collect(), validation }
     }
@@ -213,7 +211,7 @@ impl Verifier {
         }
     }
 
-    /// Whether a token names a key that is not among the public keys. Reads its header only.
+    /// Whether a token is signed by a key that is not among the public keys, by its unverified header.
     pub fn lacks_key_of(&self, token: &str) -> bool {
         let kid = jsonwebtoken::decode_header(token).ok().and_then(|header| header.kid);
         kid.is_some_and(|kid| !self.keys.contains_key(&kid))
@@ -256,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_is_taken_for_itself_alone() {
+    fn neither_kind_is_accepted_as_the_other() {
         let minter = minter();
         let verifier = Verifier::new(minter.jwks());
         let (user, session) = (UserId::generate(), SessionId::generate());
