@@ -1,4 +1,4 @@
-//! How many connections, requests or sockets an address or a user has open in this process.
+//! Counters of the connections, requests or sockets that an address or a user has open in this process.
 
 use std::{
     collections::HashMap,
@@ -10,7 +10,7 @@ use protocol::UserId;
 
 use crate::client;
 
-/// Whose connections are counted.
+/// The key of a counter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Owner {
     Address(IpAddr),
@@ -18,17 +18,17 @@ pub enum Owner {
 }
 
 impl Owner {
-    /// A client's address, counted as its whole network ([`client::network`]).
+    /// A client's address. Its whole network ([`client::network`]) has one counter.
     pub fn address(address: IpAddr) -> Self {
         Self::Address(client::network(address))
     }
 }
 
-/// The counters. An owner has an entry only while it has something open.
+/// The counters. An owner without anything open takes no memory.
 #[derive(Debug, Clone, Default)]
 pub struct Admission(Arc<Mutex<HashMap<Owner, usize>>>);
 
-/// Something that is counted as open until this is dropped.
+/// Counts as open until it is dropped.
 #[derive(Debug)]
 pub struct Admitted {
     admission: Admission,
@@ -36,7 +36,7 @@ pub struct Admitted {
 }
 
 impl Admission {
-    /// Counts one more; `None` if that would be more than `limit`.
+    /// Counts one more, or returns `None` if the owner has `limit` open.
     pub fn admit(&self, owner: Owner, limit: usize) -> Option<Admitted> {
         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let count = counts.entry(owner).or_default();

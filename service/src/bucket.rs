@@ -1,4 +1,4 @@
-//! Reading a key-value bucket (ADR-8 of NATS) as the stream that it is. Writing one is a publish, see
+//! Reading a key-value bucket (ADR-8 of NATS) by direct get from its stream. A put is a publish, see
 //! [`crate::roomlog::RoomLog::publish`].
 
 use async_nats::Message;
@@ -11,15 +11,15 @@ use crate::{
     log_error::LogError,
 };
 
-/// Says of a bucket's message that its key was deleted.
+/// The header of a message that deletes its key.
 const KV_OPERATION: &str = "KV-Operation";
 
-/// See the module.
+/// A bucket, for reading.
 #[derive(Clone)]
 pub struct Bucket {
     stored: DirectGet,
     stream: String,
-    /// In front of a key, the subject of its values.
+    /// The subject of a key is this and the key.
     prefix: String,
 }
 
@@ -28,7 +28,7 @@ pub struct Bucket {
 pub struct BucketEntry {
     pub key: String,
     pub seq: Seq,
-    /// None if the key was deleted.
+    /// `None` if the key was deleted.
     pub value: Option<Bytes>,
 }
 
@@ -45,7 +45,7 @@ impl Bucket {
         Ok(newest.and_then(value_of))
     }
 
-    /// The newest values of some keys, of those that have one.
+    /// The newest values of some keys. Keys without a value are left out.
     pub async fn values(&self, keys: &[String]) -> Result<Vec<Bytes>, LogError> {
         let subjects: Vec<String> =
             keys.iter().map(|key| format!("{}{key}", self.prefix)).collect();
@@ -59,12 +59,12 @@ impl Bucket {
         let all = format!("{}>", self.prefix);
         let request = json!({ "seq": seq.next(), "next_by_subj": all, "batch": limit });
         let messages = self.stored.messages(&self.stream, &request).await?;
-        let entry = |message| self.entry(message).ok_or("an answer of another stream".into());
+        let entry = |message| self.entry(message).ok_or("the message is not in the bucket".into());
         messages.into_iter().map(entry).collect::<Result<_, _>>().map_err(LogError::Unavailable)
     }
 
-    /// An entry that was read, or that the bucket's stream republished. None for a message that is not of this bucket:
-    /// a process may send one to a subject where it may not publish, by naming that subject as the reply to a request.
+    /// The entry in a message that was read or republished. `None` if the message is not stored in this bucket: a
+    /// process that may not publish to the subject can still reach it, as the reply subject of a request.
     pub fn entry(&self, message: Message) -> Option<BucketEntry> {
         let Origin { stream, subject, seq } = origin(&message).ok()?;
         let key = subject.strip_prefix(&self.prefix).filter(|_| stream == self.stream)?.to_owned();

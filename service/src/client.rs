@@ -1,26 +1,27 @@
-//! Whose request it is, seen through the proxies in front.
+//! The address of the client of a request, also behind proxies.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::http::HeaderMap;
 
-/// The header that proxies append the address to which they were asked by.
+/// The header to which each proxy appends the address of its peer.
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// The client's address. `trusted_hops` is how many proxies of ours are in front: of the addresses in
-/// `X-Forwarded-For`, only the last so many were written by them; whatever is before those, the
-/// client may have made up. With 0 the header counts for nothing.
+/// The client's address. `trusted_hops` is the number of our own proxies in front. They wrote the last
+/// `trusted_hops` addresses in `X-Forwarded-For`; the client may have forged all others. With 0 the header is
+/// ignored.
 pub fn address(headers: &HeaderMap, peer: SocketAddr, trusted_hops: usize) -> IpAddr {
     let Some(nth) = trusted_hops.checked_sub(1) else { return peer.ip() };
     let forwarded = headers.get_all(FORWARDED_FOR);
     let lines: Vec<&str> = forwarded.iter().filter_map(|line| line.to_str().ok()).collect();
     let from_the_end = lines.iter().rev().flat_map(|line| line.rsplit(','));
-    // A shorter list than our proxies write did not come through them.
+    // A shorter list did not come through all of the proxies.
     from_the_end.map(str::trim).nth(nth).and_then(parse).unwrap_or(peer.ip())
 }
 
-/// The network that limits count an address as: IPv4 as it is, of IPv6 the /64 that one customer gets
-/// (RFC 6177) rather than one of its 2^64 hosts. IPv4 mapped into IPv6 is IPv4.
+/// The network by which limits count an address: an IPv4 address itself, the /64 of an IPv6 address. One
+/// customer has at least a /64 (RFC 6177), and could use any of its 2^64 addresses. IPv4 mapped into IPv6
+/// counts as IPv4.
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX)).into(),
@@ -72,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_our_proxies_wrote_is_believed() {
+    fn only_addresses_written_by_trusted_proxies_count() {
         assert_eq!(address_of(&["203.0.113.7"], 0), "10.0.0.9");
         assert_eq!(address_of(&["203.0.113.7"], 1), "203.0.113.7");
         assert_eq!(address_of(&["1.1.1.1, 203.0.113.7"], 1), "203.0.113.7");

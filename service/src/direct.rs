@@ -1,7 +1,7 @@
-//! Reading stored messages by direct get (ADR-31 of NATS): no consumer is needed, and any replica may answer.
+//! Reading stored messages by direct get (ADR-31 of NATS): it needs no consumer, and any replica may answer.
 //!
-//! A stored message keeps the headers of whoever published it, and the server appends its own after them. A publisher can
-//! therefore send a header of any name with it: what the server says is always the *last* value of a name.
+//! A stored message keeps its publisher's headers, and the server appends its own after them. A publisher can
+//! forge a header of any name, so only the *last* value of a name is the server's.
 
 use std::{str::FromStr, time::Duration};
 
@@ -14,12 +14,12 @@ use protocol::Seq;
 
 use crate::log_error::{LogError, unavailable};
 
-/// How long one answer of a batch may take.
+/// Timeout of each message of a batch.
 const NEXT_ANSWER_WITHIN: Duration = Duration::from_secs(2);
-/// ADR-31: the end of a batch.
+/// The status that ends a batch (ADR-31).
 const END_OF_BATCH: u16 = 204;
 
-/// See the module.
+/// A client of direct get.
 #[derive(Clone)]
 pub struct DirectGet(Client);
 
@@ -28,7 +28,8 @@ impl DirectGet {
         Self(client)
     }
 
-    /// The stored messages that `request` asks for. A batch is one request with an answer per message, and an end mark.
+    /// Sends a request and returns the stored messages. The server answers a batch with one message for each, then
+    /// an end mark.
     pub async fn messages(
         &self,
         stream: &str,
@@ -45,7 +46,9 @@ impl DirectGet {
         loop {
             let answer = tokio::time::timeout(NEXT_ANSWER_WITHIN, answers.next())
                 .await
-                .map_err(|_| LogError::Unavailable("a stored event was not read in time".into()))?
+                .map_err(|_| {
+                    LogError::Unavailable("a stored message was not received in time".into())
+                })?
                 .ok_or(LogError::Unavailable("the connection was closed".into()))?;
             match answer.status {
                 None | Some(StatusCode::OK) => found.push(answer),
@@ -60,12 +63,13 @@ impl DirectGet {
     }
 }
 
-/// A stored message that was read.
+/// The origin of a message that was read by direct get.
 pub(crate) fn origin(message: &Message) -> Result<Origin<'_>, LogError> {
-    Origin::of(message).ok_or(LogError::Unavailable("an answer of no stream".into()))
+    Origin::of(message).ok_or(LogError::Unavailable("the message has no stream headers".into()))
 }
 
-/// Where a message is stored, as the server says of one that it republishes or that was read.
+/// Where a message is stored, by the server's headers: of a republished message, or of one that was read by
+/// direct get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin<'a> {
     pub stream: &'a str,
@@ -74,7 +78,7 @@ pub struct Origin<'a> {
 }
 
 impl<'a> Origin<'a> {
-    /// None for a message that no stream holds.
+    /// `None` if no stream stores the message.
     pub fn of(message: &'a Message) -> Option<Self> {
         let headers = message.headers.as_ref()?;
         let text = |name| headers.get_last(name).map(|value| value.as_str());
@@ -86,7 +90,7 @@ impl<'a> Origin<'a> {
     }
 }
 
-/// A number that the server said of a stored message.
+/// A number in one of the server's headers.
 pub fn number<N: FromStr>(headers: &HeaderMap, name: HeaderName) -> Option<N> {
     headers.get_last(name)?.as_str().parse().ok()
 }
@@ -96,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_server_says_is_not_what_the_publisher_said() {
+    fn the_last_value_of_a_header_is_the_servers() {
         let mut headers = HeaderMap::new();
         for (stream, subject, seq) in
             [("KV_revoked", "$KV.revoked.x", "99"), ("CHAT_0", "chat.0.in.x", "7")]

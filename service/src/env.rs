@@ -1,30 +1,30 @@
-//! Configuration from environment variables: read once at start, every fault listed in one message.
+//! Configuration from environment variables, read once at start. All faults are reported in one message.
 
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
 
 use secrecy::SecretString;
 
-/// All that is wrong with the environment, one line each.
+/// Faults of the environment, one line each.
 #[derive(Debug, thiserror::Error)]
 #[error("the environment is not complete:\n  - {}", .0.join("\n  - "))]
 pub struct Faults(Vec<String>);
 
 type Lookup<'a> = Box<dyn Fn(&str) -> Option<String> + 'a>;
 
-/// Reads variables and remembers what was wrong with them.
+/// Reads variables and collects faults.
 pub struct Env<'a> {
     lookup: Lookup<'a>,
     faults: Vec<String>,
 }
 
 impl Env<'_> {
-    /// Reads a configuration from the process's environment. `read` returns `None` where a variable
-    /// it needs was faulty; it goes on after the first fault so that all are found.
+    /// Reads a configuration from the process's environment. `read` returns `None` if a required variable is
+    /// faulty. It should read on after a fault, so that all are found.
     pub fn of_process<T>(read: impl FnOnce(&mut Env<'_>) -> Option<T>) -> Result<T, Faults> {
         Self::read(|name| std::env::var(name).ok(), read)
     }
 
-    /// The same from any source of variables.
+    /// The same from another source of variables.
     pub fn read<T>(
         lookup: impl Fn(&str) -> Option<String>,
         read: impl FnOnce(&mut Env<'_>) -> Option<T>,
@@ -46,7 +46,7 @@ impl Env<'_> {
         self.faults.push(fault.into());
     }
 
-    /// A variable that must be there. `hint` says what it is, for the operator who forgot it.
+    /// A required variable. `hint` describes it to an operator who did not set it.
     pub fn required<T: FromStr<Err: Display>>(&mut self, name: &str, hint: &str) -> Option<T> {
         let Some(text) = self.get(name) else {
             self.fault(format!("{name} is not set: {hint}"));
@@ -55,7 +55,7 @@ impl Env<'_> {
         self.parse(name, &text)
     }
 
-    /// A variable that may be absent. `None` both when it is and when it is faulty.
+    /// An optional variable. `None` if it is absent or faulty.
     pub fn optional<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
         let text = self.get(name)?;
         self.parse(name, &text)
@@ -66,7 +66,7 @@ impl Env<'_> {
         self.optional(name).unwrap_or(default)
     }
 
-    /// A limit with a default. 0 switches it off, which is [`usize::MAX`].
+    /// A limit with a default. 0 switches it off: then it is [`usize::MAX`].
     pub fn limit(&mut self, name: &str, default: usize) -> usize {
         match self.or(name, default) {
             0 => usize::MAX,
@@ -111,7 +111,7 @@ impl Env<'_> {
         text.map(SecretString::from)
     }
 
-    /// A secret that must be there.
+    /// A required secret.
     pub fn required_secret(&mut self, name: &str, hint: &str) -> Option<SecretString> {
         let faults = self.faults.len();
         let secret = self.secret(name);
@@ -125,7 +125,7 @@ impl Env<'_> {
         match text.trim().parse() {
             Ok(value) => Some(value),
             Err(error) => {
-                // The value stays out of the message: it may be a secret set by mistake.
+                // The message omits the value: it may be a secret that was set by mistake.
                 self.fault(format!("{name} is not valid: {error}"));
                 None
             }
@@ -133,7 +133,7 @@ impl Env<'_> {
     }
 }
 
-/// A list of words separated by commas, such as `ALLOWED_ORIGINS`.
+/// A list separated by commas, such as `ALLOWED_ORIGINS`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct List(pub Vec<String>);
 
@@ -186,7 +186,7 @@ mod tests {
             for word in &words {
                 proptest::prop_assert!(!word.is_empty() && !word.contains(',') && word.trim() == word && !word.ends_with('/'), "{word:?}");
             }
-            // Written down again, it is the same list.
+            // The list is the same after a round trip.
             proptest::prop_assert_eq!(words.join(" / , ").parse(), Ok(List(words)));
         }
     }
@@ -200,6 +200,18 @@ mod tests {
             Some((env.within("FITS", 9..=20, 15), env.within("UNSET", 10..=20, 15)))
         });
         assert_eq!(read.unwrap(), (9, 15));
+    }
+
+    #[test]
+    fn a_limit_of_zero_is_switched_off() {
+        let lookup = |name: &str| match name {
+            "OFF" => Some("0".to_owned()),
+            "SET" => Some("7".to_owned()),
+            _ => None,
+        };
+        let limits =
+            |env: &mut Env<'_>| Some(["OFF", "SET", "UNSET"].map(|name| env.limit(name, 3)));
+        assert_eq!(Env::read(lookup, limits).unwrap(), [usize::MAX, 7, 3]);
     }
 
     #[test]

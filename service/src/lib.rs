@@ -1,5 +1,5 @@
-//! What every process of ours shares: configuration from the environment, telemetry, serving until
-//! a signal, and the room log on NATS. No HTTP route and no rule of the chat lives here.
+//! Code that all processes share: configuration from the environment, telemetry, the HTTP server with graceful
+//! shutdown, and NATS with the room log. It has no HTTP routes and no rules of the chat.
 
 pub mod admission;
 pub mod bucket;

@@ -1,4 +1,4 @@
-//! The connection to NATS, one per process.
+//! Connecting to NATS.
 
 use std::time::Duration;
 
@@ -7,24 +7,23 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{env::Env, high_water::HighWater};
 
-/// How long JetStream may take to answer before the outcome counts as unknown.
+/// Timeout of JetStream. After it, the outcome of a request is unknown.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// Longest pause between two tries to reconnect: short, as every client waits for it.
+/// Longest pause between attempts to reconnect. It is short, as every client waits for it.
 const RECONNECT_AT_MOST: Duration = Duration::from_secs(2);
 
-/// How a process signs in to NATS.
+/// How a process connects to NATS.
 #[derive(Debug, Clone)]
 pub struct NatsConfig {
-    /// What the process is to NATS: its inboxes, and its user unless `NATS_USER` says otherwise.
+    /// The process's role: the prefix of its inboxes, and its user name unless `NATS_USER` is set.
     pub role: &'static str,
-    /// `NATS_URL`: one or more `nats://host:port`, separated by commas.
+    /// `NATS_URL`: one or more of `nats://host:port`, separated by commas.
     pub url: String,
-    /// How it proves who it is.
     pub credentials: Credentials,
 }
 
-/// `NATS_CREDS` (a credentials file); or `NATS_USER` and `NATS_PASSWORD`; or `NATS_<ROLE>_PASSWORD`,
-/// so that one environment serves several processes; or none.
+/// One of: `NATS_CREDS`, a credentials file; `NATS_USER` and `NATS_PASSWORD`; `NATS_<ROLE>_PASSWORD`, so that
+/// processes can share an environment; nothing.
 #[derive(Debug, Clone)]
 pub enum Credentials {
     None,
@@ -55,7 +54,6 @@ impl NatsConfig {
     }
 }
 
-/// NATS could not be reached or refused the credentials.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error("NATS_CREDS: {0}")]
@@ -64,7 +62,8 @@ pub enum ConnectError {
     Connect { url: String, source: async_nats::ConnectError },
 }
 
-/// Connects. The role's inboxes are its own: no other role may listen to its answers. `on_event` is called for every change of the connection after it was logged.
+/// Connects. Each role has its own inbox prefix, so that no other role can subscribe to its replies. `on_event` is
+/// called for every event of the connection, after it was logged.
 pub async fn connect(
     config: &NatsConfig,
     on_event: impl Fn(&Event) + Clone + Send + Sync + 'static,
@@ -101,8 +100,7 @@ pub async fn connect(
         .map_err(|source| ConnectError::Connect { url: config.url.clone(), source })
 }
 
-/// Whether NATS answers and no stream is behind what this process knows of it. Waits for the answer as
-/// long as the client does.
+/// Whether NATS answers and no stream is behind its high-water mark.
 pub async fn is_ready(client: &Client, high_water: &HighWater) -> bool {
     client.connection_state() == State::Connected
         && !high_water.is_any_behind()

@@ -1,5 +1,5 @@
-//! How much a user and a room may publish, whatever door it comes by: the limits of all processes, and
-//! their bookkeeping in the memory of one.
+//! Publish budgets: rate limits per user and per room for everything that is published, over sockets and HTTP.
+//! This is the configuration for all processes, and the state of a process that counts in memory.
 
 use std::{
     collections::HashMap,
@@ -14,28 +14,28 @@ use protocol::{
 
 use crate::env::Env;
 
-/// As a socket's own rate; all sockets of a user and HTTP together.
+/// The same as the rate of one socket, but for all sockets of a user and HTTP together.
 const USER_RATE: f64 = 20.0;
-/// A minute of it at once: a client sends what it queued while it was offline. 19 MB of the largest
-/// messages, a quarter of a percent of a stream's 8 GiB.
+/// One minute of the rate: a client sends what it queued while it was offline. 19 MB of the largest messages, a
+/// quarter of a percent of a stream of 8 GiB.
 const USER_BURST: u32 = 1_200;
-/// 3.2 MB/s of the largest messages. The archive moves some 11,000 events/s, 55 such rooms, and a stream
-/// that is filling up keeps a minute of what is archived: 190 MB.
+/// 3.2 MB/s of the largest messages. The archive moves some 11,000 events/s, which is 55 such rooms. A stream
+/// that is filling up keeps one minute of archived events, which is 190 MB.
 const ROOM_RATE: f64 = 200.0;
-/// A minute of it at once: everybody answers a notice.
+/// One minute of the rate: everybody replies to a notice.
 const ROOM_BURST: u32 = 12_000;
 
-/// The limits; none where one is switched off.
+/// The rates. `None` for one that is switched off.
 #[derive(Debug, Clone, Copy)]
 pub struct PublishLimits {
-    /// `LIMIT_USER_EVENT_RATE` a second, `LIMIT_USER_EVENT_BURST` at once; 0 switches it off.
+    /// `LIMIT_USER_EVENT_RATE` a second, with a burst of `LIMIT_USER_EVENT_BURST`. 0 switches it off.
     pub user: Option<Rate>,
-    /// `LIMIT_ROOM_EVENT_RATE` and `LIMIT_ROOM_EVENT_BURST`.
+    /// `LIMIT_ROOM_EVENT_RATE` and `LIMIT_ROOM_EVENT_BURST`, in the same way.
     pub room: Option<Rate>,
 }
 
 impl PublishLimits {
-    /// Reads the limits; faults are in `env`.
+    /// Reads the variables. Faults are recorded in `env`.
     pub fn from_env(env: &mut Env<'_>) -> Self {
         let mut rate = |name, rate, burst| {
             let per_second = env.or(&format!("LIMIT_{name}_EVENT_RATE"), rate);
@@ -51,15 +51,15 @@ impl PublishLimits {
     }
 }
 
-/// Locks of a table: threads rarely wait for each other.
+/// Locks of a table, so that threads rarely contend.
 const LOCKS: usize = 16;
-/// Users or rooms under one lock, 16 to 32 bytes each. Only those have an entry whose last event is not
-/// paid off yet, which after one takes 50 ms; were there really more, further ones would have to wait.
+/// Entries under one lock, 16 to 32 bytes each. A key has an entry only until its arrival time has passed, which
+/// is 50 ms after a single event. With more, further keys are refused.
 const ENTRIES: usize = 16 * 1024;
-/// Entries that are paid off are looked for from so many on.
+/// Entries from which on expired ones are removed.
 const SWEEP_FROM: usize = 256;
 
-/// What users and rooms have published by this process.
+/// The budgets of one process. Cheap to clone; clones share them.
 #[derive(Debug, Clone)]
 pub struct PublishBudgets(Arc<Inner>);
 
@@ -72,24 +72,23 @@ struct Inner {
 }
 
 impl PublishBudgets {
-    /// Nobody has published anything.
     pub fn new(limits: PublishLimits) -> Self {
         let (users, rooms) = (Table::default(), Table::default());
         Self(Arc::new(Inner { limits, since: Instant::now(), users, rooms }))
     }
 
-    /// Reads the limits; faults are in `env`.
+    /// Reads the variables. Faults are recorded in `env`.
     pub fn from_env(env: &mut Env<'_>) -> Self {
         Self::new(PublishLimits::from_env(env))
     }
 
-    /// Takes one event from a user's budget.
+    /// Charges one event to a user's budget.
     pub fn charge_user(&self, user: UserId) -> Result<(), OverBudget> {
         let Inner { limits, users, .. } = &*self.0;
         charge(users, limits.user, user.as_uuid().as_u128(), self.now(), Budget::User)
     }
 
-    /// Takes one event from a room's budget.
+    /// Charges one event to a room's budget.
     pub fn charge_room(&self, room: RoomId) -> Result<(), OverBudget> {
         let Inner { limits, rooms, .. } = &*self.0;
         charge(rooms, limits.room, room.as_uuid().as_u128(), self.now(), Budget::Room)
@@ -111,37 +110,37 @@ fn charge(
     table.charge(rate, key, now).map_err(|wait| OverBudget { budget, wait }).inspect_err(count)
 }
 
-/// Counts a refusal, whoever keeps the budget.
+/// Counts a refusal in the metrics, also for budgets that are kept elsewhere.
 pub fn count(over: &OverBudget) {
     metrics::counter!("publish_refused_total", "code" => over.budget.code().as_str()).increment(1);
 }
 
 /// The arrival times of [`Rate`], by the UUID of a user or a room.
 #[derive(Debug, Default)]
-struct Table([Mutex<Part>; LOCKS]);
+struct Table([Mutex<Segment>; LOCKS]);
 
 #[derive(Debug, Default)]
-struct Part {
+struct Segment {
     arrivals: HashMap<u128, i64>,
-    /// The next sweep is due at so many entries.
+    /// The number of entries at which the next sweep is due.
     sweep_at: usize,
 }
 
 impl Table {
     fn charge(&self, rate: Rate, key: u128, now: i64) -> Result<(), std::time::Duration> {
-        // The last bits of a UUID are random in every version that we make.
-        let part = &self.0[key as usize % LOCKS];
-        let mut part = part.lock().unwrap_or_else(PoisonError::into_inner);
-        let arrival = part.arrivals.get(&key).copied();
+        // The last bits of a UUID are random in all versions that are used.
+        let segment = &self.0[key as usize % LOCKS];
+        let mut segment = segment.lock().unwrap_or_else(PoisonError::into_inner);
+        let arrival = segment.arrivals.get(&key).copied();
         let next = rate.charge(arrival.unwrap_or(now), now)?;
-        if arrival.is_none() && part.arrivals.len() >= part.sweep_at.max(SWEEP_FROM) {
-            part.arrivals.retain(|_, arrival| *arrival > now);
-            part.sweep_at = (part.arrivals.len() * 2).min(ENTRIES);
-            if part.arrivals.len() >= ENTRIES {
+        if arrival.is_none() && segment.arrivals.len() >= segment.sweep_at.max(SWEEP_FROM) {
+            segment.arrivals.retain(|_, arrival| *arrival > now);
+            segment.sweep_at = (segment.arrivals.len() * 2).min(ENTRIES);
+            if segment.arrivals.len() >= ENTRIES {
                 return Err(std::time::Duration::from_secs(1));
             }
         }
-        part.arrivals.insert(key, next);
+        segment.arrivals.insert(key, next);
         Ok(())
     }
 }
@@ -170,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_paid_off_leaves_no_entry_and_what_is_not_is_never_forgotten() {
+    fn expired_entries_are_removed_and_no_others() {
         let (table, rate) = (Table::default(), Rate::new(1.0, 1).unwrap());
         let flooder = 1 << 100;
         table.charge(rate, flooder, 0).unwrap();

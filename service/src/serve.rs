@@ -1,6 +1,7 @@
-//! Serving a router on a listener until a signal, then waiting for its handlers.
+//! The HTTP server of every process: it serves a router until a signal, then waits for the handlers.
 
 mod connection;
+mod limits;
 
 use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
@@ -15,50 +16,16 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::connection::Connections;
-pub use self::connection::HangUp;
-use crate::env::Env;
+pub use self::{connection::HangUp, limits::Limits};
 
-/// How long handlers may take to finish after the signal: Kubernetes kills after 30 s.
+/// Time for handlers to finish after the signal. Kubernetes kills after 30 s.
 const HANDLERS_FINISH_WITHIN: Duration = Duration::from_secs(20);
-/// A client that takes nothing of what is sent to it, or confirms nothing, for this long is cut off: what it does not
-/// read is held in memory.
-const NOTHING_TAKEN_FOR: Duration = Duration::from_secs(60);
+/// A connection whose client acknowledges no data for this long is closed: unread data takes memory.
+const SEND_TIMEOUT: Duration = Duration::from_secs(60);
+/// Pause after a failed accept.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
-/// What clients may hold open at a server.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// `LIMIT_CONNECTIONS`: connections at once. More wait in the kernel's queue until one ends.
-    pub connections: usize,
-    /// `LIMIT_CONNECTIONS_PER_ADDRESS`: connections of one client address (of IPv6 one /64); behind a
-    /// proxy, whose connections carry everybody's requests, requests under way instead.
-    pub per_address: usize,
-    /// `TRUSTED_PROXY_HOPS`: how many proxies of ours are in front.
-    pub trusted_hops: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        // An address may be that of a whole office, and each of its browsers opens up to six.
-        Self { connections: 10_000, per_address: 2_000, trusted_hops: 0 }
-    }
-}
-
-impl Limits {
-    /// Reads the variables named above; 0 switches a limit off.
-    pub fn from_env(env: &mut Env<'_>) -> Self {
-        let default = Self::default();
-        Self {
-            connections: env
-                .limit("LIMIT_CONNECTIONS", default.connections)
-                .min(Semaphore::MAX_PERMITS),
-            per_address: env.limit("LIMIT_CONNECTIONS_PER_ADDRESS", default.per_address),
-            trusted_hops: env.or("TRUSTED_PROXY_HOPS", default.trusted_hops),
-        }
-    }
-}
-
-/// Runs a process: prints what stopped it in one line on standard error.
+/// Runs a process. Prints an error in one line on standard error.
 pub fn run(main: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let result = match runtime {
@@ -74,7 +41,7 @@ pub fn run(main: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
     }
 }
 
-/// A token that SIGINT or SIGTERM cancels.
+/// A token that is cancelled by SIGINT or SIGTERM.
 pub fn shutdown_on_signal() -> anyhow::Result<CancellationToken> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -88,13 +55,13 @@ pub fn shutdown_on_signal() -> anyhow::Result<CancellationToken> {
     Ok(shutdown)
 }
 
-/// Listens, with an error that says where.
+/// Listens. The error has the address.
 pub async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}"))
 }
 
-/// Serves until `shutdown`, then waits for running handlers, but not for ever. A client that does not
-/// get to its first request, sends headers without end or stops reading is cut off.
+/// Serves until `shutdown`, then waits for running handlers for a limited time. Closes the connection of a client
+/// that does not complete its first request's headers or stops reading.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
@@ -112,13 +79,13 @@ pub async fn serve(
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // No descriptor is left, or the client hung up: neither ends the server.
-                tracing::warn!(%error, "a connection was not accepted");
+                // Out of file descriptors, or the client has closed the connection.
+                tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
                 continue;
             }
         };
-        cut_off_when_stuck(&stream);
+        limit_send_time(&stream);
         let Some(admitted) = connections.admit(peer) else {
             metrics::counter!("http_connections_refused_total").increment(1);
             continue;
@@ -137,12 +104,12 @@ pub async fn serve(
     Ok(())
 }
 
-/// Has the kernel break the connection, also one that is a WebSocket later. Not on a client that is merely silent.
-fn cut_off_when_stuck(stream: &TcpStream) {
+/// Has the kernel close the connection if sent data is not acknowledged in time, also after an upgrade to a
+/// WebSocket. Idle connections stay open.
+fn limit_send_time(stream: &TcpStream) {
     #[cfg(target_os = "linux")]
-    if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(NOTHING_TAKEN_FOR))
-    {
-        tracing::warn!(%error, "a client that stops reading will not be cut off");
+    if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(SEND_TIMEOUT)) {
+        tracing::warn!(%error, "the send timeout of a connection could not be set");
     }
 }
 
@@ -152,12 +119,12 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn a_client_that_takes_nothing_is_cut_off_by_the_kernel() {
+    async fn the_kernel_limits_the_send_time() {
         let listener = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
         let (stream, _) = listener.accept().await.unwrap();
-        cut_off_when_stuck(&stream);
+        limit_send_time(&stream);
         let timeout = socket2::SockRef::from(&stream).tcp_user_timeout().unwrap();
-        assert_eq!(timeout, Some(NOTHING_TAKEN_FOR));
+        assert_eq!(timeout, Some(SEND_TIMEOUT));
     }
 }

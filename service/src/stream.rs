@@ -1,4 +1,4 @@
-//! One shard's stream as a whole: how much it holds, and what is taken from its old end.
+//! The stream of one shard as a whole: its size, and purging it.
 
 use async_nats::{
     Client,
@@ -18,12 +18,12 @@ use crate::{
     roomlog::RoomLog,
 };
 
-/// Events that may follow the one that says that a room was deleted.
+/// Events that are searched for `room-deleted`, from the newest one: sends that were in flight may follow it.
 const LATE_EVENTS: usize = 1_000;
-/// Rooms that are listed at once.
+/// Rooms that [`ShardStream::rooms`] lists at most.
 const ROOMS: usize = 100_000;
 
-/// See the module.
+/// The stream of one shard.
 pub struct ShardStream {
     context: jetstream::Context,
     log: RoomLog,
@@ -31,11 +31,11 @@ pub struct ShardStream {
     shard: Shard,
 }
 
-/// What a stream holds.
+/// The size of a stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
+pub struct StreamSize {
     pub bytes: u64,
-    /// Beyond which it takes no more; none without a limit.
+    /// The size limit, if there is one.
     pub max_bytes: Option<u64>,
     pub last_seq: Seq,
     pub replicas: usize,
@@ -52,20 +52,20 @@ impl ShardStream {
         self.shard
     }
 
-    /// Whether the room is one of the shard's.
+    /// Whether the room belongs to the shard.
     pub fn has(&self, room: RoomId) -> bool {
         self.shards.of(room) == self.shard
     }
 
-    /// Without asking what it is made of and holds, which JetStream answers for all one after the other.
+    /// A handle without the stream's info: JetStream answers info requests one at a time.
     async fn stream(&self) -> Result<stream::Stream<()>, LogError> {
         self.context.get_stream_no_info(self.shard.stream()).await.map_err(unavailable)
     }
 
-    pub async fn held(&self) -> Result<Held, LogError> {
+    pub async fn size(&self) -> Result<StreamSize, LogError> {
         let info = self.stream().await?.get_info().await.map_err(unavailable)?;
         let (state, config) = (&info.state, &info.config);
-        Ok(Held {
+        Ok(StreamSize {
             bytes: state.bytes,
             max_bytes: u64::try_from(config.max_bytes).ok().filter(|bytes| *bytes > 0),
             last_seq: Seq::try_from(state.last_sequence).map_err(unavailable)?,
@@ -73,13 +73,13 @@ impl ShardStream {
         })
     }
 
-    /// The seq of the first event since a moment; none if there was none.
+    /// The seq of the first event since a time.
     pub async fn first_since(&self, since: DateTime<Utc>) -> Result<Option<Seq>, LogError> {
         self.log.first_since(self.shard, since.into()).await
     }
 
-    /// For each of these rooms of the shard, the seq of its newest event at or before `seq`, where it has
-    /// one. A page of rooms: the server takes up to 1,024 at once.
+    /// The seq of the newest event at or before `seq` of each of these rooms. Rooms without one are left out. The
+    /// server accepts at most 1,024 rooms.
     pub async fn newest_until(
         &self,
         rooms: &[RoomId],
@@ -88,7 +88,7 @@ impl ShardStream {
         self.log.newest_until(self.shard, rooms, seq).await
     }
 
-    /// Rooms with events in the stream, up to a bound.
+    /// Rooms with events in the stream, at most 100,000 of them.
     pub async fn rooms(&self) -> Result<Vec<RoomId>, LogError> {
         let subjects = self.shard.stored_by_all_rooms();
         let info = self.stream().await?.info_with_subjects(subjects).await.map_err(unavailable)?;
@@ -99,12 +99,12 @@ impl ShardStream {
         Ok(rooms.collect().await)
     }
 
-    /// When the first message with at least this seq was stored; none if there is none.
+    /// When the first message at or after `seq` was stored.
     pub async fn time_of_first(&self, seq: Seq) -> Result<Option<DateTime<Utc>>, LogError> {
         self.log.time_of_first(self.shard, seq).await
     }
 
-    /// Keeps a message that could not be stored anywhere else, and why.
+    /// Stores a message as a dead letter, with the reason.
     pub async fn park(
         &self,
         seq: Seq,
@@ -115,22 +115,20 @@ impl ShardStream {
         self.log.park(self.shard, seq, subject, reason, payload).await
     }
 
-    /// Says that a room's events before `event` are about to be purged: whoever reads the room and
-    /// then that knows whether they have all of it.
+    /// Marks that a room's events before `event` are about to be purged. See [`RoomLog::oldest_kept`].
     pub async fn mark(&self, room: RoomId, event: Seq) -> Result<(), LogError> {
         self.log.keep_from(room, event).await
     }
 
-    /// Takes a room's events before `event` from the stream, after [`Self::mark`]. `event` is one of the
-    /// room's and stays, so that the room's next event can name it.
+    /// Purges a room's events before `event`, after [`Self::mark`]. `event` is an event of the room and stays, so
+    /// that it is the `prev` of the room's next event.
     pub async fn purge_room(&self, room: RoomId, event: Seq) -> Result<(), LogError> {
         let subject = subject::stored(self.shards, room);
         let purge = self.stream().await?.purge().filter(subject).sequence(event.get()).await;
         purge.map(drop).map_err(unavailable)
     }
 
-    /// Takes all events of a deleted room before the one that says that it is. That is the last one but
-    /// for sends that were on their way.
+    /// Purges the events of a deleted room before its `room-deleted`. Usually that is the newest one.
     pub async fn purge_until_deleted(&self, room: RoomId) -> Result<(), LogError> {
         let subject = subject::stored(self.shards, room);
         let deleted = self.deleted_at(room).await?;
@@ -142,7 +140,7 @@ impl ShardStream {
         purged.map(drop).map_err(unavailable)
     }
 
-    /// The event that says that a room was deleted, looked for from the end.
+    /// The seq of `room-deleted`, searched from the newest event.
     async fn deleted_at(&self, room: RoomId) -> Result<Option<Seq>, LogError> {
         let mut newest = self.log.last(room).await?;
         for _ in 0..LATE_EVENTS {
@@ -155,16 +153,16 @@ impl ShardStream {
         Ok(None)
     }
 
-    /// Takes all that is left of a room.
+    /// Purges all events of a room.
     pub async fn purge_all(&self, room: RoomId) -> Result<(), LogError> {
         let subject = subject::stored(self.shards, room);
         let purge = self.stream().await?.purge().filter(subject).await;
         purge.map(drop).map_err(unavailable)
     }
 
-    /// Takes all that is stored on a subject that belongs to no room.
+    /// Purges a subject that belongs to no room.
     pub async fn purge_foreign(&self, subject: &str) -> Result<(), LogError> {
-        // A subject with a wildcard in it would stand for others as well.
+        // A wildcard would match other subjects, too.
         if subject.contains(['*', '>']) {
             return Ok(());
         }
@@ -172,7 +170,7 @@ impl ShardStream {
         purge.map(drop).map_err(unavailable)
     }
 
-    /// Takes what users have read, up to `below`: where it is archived, it is of no use here.
+    /// Purges the read marks of all rooms before `below`. Once archived, they are not needed in the stream.
     pub async fn purge_reads(&self, below: Seq) -> Result<(), LogError> {
         let subject = self.shard.reads_of_all_rooms();
         let purge = self.stream().await?.purge().filter(subject).sequence(below.get()).await;

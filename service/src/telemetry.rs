@@ -1,4 +1,4 @@
-//! Structured logs to standard error and Prometheus metrics on an address of their own.
+//! Structured logs on standard error, and Prometheus metrics on a separate address.
 
 use std::{io::IsTerminal as _, net::SocketAddr, sync::OnceLock, time::Duration};
 
@@ -12,26 +12,26 @@ use tracing_subscriber::{
     EnvFilter, filter::filter_fn, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-/// Seconds: from a cached answer to a client that is about to give up.
+/// Seconds, from a cached response to one that most clients no longer wait for.
 const LATENCY_BUCKETS: [f64; 12] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
-/// How often the recorder folds samples into histograms, so that an unscraped process stays small.
+/// How often the recorder merges samples into histograms: otherwise they would accumulate without scrapes.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 
-/// What is logged unless `RUST_LOG` says otherwise.
+/// The log filter unless `RUST_LOG` is set.
 pub const USUAL: &str = "info,async_nats=warn";
 
-/// What no `RUST_LOG` turns on: at this level async-nats writes down every message that it receives,
-/// and people's words and names are none of an operator's business.
+/// False for what must never be logged, whatever `RUST_LOG` is: at TRACE, async-nats logs every message that it
+/// receives, with users' texts and names.
 fn is_fit_to_log(metadata: &Metadata<'_>) -> bool {
     *metadata.level() != Level::TRACE || !metadata.target().starts_with("async_nats")
 }
 
-/// Starts logs (`RUST_LOG` filters, `usually` does without it) and the metrics recorder. Logs are
-/// JSON unless standard error is a terminal; `LOG_FORMAT` may be `json` or `text`. `METRICS_LISTEN`,
-/// when set, is where `GET /metrics` answers.
+/// Starts logging and metrics. Logs are filtered by `RUST_LOG`, or by `usually` without it. They are JSON unless
+/// standard error is a terminal; `LOG_FORMAT` can be `json` or `text`. `METRICS_LISTEN` is the address of
+/// `GET /metrics`; without it there are no metrics.
 pub async fn start(usually: &str, shutdown: CancellationToken) -> anyhow::Result<()> {
     start_logs(usually);
     if let Ok(listen) = std::env::var("METRICS_LISTEN") {
@@ -51,7 +51,7 @@ fn start_logs(usually: &str) {
         Ok(format) => format == "text",
         Err(_) => std::io::stderr().is_terminal(),
     };
-    // A second start in one process (tests do that) keeps the first subscriber.
+    // Fails if there is a subscriber already, in tests.
     let _ = if as_text {
         registry.with(tracing_subscriber::fmt::layer().with_writer(std::io::stderr)).try_init()
     } else {
@@ -76,7 +76,7 @@ fn serve_metrics(listener: TcpListener, shutdown: CancellationToken) -> anyhow::
         let served = axum::serve(listener, router)
             .with_graceful_shutdown(async move { shutdown.cancelled().await });
         if let Err(error) = served.await {
-            tracing::error!(%error, "metrics are no longer served");
+            tracing::error!(%error, "the metrics server failed");
         }
     });
     Ok(())

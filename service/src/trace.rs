@@ -1,8 +1,8 @@
-//! W3C Trace Context, version 00: one trace from an HTTP request through NATS to the gateway.
+//! W3C Trace Context, version 00: a trace goes from an HTTP request through NATS to the gateways.
 
 use std::{fmt, str::FromStr};
 
-/// The trace that something belongs to, and the span that caused it.
+/// The header `traceparent`: a trace and its parent span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceParent {
     trace: u128,
@@ -10,7 +10,7 @@ pub struct TraceParent {
     flags: u8,
 }
 
-/// A text that is no `traceparent` of version 00.
+/// A text that is no `traceparent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a traceparent")]
 pub struct ParseTraceError;
@@ -21,7 +21,7 @@ impl TraceParent {
         Self { trace: rand::random(), span: rand::random(), flags: 1 }
     }
 
-    /// The same trace, caused by a new span of ours.
+    /// The same trace with a new span as parent.
     pub fn child(self) -> Self {
         Self { span: rand::random(), ..self }
     }

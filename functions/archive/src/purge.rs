@@ -16,7 +16,7 @@ use std::{
 
 use chrono::{TimeDelta, Utc};
 use protocol::{RoomId, Seq};
-use service::stream::{Held, ShardStream};
+use service::stream::{ShardStream, StreamSize};
 use store::db::{self, Database, on_db, on_tx};
 use tokio::sync::Mutex;
 use uuid::Uuid;
@@ -49,11 +49,11 @@ enum Fill {
 }
 
 impl Fill {
-    fn of(held: &Held) -> Self {
-        let Some(max) = held.max_bytes else { return Self::Roomy };
-        if held.bytes > max / 100 * FULL_PERCENT || held.bytes + LARGEST_EVENT > max {
+    fn of(size: &StreamSize) -> Self {
+        let Some(max) = size.max_bytes else { return Self::Roomy };
+        if size.bytes > max / 100 * FULL_PERCENT || size.bytes + LARGEST_EVENT > max {
             Self::Full
-        } else if held.bytes > max / 100 * PRESSURE_PERCENT {
+        } else if size.bytes > max / 100 * PRESSURE_PERCENT {
             Self::Filling
         } else {
             Self::Roomy
@@ -99,10 +99,10 @@ impl Purge {
     /// Purges if it is time to. `acknowledged` is the seq up to which the archive has taken all.
     pub async fn run(&self, database: &Database, acknowledged: Seq) -> anyhow::Result<()> {
         let mut ran_at = self.ran_at.lock().await;
-        let held = self.stream.held().await?;
+        let size = self.stream.size().await?;
         let stream = self.stream.shard().stream();
-        metrics::gauge!("stream_bytes", "stream" => stream.clone()).set(held.bytes as f64);
-        let fill = Fill::of(&held);
+        metrics::gauge!("stream_bytes", "stream" => stream.clone()).set(size.bytes as f64);
+        let fill = Fill::of(&size);
         if ran_at.is_some_and(|at| at.elapsed() < fill.every()) {
             return Ok(());
         }
@@ -112,19 +112,19 @@ impl Purge {
             self.reads_purged.store(acknowledged.get(), Relaxed);
         }
         let purged = match fill {
-            Fill::Roomy => self.purge_older_than(database, held, self.window).await?,
+            Fill::Roomy => self.purge_older_than(database, size, self.window).await?,
             Fill::Filling => {
                 let window = WINDOW_UNDER_PRESSURE.min(self.window);
-                self.purge_older_than(database, held, window).await?
+                self.purge_older_than(database, size, window).await?
             }
-            Fill::Full => self.purge_until_roomy(database, held).await?,
+            Fill::Full => self.purge_until_roomy(database, size).await?,
         };
         metrics::counter!("archive_purged_rooms_total").increment(purged);
         if fill != Fill::Roomy {
             tracing::warn!(
                 stream,
                 purged,
-                bytes = held.bytes,
+                bytes = size.bytes,
                 "the stream is filling up; archived events leave it early"
             );
         }
@@ -135,15 +135,19 @@ impl Purge {
     async fn purge_older_than(
         &self,
         database: &Database,
-        held: Held,
+        size: StreamSize,
         window: TimeDelta,
     ) -> anyhow::Result<u64> {
         let first_kept = self.stream.first_since(Utc::now() - window).await?;
-        self.purge_below(database, held, first_kept.unwrap_or(held.last_seq.next())).await
+        self.purge_below(database, size, first_kept.unwrap_or(size.last_seq.next())).await
     }
 
     /// Room by room, biggest first, until there is space again; all rooms if that is not enough.
-    async fn purge_until_roomy(&self, database: &Database, held: Held) -> anyhow::Result<u64> {
+    async fn purge_until_roomy(
+        &self,
+        database: &Database,
+        size: StreamSize,
+    ) -> anyhow::Result<u64> {
         let (mut purged, mut at_once) = (0, 1);
         let biggest = self.volumes.biggest_first();
         let mut left = &biggest[..];
@@ -160,15 +164,15 @@ impl Purge {
                 ).bind(room.as_uuid()).fetch_optional(e))?;
                 candidates.extend(candidate);
             }
-            purged += self.purge_rooms(database, held, held.last_seq.next(), candidates).await?;
-            let now = self.stream.held().await?;
+            purged += self.purge_rooms(database, size, size.last_seq.next(), candidates).await?;
+            let now = self.stream.size().await?;
             if Fill::of(&now) == Fill::Roomy {
                 return Ok(purged);
             }
         }
-        purged += self.purge_below(database, held, held.last_seq.next()).await?;
+        purged += self.purge_below(database, size, size.last_seq.next()).await?;
         purged += self.purge_newest(database).await?;
-        let now = self.stream.held().await?;
+        let now = self.stream.size().await?;
         if Fill::of(&now) == Fill::Full {
             tracing::error!(
                 stream = self.stream.shard().stream(),
@@ -183,7 +187,7 @@ impl Purge {
     /// nothing else. Its seq is the room's mark, from which gateways take the next one's `prev`.
     async fn purge_newest(&self, database: &Database) -> anyhow::Result<u64> {
         let mut purged = 0;
-        if Fill::of(&self.stream.held().await?) != Fill::Full {
+        if Fill::of(&self.stream.size().await?) != Fill::Full {
             return Ok(purged);
         }
         for rooms in self.stream.rooms().await?.chunks(ROOMS) {
@@ -197,7 +201,7 @@ impl Purge {
                     purged += 1;
                 }
             }
-            if Fill::of(&self.stream.held().await?) == Fill::Roomy {
+            if Fill::of(&self.stream.size().await?) == Fill::Roomy {
                 break;
             }
         }
@@ -208,7 +212,7 @@ impl Purge {
     async fn purge_below(
         &self,
         database: &Database,
-        held: Held,
+        size: StreamSize,
         bound: Seq,
     ) -> anyhow::Result<u64> {
         let (mut purged, mut after) = (0, Uuid::nil());
@@ -220,14 +224,14 @@ impl Purge {
             ).bind(i64::from(bound)).bind(after).bind(ROOMS as i64).fetch_all(e))?;
             let Some(last) = page.last() else { return Ok(purged) };
             after = last.room_id;
-            purged += self.purge_rooms(database, held, bound, page).await?;
+            purged += self.purge_rooms(database, size, bound, page).await?;
         }
     }
 
     async fn purge_rooms(
         &self,
         database: &Database,
-        held: Held,
+        size: StreamSize,
         bound: Seq,
         candidates: Vec<Candidate>,
     ) -> anyhow::Result<u64> {
@@ -237,7 +241,7 @@ impl Purge {
                 marked.push((room, event));
             }
         }
-        if held.replicas > 1 && !marked.is_empty() {
+        if size.replicas > 1 && !marked.is_empty() {
             tokio::time::sleep(MARKS_SEEN_AFTER).await;
         }
         for (room, event) in &marked {
@@ -296,7 +300,7 @@ mod tests {
     #[test]
     fn a_stream_is_full_when_the_largest_event_finds_no_place() {
         let fill = |bytes, max_bytes| {
-            Fill::of(&Held { bytes, max_bytes, last_seq: 9.into(), replicas: 1 })
+            Fill::of(&StreamSize { bytes, max_bytes, last_seq: 9.into(), replicas: 1 })
         };
         assert_eq!(fill(u64::MAX, None), Fill::Roomy);
         let gigabyte = Some(1 << 30);

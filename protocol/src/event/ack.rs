@@ -9,7 +9,7 @@ use crate::{Seq, Timestamp, code::Refusal, stored::Person};
 pub struct Online {
     /// Users, each counted once regardless of their sockets.
     pub count: usize,
-    /// At most [`crate::limits::ONLINE_USERS_LISTED`] of them.
+    /// At most 100 of them.
     pub users: Vec<Person>,
 }
 

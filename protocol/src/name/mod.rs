@@ -139,7 +139,7 @@ name!(
     RoomTitle, line!(118), "The lobby"
 );
 name!(
-    /// A message's text. [`crate::message_rules`] checks its length, as operators can change the limit.
+    /// A message's text. Its length limit is separate, as operators can change it.
     MessageText, r"^[^\u0000]*$", "hello"
 );
 name!(

@@ -1,4 +1,4 @@
-//! One connection of a server: what its client may hold open, and for how long.
+//! A connection of a server: its limits and timeouts.
 
 use std::{
     net::SocketAddr,
@@ -31,24 +31,24 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 
-use super::Limits;
+use super::limits::Limits;
 use crate::{
     admission::{Admission, Admitted, Owner},
     client,
 };
 
-/// A connection's first request must be there by then, with all its headers.
+/// Timeout of the first request with all its headers.
 const FIRST_REQUEST_WITHIN: Duration = Duration::from_secs(10);
-/// A connection without a new request is kept this long: longer than load balancers keep theirs (60 s on
-/// AWS), or a balancer would now and then send a request on a connection that is just being closed.
+/// Idle timeout. Longer than that of load balancers (60 s on AWS): otherwise a balancer would now and then send a
+/// request on a connection that is just being closed.
 const IDLE_AT_MOST: Duration = Duration::from_secs(75);
-/// Then it takes no more requests; answers under way have this long to be taken. A client that stopped
-/// reading would hold its answer in memory for ever.
+/// Time for running responses after the idle timeout, when no more requests are accepted. A response that its
+/// client does not read takes memory.
 const LAST_ANSWERS_WITHIN: Duration = Duration::from_secs(15 * 60);
-/// Bytes of a request's line and headers: tokens and cookies fit many times.
+/// Bytes of a request's line and headers. Tokens and cookies need a fraction of it.
 const HEAD_BYTES: usize = 32 * 1024;
 
-/// What all connections of one server share.
+/// The connections of one server.
 #[derive(Clone)]
 pub(super) struct Connections {
     builder: Builder<TokioExecutor>,
@@ -69,8 +69,8 @@ impl Connections {
         Self { builder, router, limits, open: Admission::default() }
     }
 
-    /// Counts a new connection of `peer`; `None` if that address has too many. Behind a proxy, `peer` is
-    /// the proxy, and requests are counted instead.
+    /// Counts a new connection of `peer`. `None` if its address has too many. Behind a proxy, requests are counted
+    /// instead.
     pub(super) fn admit(&self, peer: SocketAddr) -> Option<Option<Admitted>> {
         if self.limits.trusted_hops > 0 {
             return Some(None);
@@ -78,7 +78,7 @@ impl Connections {
         self.open.admit(Owner::address(peer.ip()), self.limits.per_address).map(Some)
     }
 
-    /// Serves one connection until it ends; after `shutdown` only the requests it has already sent.
+    /// Serves one connection until it ends. After `shutdown`, only requests that were received before.
     pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         self,
         stream: S,
@@ -105,13 +105,13 @@ impl Connections {
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
                         metrics::counter!("http_connections_broken_total").increment(1);
-                        tracing::debug!(%error, "a connection broke");
+                        tracing::debug!(%error, "a connection failed");
                     }
                     return;
                 }
                 () = hung_up.cancelled() => {
                     metrics::counter!("http_connections_cut_total").increment(1);
-                    tracing::debug!("a connection whose client does not read is cut off");
+                    tracing::debug!("a connection is closed: its client does not read the response");
                     return;
                 }
                 () = asked.notified(), if state != Waiting::LastAnswers => {
@@ -125,7 +125,7 @@ impl Connections {
                 () = sleep_until(deadline) => {
                     if state != Waiting::NextRequest {
                         metrics::counter!("http_connections_cut_total").increment(1);
-                        tracing::debug!(?state, "a connection is cut off");
+                        tracing::debug!(?state, "a connection is closed: it timed out");
                         return;
                     }
                     connection.as_mut().graceful_shutdown();
@@ -162,9 +162,8 @@ impl Connections {
     }
 }
 
-/// Closes the connection that a request came on: for a handler whose client does not read its answer, which is not
-/// asked for more then. It is among the request's extensions, of HTTP/1 only: a connection of HTTP/2 carries other
-/// answers too.
+/// Closes the connection of a request whose client does not read the response: the response's body is not polled
+/// then. It is an extension of HTTP/1 requests. A connection of HTTP/2 carries other responses, too.
 #[derive(Debug, Clone)]
 pub struct HangUp(CancellationToken);
 
@@ -174,7 +173,7 @@ impl HangUp {
     }
 }
 
-/// What a connection's deadline is for.
+/// The meaning of a connection's deadline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Waiting {
     FirstRequest,
@@ -182,13 +181,13 @@ enum Waiting {
     LastAnswers,
 }
 
-/// RFC 9457. The router, which knows the usual form of errors, is not asked.
+/// A problem document (RFC 9457). Written by hand, as the request does not reach the router.
 fn too_many() -> Response {
     let problem = serde_json::json!({
         "type": "about:blank",
         "title": "Too Many Requests",
         "status": 429,
-        "detail": "too many requests of your address are under way; wait for their answers",
+        "detail": "too many requests from your address are running; wait for their responses",
         "code": "too-many-connections",
     });
     let headers = [
@@ -199,7 +198,7 @@ fn too_many() -> Response {
     (StatusCode::TOO_MANY_REQUESTS, headers, problem.to_string()).into_response()
 }
 
-/// An answer that counts as under way until it is sent or dropped.
+/// The body of a response. The request counts as running until it is sent or dropped.
 struct Counted {
     body: Body,
     _admitted: Admitted,
@@ -242,7 +241,7 @@ mod tests {
     const GOAWAY: u8 = 7;
     const ACK: u8 = 1;
 
-    /// A client's end of a connection that answers with `size` bytes, and when it has ended.
+    /// The client's end of a connection whose responses have `size` bytes, and how long it lasted.
     fn connect(size: usize) -> (DuplexStream, tokio::task::JoinHandle<Duration>) {
         let router = Router::new().route("/", get(move || async move { vec![b'x'; size] }));
         let connections = Connections::new(router, Limits::default());

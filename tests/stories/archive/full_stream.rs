@@ -103,7 +103,7 @@ stories! {
 
     async fn of_reactions_only(world: World) {
         let stage = Stage::set(world).await;
-        let (subject, by, target) = (stage.stored(), person(&stage.ada), stage.first);
+        let (subject, by, target) = (stage.stored(), person(&stage.ada), stage.first.try_into().unwrap());
         stage.fill(|n| {
             let (emoji, by, at) = ("👍".parse().unwrap(), by.clone(), Timestamp::now());
             let on = n % 2 == 0;
@@ -125,7 +125,7 @@ stories! {
 
     async fn of_edits_only(world: World) {
         let stage = Stage::set(world).await;
-        let (subject, by, target) = (stage.stored(), stage.ada.id, stage.first);
+        let (subject, by, target) = (stage.stored(), stage.ada.id, stage.first.try_into().unwrap());
         let filled = stage.fill(|n| {
             let (msg, at) = (format!("{n} {}", "y".repeat(3900)).parse().unwrap(), Timestamp::now());
             (subject.clone(), StoredEvent::MsgEdited { target, msg, by, at }.encode())
@@ -142,7 +142,7 @@ stories! {
         let (room, shards) = (stage.noisy, Shards::new(1).unwrap());
         stage.fill(|_| {
             let subject = subject::read(shards, room, UserId::generate());
-            (subject, ReadMark { seq: 1 }.encode())
+            (subject, ReadMark { seq: 1.into() }.encode())
         }).await;
         let long = "\u{1F44D}".repeat(4000);
         assert_eq!(stage.send(&stage.bob, "quiet", &long).await, None, "full");
