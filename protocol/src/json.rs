@@ -131,7 +131,10 @@ mod tests {
                     prop_assert!(match bad.code {
                         Code::MalformedJson => !of_a_field,
                         Code::WrongType => true,
-                        Code::UnknownField | Code::MissingField | Code::DuplicateField | Code::InvalidValue => of_a_field,
+                        Code::UnknownField
+                        | Code::MissingField
+                        | Code::DuplicateField
+                        | Code::InvalidValue => of_a_field,
                         _ => false,
                     }, "{:?}", bad);
                 }

@@ -157,7 +157,12 @@ mod tests {
 
         /// Whoever waits as long as they were told is let through, and not a moment sooner.
         #[test]
-        fn the_wait_is_exact(per_second in 0.001..2_000.0_f64, burst in 1_u32..2_000, tries in 1_usize..3_000, now in 0..i64::MAX / 4) {
+        fn the_wait_is_exact(
+            per_second in 0.001..2_000.0_f64,
+            burst in 1_u32..2_000,
+            tries in 1_usize..3_000,
+            now in 0..i64::MAX / 4,
+        ) {
             let rate = Rate::new(per_second, burst).unwrap();
             let mut arrival = 0;
             for _ in 0..tries {

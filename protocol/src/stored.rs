@@ -279,7 +279,10 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn hostile_payloads_are_refused_without_panic(payload: Vec<u8>, text in "\\[\"[a-z-]{0,9}\",\\{.{0,9}\\}?\\]?") {
+        fn hostile_payloads_are_refused_without_panic(
+            payload: Vec<u8>,
+            text in "\\[\"[a-z-]{0,9}\",\\{.{0,9}\\}?\\]?",
+        ) {
             let _ = StoredEvent::decode(&payload);
             let _ = StoredEvent::decode(text.as_bytes());
         }

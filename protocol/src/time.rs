@@ -8,7 +8,12 @@ const YEARS: std::ops::RangeInclusive<i32> = 0..=9999;
 
 /// A point in time, truncated to the millisecond so that it is unchanged by the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, utoipa::ToSchema)]
-#[schema(value_type = String, format = DateTime, pattern = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$", example = "2026-01-31T12:00:00.000Z")]
+#[schema(
+    value_type = String,
+    format = DateTime,
+    pattern = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$",
+    example = "2026-01-31T12:00:00.000Z"
+)]
 pub struct Timestamp(DateTime<Utc>);
 
 impl Timestamp {
@@ -64,7 +69,10 @@ mod tests {
     proptest! {
         /// From the year 0 to 9999, which RFC 3339 can write.
         #[test]
-        fn every_moment_is_kept_to_the_millisecond(millis in -62_167_219_200_000..=253_402_300_799_999_i64, nanos in 0..1_000_000_i64) {
+        fn every_moment_is_kept_to_the_millisecond(
+            millis in -62_167_219_200_000..=253_402_300_799_999_i64,
+            nanos in 0..1_000_000_i64,
+        ) {
             let exact = DateTime::from_timestamp_millis(millis).unwrap();
             let moment = Timestamp::from(exact + chrono::TimeDelta::nanoseconds(nanos));
             let json = serde_json::to_string(&moment).unwrap();

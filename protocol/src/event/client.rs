@@ -12,7 +12,9 @@ use crate::{
 };
 
 macro_rules! client_events {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal => $answer:ident { $($(#[$attr:meta])* $field:ident: $type:ty,)* })*) => {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal => $answer:ident {
+        $($(#[$attr:meta])* $field:ident: $type:ty,)*
+    })*) => {
         $(
             $(#[$doc])*
             #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
