@@ -5,8 +5,9 @@ use std::time::Duration;
 use protocol::{limits, rate::Rate, subject::Shards};
 use secrecy::{ExposeSecret as _, SecretString};
 use service::{
+    client,
     env::{Env, List},
-    nats::NatsConfig,
+    nats::{NatsConfig, shards_from_env},
     publish::PublishBudgets,
 };
 
@@ -190,10 +191,7 @@ impl Config {
                 None
             }
         };
-        let shards = Shards::new(env.or("CHAT_SHARDS", 1));
-        if shards.is_none() {
-            env.fault("CHAT_SHARDS is at least 1");
-        }
+        let shards = shards_from_env(env);
         let memory_budget =
             env.optional("MEMORY_BUDGET_BYTES").unwrap_or_else(memory::default_budget);
         if memory_budget < memory::LEAST_BUDGET {
@@ -213,7 +211,7 @@ impl Config {
             publish: PublishBudgets::from_env(env),
             memory_budget,
             revocations_unseen_at_most: Duration::from_secs(unseen),
-            trusted_hops: env.or("TRUSTED_PROXY_HOPS", 0),
+            trusted_hops: client::trusted_hops_from_env(env),
             conformance_echo: env.or("CONFORMANCE_ECHO", false),
             nats: nats?,
             shards: shards?,

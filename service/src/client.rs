@@ -4,8 +4,15 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use axum::http::HeaderMap;
 
+use crate::env::Env;
+
 /// The header to which each proxy appends the address of its peer.
 const FORWARDED_FOR: &str = "x-forwarded-for";
+
+/// Reads `TRUSTED_PROXY_HOPS`: the number of our own proxies in front.
+pub fn trusted_hops_from_env(env: &mut Env<'_>) -> usize {
+    env.or("TRUSTED_PROXY_HOPS", 0)
+}
 
 /// The client's address. `trusted_hops` is the number of our own proxies in front. They wrote the last
 /// `trusted_hops` addresses in `X-Forwarded-For`; the client may have forged all others. With 0 the header is

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, Event, connection::State};
+use protocol::subject::Shards;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{env::Env, high_water::HighWater};
@@ -105,6 +106,15 @@ pub async fn is_ready(client: &Client, high_water: &HighWater) -> bool {
     client.connection_state() == State::Connected
         && !high_water.is_any_behind()
         && client.flush().await.is_ok()
+}
+
+/// Reads `CHAT_SHARDS`: the number of streams that the rooms are spread over, the same for all processes.
+pub fn shards_from_env(env: &mut Env<'_>) -> Option<Shards> {
+    let shards = Shards::new(env.or("CHAT_SHARDS", 1));
+    if shards.is_none() {
+        env.fault("CHAT_SHARDS is at least 1");
+    }
+    shards
 }
 
 fn log(event: &Event) {

@@ -5,11 +5,12 @@ use std::time::Duration;
 use protocol::{limits, rate::Rate, subject::Shards, token::Lifetimes};
 use secrecy::SecretString;
 use service::{
+    client,
     env::{Env, List},
-    nats::NatsConfig,
+    nats::{NatsConfig, shards_from_env},
     publish::{PublishBudgets, PublishLimits},
 };
-use store::config::{DatabaseConfig, StorageConfig, shards};
+use store::config::{DatabaseConfig, StorageConfig};
 use url::Url;
 
 use crate::paced_body::Pace;
@@ -138,8 +139,8 @@ impl Config {
             hashes_at_once: env.or("ARGON2_CONCURRENCY", cores).max(1),
             statement_within: Duration::from_secs(statement_seconds),
             searches_per_user: env.or("LIMIT_SEARCHES_PER_USER", SEARCHES_PER_USER),
-            trusted_hops: env.or("TRUSTED_PROXY_HOPS", 0),
-            shards: shards(env)?,
+            trusted_hops: client::trusted_hops_from_env(env),
+            shards: shards_from_env(env)?,
             database: database?,
             nats: nats?,
             storage: storage?,

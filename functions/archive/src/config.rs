@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use chrono::TimeDelta;
 use protocol::subject::Shards;
-use service::{env::Env, nats::NatsConfig};
-use store::config::{DatabaseConfig, StorageConfig, shards};
+use service::{
+    env::Env,
+    nats::{NatsConfig, shards_from_env},
+};
+use store::config::{DatabaseConfig, StorageConfig};
 
 /// A day: who was away for longer pages what they missed by HTTP.
 const REPLAY_WINDOW_SECONDS: u32 = 24 * 3600;
@@ -34,7 +37,7 @@ impl Config {
         let database = DatabaseConfig::from_env(env);
         let nats = NatsConfig::from_env(env, "archive");
         let storage = StorageConfig::from_env(env);
-        let shards = shards(env);
+        let shards = shards_from_env(env);
         let window = env.or("REPLAY_WINDOW_SECONDS", REPLAY_WINDOW_SECONDS);
         let pass = env.or("ARCHIVE_PASS_SECONDS", PASS_SECONDS);
         if pass == 0 {

@@ -1,6 +1,5 @@
 //! Configuration that functions and `provision` share: environment variables only.
 
-use protocol::subject::Shards;
 use secrecy::SecretString;
 use service::env::Env;
 use url::Url;
@@ -60,13 +59,4 @@ impl StorageConfig {
             None => format!("https://{}.s3.{}.amazonaws.com", self.bucket, self.region),
         }
     }
-}
-
-/// Reads `CHAT_SHARDS`.
-pub fn shards(env: &mut Env<'_>) -> Option<Shards> {
-    let shards = Shards::new(env.or("CHAT_SHARDS", 1));
-    if shards.is_none() {
-        env.fault("CHAT_SHARDS is at least 1");
-    }
-    shards
 }

@@ -3,9 +3,9 @@
 use protocol::subject::Shards;
 use service::{
     env::{Env, List},
-    nats::NatsConfig,
+    nats::{NatsConfig, shards_from_env},
 };
-use store::config::{DatabaseConfig, StorageConfig, shards};
+use store::config::{DatabaseConfig, StorageConfig};
 
 /// Default of `STREAM_MAX_BYTES`: less than the 16 GB that infra/nats/nats.conf allows for all streams together.
 const STREAM_BYTES: i64 = 8 * 1024 * 1024 * 1024;
@@ -98,7 +98,7 @@ impl Config {
 impl StreamsConfig {
     fn from_env(env: &mut Env<'_>) -> Option<Self> {
         let nats = NatsConfig::from_env(env, "provision");
-        let shards = shards(env);
+        let shards = shards_from_env(env);
         let stream_bytes = env.or("STREAM_MAX_BYTES", STREAM_BYTES);
         let replicas = env.or("NATS_REPLICAS", 1);
         Some(Self { nats: nats?, shards: shards?, stream_bytes, replicas })

@@ -2,7 +2,7 @@
 
 use tokio::sync::Semaphore;
 
-use crate::env::Env;
+use crate::{client, env::Env};
 
 /// How many connections and requests a server accepts.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +32,7 @@ impl Limits {
                 .limit("LIMIT_CONNECTIONS", default.connections)
                 .min(Semaphore::MAX_PERMITS),
             per_address: env.limit("LIMIT_CONNECTIONS_PER_ADDRESS", default.per_address),
-            trusted_hops: env.or("TRUSTED_PROXY_HOPS", default.trusted_hops),
+            trusted_hops: client::trusted_hops_from_env(env),
         }
     }
 }
