@@ -94,3 +94,17 @@ fn add_functions(tokens: &TokenStream, file: &str, found: &mut Vec<Sized>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::add_functions;
+
+    #[test]
+    fn a_function_counts_from_its_signature_to_its_brace_also_in_a_macro() {
+        let text = "/// Text.\n#[test]\nasync fn a<T>(\n    x: T,\n) {\n}\nm! {\n  fn b() {\n  }\n}\ntrait T { fn c(); }";
+        let mut found = Vec::new();
+        add_functions(&text.parse().unwrap(), "x.rs", &mut found);
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["x.rs:3 a (4)", "x.rs:8 b (2)"]);
+    }
+}

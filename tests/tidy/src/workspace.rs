@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use serde::Deserialize;
 
 /// Folders that hold nothing written by hand. Those that begin with a dot are skipped as well.
-const GENERATED: [&str; 3] = ["target", "node_modules", "dist"];
+const GENERATED: [&str; 4] = ["target", "node_modules", "dist", "generated"];
 
 pub struct Workspace {
     pub root: PathBuf,
