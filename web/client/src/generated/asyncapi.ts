@@ -44,7 +44,7 @@ export interface components {
       | 'busy'
       | 'storage-full';
     /**
-     * @description What others see of a user: 1 to 40 characters of any script, NFC.
+     * @description A user's name as others see it: 1 to 40 characters of any script, NFC.
      * @example Ada Lovelace
      */
     DisplayName: string;
@@ -59,20 +59,20 @@ export interface components {
      * @example 01890a5d-ac96-774b-bcce-b302099a8057
      */
     FileId: string;
-    /** @description A complete file, as a message shows it. */
+    /** @description A complete file in a message. */
     FileRef: {
       id: components['schemas']['FileId'];
-      /** @description The original name, for display and download only. */
+      /** @description The name that the uploader declared, for display and download only. */
       name: string;
       /**
        * Format: int64
        * @description Bytes.
        */
       size: number;
-      /** @description The media type that its content was found to have. */
+      /** @description The media type, as detected from the content. */
       type: string;
     };
-    /** @description A message as it was sent. */
+    /** @description A message as its author sent it. */
     Message: {
       at: components['schemas']['Timestamp'];
       file?: components['schemas']['FileRef'] | null;
@@ -81,38 +81,38 @@ export interface components {
       msg: components['schemas']['MessageText'];
       /**
        * Format: int64
-       * @description The seq of the message it answers.
+       * @description The seq of the message that this one replies to.
        */
       replyTo?: number | null;
     };
     /**
      * Format: uuid
-     * @description A message, named by its sender: the same id by the same user in the same room is stored once.
+     * @description A message. Its sender chooses the id; the same id by the same user in the same room is stored once.
      * @example 01890a5d-ac96-774b-bcce-b302099a8057
      */
     MessageId: string;
     /**
-     * @description A message's text. Its length is the gateway's limit to check, as operators can change it.
+     * @description A message's text. Its length limit is separate, as operators can change it.
      * @example hello
      */
     MessageText: string;
-    /** @description Who is in a room at this moment. */
+    /** @description The users who are online in a room. */
     Online: {
-      /** @description Users, each counted once however many sockets they have. */
+      /** @description Users, each counted once regardless of their sockets. */
       count: number;
-      /** @description At most [`crate::limits::ONLINE_USERS_LISTED`] of them. */
+      /** @description At most 100 of them. */
       users: components['schemas']['Person'][];
     };
-    /** @description Who did it, as others see them. `id` is proven by a token; `name` is chosen by its owner. */
+    /** @description A user as others see them. `id` is verified by a token; `name` is chosen by the user. */
     Person: {
       id: components['schemas']['UserId'];
       name: components['schemas']['DisplayName'];
     };
-    /** @description A refusal as a client sees it: the word for its program, the sentence for its human. */
+    /** @description An error as the client receives it: a code for the program and a sentence for people. */
     Refusal: {
       /** @description Stable, kebab-case. */
       code: components['schemas']['Code'];
-      /** @description What was refused and what to do; never anything internal. */
+      /** @description What was refused and what to do. Contains nothing internal. */
       detail: string;
     };
     /**
@@ -128,7 +128,7 @@ export interface components {
     RoomTitle: string;
     /**
      * Format: date-time
-     * @description A moment, kept to the millisecond so that it is the same value before and after the wire.
+     * @description A point in time, truncated to the millisecond so that it is unchanged by the wire.
      * @example 2026-01-31T12:00:00.000Z
      */
     Timestamp: string;
@@ -138,7 +138,7 @@ export interface components {
      * @example 01890a5d-ac96-774b-bcce-b302099a8057
      */
     UserId: string;
-    /** @description Deletes a message; its author or a moderator. */
+    /** @description Deletes a message. For its author and for moderators. */
     'client.delete-msg': {
       roomId: components['schemas']['RoomId'];
       /** Format: int64 */
@@ -147,7 +147,7 @@ export interface components {
     'client.delete-msg.ack':
       | {
           at: components['schemas']['Timestamp'];
-          /** @description It was stored by an earlier try with the same id. */
+          /** @description It was stored before with the same id; `seq` and `at` are those of that event. */
           duplicate: boolean;
           /** @constant */
           ok: true;
@@ -159,7 +159,7 @@ export interface components {
           /** @constant */
           ok: false;
         };
-    /** @description Changes a message's text; its author only. */
+    /** @description Changes a message's text. For its author only. */
     'client.edit-msg': {
       msg: components['schemas']['MessageText'];
       roomId: components['schemas']['RoomId'];
@@ -169,7 +169,7 @@ export interface components {
     'client.edit-msg.ack':
       | {
           at: components['schemas']['Timestamp'];
-          /** @description It was stored by an earlier try with the same id. */
+          /** @description It was stored before with the same id; `seq` and `at` are those of that event. */
           duplicate: boolean;
           /** @constant */
           ok: true;
@@ -181,12 +181,12 @@ export interface components {
           /** @constant */
           ok: false;
         };
-    /** @description Starts receiving a room's events. With `after`, first those missed since that seq. */
+    /** @description Starts receiving a room's events. With `after`, the events since that seq are replayed first. */
     'client.join-room': {
       /** Format: int64 */
       after?: number | null;
       roomId: components['schemas']['RoomId'];
-      /** @description From `GET /room/{name}`. */
+      /** @description From the answer to `GET /room/{name}`. */
       ticket: string;
       userId: components['schemas']['UserId'];
     };
@@ -200,7 +200,7 @@ export interface components {
           /** @constant */
           ok: true;
           online: components['schemas']['Online'];
-          /** @description False when what was missed since `after` must be paged by HTTP. */
+          /** @description False if the events since `after` were not replayed and must be read over HTTP. */
           recovered: boolean;
         }
       | {
@@ -224,7 +224,7 @@ export interface components {
         };
     /** @description Sets the caller's display name in the room. */
     'client.new': {
-      /** @description The name. */
+      /** @description The display name. */
       msg: components['schemas']['DisplayName'];
       roomId: components['schemas']['RoomId'];
     };
@@ -238,7 +238,7 @@ export interface components {
           /** @constant */
           ok: false;
         };
-    /** @description Adds or takes back a reaction. */
+    /** @description Adds or removes a reaction. */
     'client.react': {
       emoji: components['schemas']['Emoji'];
       on: boolean;
@@ -249,7 +249,7 @@ export interface components {
     'client.react.ack':
       | {
           at: components['schemas']['Timestamp'];
-          /** @description It was stored by an earlier try with the same id. */
+          /** @description It was stored before with the same id; `seq` and `at` are those of that event. */
           duplicate: boolean;
           /** @constant */
           ok: true;
@@ -261,7 +261,7 @@ export interface components {
           /** @constant */
           ok: false;
         };
-    /** @description Marks the room as read up to `seq`; it moves forward only. */
+    /** @description Marks the room as read up to `seq`. The mark moves forward only. */
     'client.read': {
       roomId: components['schemas']['RoomId'];
       /** Format: int64 */
@@ -277,7 +277,7 @@ export interface components {
           /** @constant */
           ok: false;
         };
-    /** @description A new access token for this socket, before the old one expires. */
+    /** @description Replaces the socket's access token before it expires. */
     'client.refresh': {
       token: string;
     };
@@ -291,7 +291,7 @@ export interface components {
           /** @constant */
           ok: false;
         };
-    /** @description A notice to the whole room; owner or moderator. */
+    /** @description Sends a notice to the whole room. For owners and moderators. */
     'client.room-broadcast': {
       msg: components['schemas']['MessageText'];
       roomId: components['schemas']['RoomId'];
@@ -299,7 +299,7 @@ export interface components {
     'client.room-broadcast.ack':
       | {
           at: components['schemas']['Timestamp'];
-          /** @description It was stored by an earlier try with the same id. */
+          /** @description It was stored before with the same id; `seq` and `at` are those of that event. */
           duplicate: boolean;
           /** @constant */
           ok: true;
@@ -324,7 +324,7 @@ export interface components {
     'client.send-msg.ack':
       | {
           at: components['schemas']['Timestamp'];
-          /** @description It was stored by an earlier try with the same id. */
+          /** @description It was stored before with the same id; `seq` and `at` are those of that event. */
           duplicate: boolean;
           /** @constant */
           ok: true;
@@ -336,9 +336,9 @@ export interface components {
           /** @constant */
           ok: false;
         };
-    /** @description Relayed to one user's sockets in the room, for WebRTC. */
+    /** @description Sends WebRTC signalling to all sockets of one user in the room. */
     'client.signal': {
-      /** @description Any JSON, nested no deeper than 64. */
+      /** @description Any JSON, nested at most 64 levels deep. */
       data: unknown;
       roomId: components['schemas']['RoomId'];
       to: components['schemas']['UserId'];
@@ -353,7 +353,7 @@ export interface components {
           /** @constant */
           ok: false;
         };
-    /** @description Shows that the caller is typing; not stored. */
+    /** @description Shows that the caller is typing. Not stored. */
     'client.typing': {
       on: boolean;
       roomId: components['schemas']['RoomId'];
@@ -368,7 +368,7 @@ export interface components {
           /** @constant */
           ok: false;
         };
-    /** @description This socket was too slow and left the room; join again with `after: last`. */
+    /** @description This socket was too slow and has left the room: join again with `after: last`. */
     'server.lag': {
       /** Format: int64 */
       last: number;
@@ -442,7 +442,7 @@ export interface components {
       /** Format: int64 */
       target: number;
     };
-    /** @description `target` is the message's seq; `seq` is this event's own, as everywhere. */
+    /** @description `target` is the seq of the edited message; `seq` is that of this event. */
     'server.msg-edited': {
       /** @description The seq of the room's event before it; 0 for none. */
       prev: number;
@@ -461,7 +461,10 @@ export interface components {
       /** Format: int64 */
       target: number;
     };
-    /** @description Who came and went since the last such event, and how many are there now. */
+    /**
+     * @description The users that came online or went offline since the last `presence` event, and how many are
+     *     online now.
+     */
     'server.presence': {
       count: number;
       joined: components['schemas']['Person'][];
@@ -487,7 +490,7 @@ export interface components {
       /** Format: int64 */
       target: number;
     };
-    /** @description Up to where somebody has read. Not sent in rooms of more than 100 users online. */
+    /** @description How far a user has read. Not sent in rooms with more than 100 users online. */
     'server.read': {
       roomId: components['schemas']['RoomId'];
       /** Format: int64 */
@@ -554,17 +557,17 @@ export interface components {
       private: boolean;
       title?: components['schemas']['RoomTitle'] | null;
     };
-    /** @description The socket is closed next. */
+    /** @description The server is about to close the socket. */
     'server.session-expired': {
       code: components['schemas']['Code'];
     };
-    /** @description From one user to another, for WebRTC. */
+    /** @description WebRTC signalling from another user. */
     'server.signal': {
       data: unknown;
       from: components['schemas']['Person'];
       roomId: components['schemas']['RoomId'];
     };
-    /** @description Somebody types, or stopped. Not sent in rooms of more than 100 users online. */
+    /** @description A user is typing, or stopped typing. Not sent in rooms with more than 100 users online. */
     'server.typing': {
       on: boolean;
       roomId: components['schemas']['RoomId'];

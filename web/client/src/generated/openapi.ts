@@ -405,7 +405,7 @@ export interface components {
       password: components['schemas']['ClaimedPassword'];
     };
     /**
-     * @description What others see of a user: 1 to 40 characters of any script, NFC.
+     * @description A user's name as others see it: 1 to 40 characters of any script, NFC.
      * @example Ada Lovelace
      */
     DisplayName: string;
@@ -505,17 +505,17 @@ export interface components {
      * @example photo.png
      */
     FileName: string;
-    /** @description A complete file, as a message shows it. */
+    /** @description A complete file in a message. */
     FileRef: {
       id: components['schemas']['FileId'];
-      /** @description The original name, for display and download only. */
+      /** @description The name that the uploader declared, for display and download only. */
       name: string;
       /**
        * Format: int64
        * @description Bytes.
        */
       size: number;
-      /** @description The media type that its content was found to have. */
+      /** @description The media type, as detected from the content. */
       type: string;
     };
     /** @description A message of the past. */
@@ -583,7 +583,7 @@ export interface components {
       /** Format: int64 */
       count: number;
     };
-    /** @description A message as it was sent. */
+    /** @description A message as its author sent it. */
     Message: {
       at: components['schemas']['Timestamp'];
       file?: components['schemas']['FileRef'] | null;
@@ -592,18 +592,18 @@ export interface components {
       msg: components['schemas']['MessageText'];
       /**
        * Format: int64
-       * @description The seq of the message it answers.
+       * @description The seq of the message that this one replies to.
        */
       replyTo?: number | null;
     };
     /**
      * Format: uuid
-     * @description A message, named by its sender: the same id by the same user in the same room is stored once.
+     * @description A message. Its sender chooses the id; the same id by the same user in the same room is stored once.
      * @example 01890a5d-ac96-774b-bcce-b302099a8057
      */
     MessageId: string;
     /**
-     * @description A message's text. Its length is the gateway's limit to check, as operators can change it.
+     * @description A message's text. Its length limit is separate, as operators can change it.
      * @example hello
      */
     MessageText: string;
@@ -712,7 +712,7 @@ export interface components {
       }[];
       next?: components['schemas']['Cursor'] | null;
     };
-    /** @description Who did it, as others see them. `id` is proven by a token; `name` is chosen by its owner. */
+    /** @description A user as others see them. `id` is verified by a token; `name` is chosen by the user. */
     Person: {
       id: components['schemas']['UserId'];
       name: components['schemas']['DisplayName'];
@@ -819,7 +819,7 @@ export interface components {
     };
     /**
      * Format: uuid
-     * @description A login session: the family of one login's refresh tokens.
+     * @description A login session: one family of refresh tokens.
      * @example 01890a5d-ac96-774b-bcce-b302099a8057
      */
     SessionId: string;
@@ -833,7 +833,7 @@ export interface components {
     };
     /**
      * Format: date-time
-     * @description A moment, kept to the millisecond so that it is the same value before and after the wire.
+     * @description A point in time, truncated to the millisecond so that it is unchanged by the wire.
      * @example 2026-01-31T12:00:00.000Z
      */
     Timestamp: string;
@@ -877,7 +877,8 @@ export interface components {
     UserName: string;
     /**
      * Format: int64
-     * @description A whole number that JavaScript has exactly: 0 to 2^53 - 1. To JSON `7.0` is one too.
+     * @description An integer from 0 to 2^53 - 1, the range that JavaScript keeps exact (RFC 8259, section 6). A number
+     *     written with a fraction of zero, such as `7.0`, is the same JSON number and is accepted.
      */
     Whole: number;
     /** @description The caller in the room. */
