@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_of_our_own_is_fresh_and_ids_of_other_versions_never_are() {
+    fn a_new_id_is_fresh_and_ids_of_other_versions_never_are() {
         let now = Timestamp::now();
         assert!(MessageId::generate().is_fresh(now));
         let fresh = MessageId::generate().as_uuid().as_u128();
@@ -134,7 +134,7 @@ mod tests {
             let other = fresh & !(0xf << 76) | version << 76;
             assert!(!MessageId(Uuid::from_u128(other)).is_fresh(now), "version {version}");
         }
-        // Of the other variants, version and time mean something else.
+        // Version and time have other meanings in other variants.
         for variant in [0b00_u128, 0b01, 0b11] {
             let other = fresh & !(0b11 << 62) | variant << 62;
             assert!(!MessageId(Uuid::from_u128(other)).is_fresh(now), "variant {variant:b}");
@@ -166,9 +166,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the clocks of a client and of two servers say, an id that is stored without a
-        /// look-up is one that JetStream still knows, as long as the client's clock is not ahead by
-        /// more than the margin.
+        /// An id that is stored without a look-up is still within JetStream's dedupe window, as long as the client's
+        /// clock is not ahead by more than the margin.
         #[test]
         fn a_fresh_id_was_never_stored_before_the_dedupe_window(
             sent in 1_600_000_000_000..2_000_000_000_000_i64,
@@ -195,7 +194,10 @@ mod tests {
         }
 
         #[test]
-        fn any_id_at_any_time_is_fresh_or_not(bits: u128, millis in -62_167_219_200_000..=253_402_300_799_999_i64) {
+        fn no_id_at_any_time_overflows(
+            bits: u128,
+            millis in -62_167_219_200_000..=253_402_300_799_999_i64,
+        ) {
             let moment = chrono::DateTime::from_timestamp_millis(millis).unwrap();
             let _ = MessageId(Uuid::from_u128(bits)).is_fresh(moment.into());
         }

@@ -12,9 +12,9 @@ pub const ROOM_NAME_CHARS: std::ops::RangeInclusive<usize> = 1..=64;
 pub const ROOM_TITLE_CHARS: std::ops::RangeInclusive<usize> = 1..=120;
 /// Characters of a reaction: a flag or a family is one emoji of several characters.
 pub const EMOJI_CHARS: std::ops::RangeInclusive<usize> = 1..=16;
-/// Characters of a message, unless `LIMIT_MESSAGE_CHARS` says otherwise.
+/// Characters of a message, unless `LIMIT_MESSAGE_CHARS` is set.
 pub const MESSAGE_CHARS: usize = 4_000;
-/// Bytes of one WebSocket message from a client, unless `LIMIT_FRAME_BYTES` says otherwise.
+/// Bytes of one WebSocket message from a client, unless `LIMIT_FRAME_BYTES` is set.
 pub const FRAME_BYTES: usize = 64 * 1024;
 /// Events that a rejoin replays at most. With more, it answers `recovered: false`.
 pub const REPLAY_EVENTS: usize = 1_000;
@@ -29,9 +29,9 @@ pub const ONLINE_USERS_LISTED: usize = 100;
 pub const LIVE_USERS: usize = 100;
 /// Bytes of a file that is uploaded by a single PUT.
 pub const SINGLE_PUT_BYTES: u64 = 8 * 1024 * 1024;
-/// Lifetime of an access token in seconds, unless `ACCESS_TOKEN_SECONDS` says otherwise.
+/// Lifetime of an access token in seconds, unless `ACCESS_TOKEN_SECONDS` is set.
 pub const ACCESS_TOKEN_SECONDS: i64 = 15 * 60;
-/// Lifetime of a room ticket in seconds, unless `TICKET_SECONDS` says otherwise.
+/// Lifetime of a room ticket in seconds, unless `TICKET_SECONDS` is set.
 pub const TICKET_SECONDS: i64 = 2 * 60;
 /// Seconds for which a revocation is kept, in the bucket `revoked` and in every gateway. A token must expire
 /// before the revocation of its session does.

@@ -122,14 +122,14 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_limited_by_zero() {
+    fn a_rate_or_burst_of_zero_is_no_limit() {
         for (rate, burst) in [(0.0, 1), (1.0, 0), (-1.0, 5), (f64::NAN, 5), (f64::INFINITY, 5)] {
             assert_eq!(Rate::new(rate, burst), None, "{rate} {burst}");
         }
     }
 
     #[test]
-    fn a_refusal_names_its_code_and_never_no_time() {
+    fn a_refusal_has_its_code_and_a_wait_of_at_least_a_second() {
         let over = OverBudget { budget: Budget::Room, wait: Duration::ZERO };
         let refusal = Refusal::from(over);
         assert_eq!(refusal.code, Code::RoomRateLimited);
@@ -137,9 +137,9 @@ mod tests {
     }
 
     proptest! {
-        /// In no stretch of time are more allowed than the burst and what the rate gives in it.
+        /// In no period are more events admitted than the burst and the rate allow.
         #[test]
-        fn no_stretch_of_time_has_more_than_burst_and_rate(
+        fn no_period_has_more_than_burst_and_rate(
             per_second in 1_u32..2_000,
             burst in 1_u32..50,
             gaps in proptest::collection::vec(0..20_000_i64, 1..300),
@@ -155,7 +155,7 @@ mod tests {
             }
         }
 
-        /// Whoever waits as long as they were told is let through, and not a moment sooner.
+        /// After exactly the returned wait, and not before, an event is admitted.
         #[test]
         fn the_wait_is_exact(
             per_second in 0.001..2_000.0_f64,
@@ -181,7 +181,7 @@ mod tests {
         }
 
         #[test]
-        fn any_number_is_a_rate_or_none_and_overflows_nothing(per_second: f64, burst: u32, arrival: i64, now: i64) {
+        fn no_number_overflows(per_second: f64, burst: u32, arrival: i64, now: i64) {
             if let Some(rate) = Rate::new(per_second, burst) {
                 let _ = (rate.charge(arrival, now), rate.wait(arrival, now));
             }

@@ -8,7 +8,7 @@ pub mod cors;
 pub mod direct;
 pub mod env;
 pub mod high_water;
-pub mod log_error;
+mod log_error;
 pub mod nats;
 pub mod presence;
 pub mod publish;

@@ -19,18 +19,18 @@ fn names_fold_normalise_and_refuse() {
     assert!(Emoji::parse("x").is_err());
 }
 
-/// A text that fits a pattern. proptest knows no anchors.
+/// A text that matches a pattern. proptest does not support anchors.
 fn fitting(pattern: &str) -> impl Strategy<Value = String> {
     let inner = pattern.strip_prefix('^').unwrap().strip_suffix('$').unwrap();
     proptest::string::string_regex(inner).unwrap()
 }
 
-/// Holds a type's pattern against its parser in both directions. Texts that are not in NFC may
-/// change their length; they are asked about as they are afterwards.
+/// Checks that a type's pattern matches exactly the texts that its parser accepts. Texts are compared in NFC,
+/// as parsing may change their length.
 fn agree<T>(pattern: &str, parse: impl Fn(&str) -> Result<T, ParseNameError>, examples: &[&str]) {
     let matcher = regex::Regex::new(pattern).unwrap();
-    // Rust and regex need not be of one version of Unicode: what one of them has no category for
-    // yet, they cannot agree on.
+    // Rust and regex may have different versions of Unicode, and differ in characters that one of them does not
+    // know yet.
     let unassigned = regex::Regex::new(r"\p{Cn}").unwrap();
     let check = |text: &str| {
         let text: String = text.nfc().filter(|c| !unassigned.is_match(&c.to_string())).collect();
@@ -41,7 +41,7 @@ fn agree<T>(pattern: &str, parse: impl Fn(&str) -> Result<T, ParseNameError>, ex
         fitting(pattern),
         "[ -~]{0,70}",
         "\\PC{0,45}",
-        // One character of any kind where it could matter.
+        // Any single character at the beginning, in the middle and at the end.
         (any::<char>(), "[ a]{0,3}").prop_map(|(c, text)| format!("{c}{text}")),
         (any::<char>(), "[ a]{0,3}").prop_map(|(c, text)| format!("a{text}{c}a{text}")),
     ];
@@ -55,7 +55,7 @@ fn agree<T>(pattern: &str, parse: impl Fn(&str) -> Result<T, ParseNameError>, ex
 }
 
 #[test]
-fn every_pattern_says_what_its_parser_takes() {
+fn every_pattern_matches_what_its_parser_accepts() {
     let long = |count: usize| "é".repeat(count);
     let (ok, bad) = (long(40), long(41));
     agree(DisplayName::PATTERN, DisplayName::parse, &["", " ", " a\t", "a\u{FEFF}", &ok, &bad]);
