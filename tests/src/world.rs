@@ -136,7 +136,7 @@ impl World {
         world.provision().await;
         let config = world.read(api::Config::from_env);
         let ended = world.functions_ended.clone();
-        let state = api::State::connect(config, ended.clone()).await.unwrap();
+        let state = api::AppState::connect(config, ended.clone()).await.unwrap();
         let limits = world.read(|env| Some(serve::Limits::from_env(env)));
         tokio::spawn(serve::serve(listener, api::router(state), limits, ended));
         world
@@ -178,7 +178,7 @@ impl World {
         let listener = TcpListener::bind(ANYWHERE).await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let config = self.read(api::Config::from_env);
-        let state = api::State::connect(config, self.ended.clone()).await.unwrap();
+        let state = api::AppState::connect(config, self.ended.clone()).await.unwrap();
         let limits = self.read(|env| Some(serve::Limits::from_env(env)));
         tokio::spawn(serve::serve(listener, api::router(state), limits, self.ended.clone()));
         base

@@ -13,8 +13,6 @@ use service::{
 use store::config::{DatabaseConfig, StorageConfig};
 use url::Url;
 
-use crate::paced_body::Pace;
-
 /// A statement ends before its request does ([`crate::layers`]), so that the request can say why.
 const STATEMENT_SECONDS: std::ops::RangeInclusive<u64> = 1..=14;
 const STATEMENT_SECONDS_DEFAULT: u64 = 10;
@@ -75,6 +73,16 @@ pub struct Limits {
     pub sign_ups_per_hour: u32,
     /// `LIMIT_NEW_PASSWORDS`: passwords that one user sets in an hour, of rooms and their own.
     pub new_passwords_per_hour: u32,
+}
+
+/// How long readers may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Pace {
+    /// `RESPONSE_STALL_SECONDS`: for the next piece. A slow reader's kernel takes some hundred KiB at once, then
+    /// nothing until the reader has read those.
+    pub stall: Duration,
+    /// `RESPONSE_SECONDS`: for the whole.
+    pub total: Duration,
 }
 
 /// A company or a school behind one address signs up in an hour, yet nobody fills the database with accounts.

@@ -11,7 +11,7 @@ use protocol::{
 };
 use serde::Serialize;
 use service::roomlog::LogError;
-use store::{StoreError, budget::TooManyNewRooms, searches::SearchRefused, throttle::Throttled};
+use store::{SearchRefused, StoreError, Throttled, TooManyNewRooms};
 
 /// Why a request was refused. Answered as `application/problem+json` (RFC 9457).
 #[derive(Debug, thiserror::Error)]

@@ -1,4 +1,4 @@
-//! How many exports run at once in this process, and whose.
+//! Bounds the exports that run at once in this process: one per user, and a number for all.
 
 use std::{
     collections::HashSet,
@@ -11,18 +11,18 @@ use crate::error::ApiError;
 
 /// The users whose export runs; cheap to clone.
 #[derive(Debug, Clone, Default)]
-pub struct Exports(Arc<Mutex<HashSet<UserId>>>);
+pub struct ExportSlots(Arc<Mutex<HashSet<UserId>>>);
 
 /// One running export, until it is dropped.
 #[derive(Debug)]
-pub struct Running {
-    exports: Exports,
+pub struct ExportSlot {
+    exports: ExportSlots,
     user: UserId,
 }
 
-impl Exports {
+impl ExportSlots {
     /// One per user, and `limit` in the process; 0 for any number.
-    pub fn begin(&self, user: UserId, limit: usize) -> Result<Running, ApiError> {
+    pub fn begin(&self, user: UserId, limit: usize) -> Result<ExportSlot, ApiError> {
         let mut users = self.users();
         if users.contains(&user) {
             return Err(ApiError::ExportRunning);
@@ -31,7 +31,7 @@ impl Exports {
             return Err(ApiError::TooManyExports);
         }
         users.insert(user);
-        Ok(Running { exports: self.clone(), user })
+        Ok(ExportSlot { exports: self.clone(), user })
     }
 
     fn users(&self) -> MutexGuard<'_, HashSet<UserId>> {
@@ -39,7 +39,7 @@ impl Exports {
     }
 }
 
-impl Drop for Running {
+impl Drop for ExportSlot {
     fn drop(&mut self) {
         self.exports.users().remove(&self.user);
     }
@@ -51,7 +51,7 @@ mod tests {
 
     #[test]
     fn a_user_has_one_and_the_process_its_limit() {
-        let exports = Exports::default();
+        let exports = ExportSlots::default();
         let (ada, bob, eve) = (UserId::generate(), UserId::generate(), UserId::generate());
         let first = exports.begin(ada, 2).unwrap();
         assert!(matches!(exports.begin(ada, 2), Err(ApiError::ExportRunning)));

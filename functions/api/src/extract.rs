@@ -19,7 +19,7 @@ use serde::de::DeserializeOwned;
 use service::{client, trace::TraceParent};
 use store::db::on_db;
 
-use crate::{error::ApiError, state::State};
+use crate::{error::ApiError, state::AppState};
 
 /// How long a body may take to arrive: 64 KiB at most. Less than a request as a whole may take.
 const BODY_WITHIN: Duration = Duration::from_secs(10);
@@ -27,10 +27,10 @@ const BODY_WITHIN: Duration = Duration::from_secs(10);
 /// A JSON object of exactly the fields of `T`.
 pub struct Body<T>(pub T);
 
-impl<T: DeserializeOwned> FromRequest<State> for Body<T> {
+impl<T: DeserializeOwned> FromRequest<AppState> for Body<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &State) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let content_type = request.headers().get(header::CONTENT_TYPE);
         let is_json = content_type.and_then(|value| value.to_str().ok()).is_some_and(|value| {
             let essence = value.split(';').next().unwrap_or_default().trim();
@@ -43,7 +43,7 @@ impl<T: DeserializeOwned> FromRequest<State> for Body<T> {
     }
 }
 
-async fn read(request: Request, state: &State) -> Result<Bytes, ApiError> {
+async fn read(request: Request, state: &AppState) -> Result<Bytes, ApiError> {
     let body = tokio::time::timeout(BODY_WITHIN, Bytes::from_request(request, state)).await;
     body.map_err(|_| ApiError::BodyTooSlow)?.map_err(|error| match error {
         BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_)) => {
@@ -56,10 +56,10 @@ async fn read(request: Request, state: &State) -> Result<Bytes, ApiError> {
 /// The same where the body may be left out: then every field is.
 pub struct MaybeBody<T>(pub T);
 
-impl<T: DeserializeOwned + Default> FromRequest<State> for MaybeBody<T> {
+impl<T: DeserializeOwned + Default> FromRequest<AppState> for MaybeBody<T> {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &State) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         if request.headers().contains_key(header::CONTENT_TYPE) {
             return Body::from_request(request, state).await.map(|Body(body)| Self(body));
         }
@@ -71,10 +71,10 @@ impl<T: DeserializeOwned + Default> FromRequest<State> for MaybeBody<T> {
 /// A query of exactly the fields of `T`.
 pub struct Params<T>(pub T);
 
-impl<T: DeserializeOwned> FromRequestParts<State> for Params<T> {
+impl<T: DeserializeOwned> FromRequestParts<AppState> for Params<T> {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         match Query::<T>::from_request_parts(parts, state).await {
             Ok(Query(params)) => Ok(Self(params)),
             Err(error) => Err(bad_query(&error.body_text()).into()),
@@ -82,8 +82,8 @@ impl<T: DeserializeOwned> FromRequestParts<State> for Params<T> {
     }
 }
 
-/// What axum says of a query, `Failed to deserialize query string: limit: …`, as a field and a code:
-/// its text is the only place where it says so.
+/// Parses axum's message `Failed to deserialize query string: limit: …` into a field and a code: axum
+/// reports them nowhere else.
 fn bad_query(text: &str) -> BadJson {
     let detail = text.split_once("query string: ").map_or(text, |(_, rest)| rest);
     for (said, code) in [
@@ -105,21 +105,21 @@ fn bad_query(text: &str) -> BadJson {
     BadJson { code: Code::InvalidValue, field, detail }
 }
 
-/// The `{name}` of a path. What is no name names no room.
-pub struct InRoom(pub RoomName);
+/// The `{name}` of a path. A text that is no valid name is answered like an unknown room.
+pub struct RoomPath(pub RoomName);
 
-impl FromRequestParts<State> for InRoom {
+impl FromRequestParts<AppState> for RoomPath {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         parse_path(parts, state).await.map(Self).ok_or(ApiError::NoSuchRoom)
     }
 }
 
 /// The `{name}` and `{userId}` of a path.
-pub struct OfMember(pub RoomName, pub UserId);
+pub struct MemberPath(pub RoomName, pub UserId);
 
-impl<S: Send + Sync> FromRequestParts<S> for OfMember {
+impl<S: Send + Sync> FromRequestParts<S> for MemberPath {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
@@ -131,34 +131,34 @@ impl<S: Send + Sync> FromRequestParts<S> for OfMember {
 }
 
 /// The `{id}` of a session's path.
-pub struct OfSession(pub SessionId);
+pub struct SessionPath(pub SessionId);
 
-impl FromRequestParts<State> for OfSession {
+impl FromRequestParts<AppState> for SessionPath {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         parse_path(parts, state).await.map(Self).ok_or(ApiError::NoSuchSession)
     }
 }
 
-/// The `{id}` of a file's path. What is no id names no file.
-pub struct OfFile(pub FileId);
+/// The `{id}` of a file's path. A text that is no id is answered like an unknown file.
+pub struct FilePath(pub FileId);
 
-impl FromRequestParts<State> for OfFile {
+impl FromRequestParts<AppState> for FilePath {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         parse_path(parts, state).await.map(Self).ok_or(ApiError::NoSuchFile)
     }
 }
 
-async fn parse_path<T: FromStr>(parts: &mut Parts, state: &State) -> Option<T> {
+async fn parse_path<T: FromStr>(parts: &mut Parts, state: &AppState) -> Option<T> {
     let Path(text) = Path::<String>::from_request_parts(parts, state).await.ok()?;
     text.parse().ok()
 }
 
-/// The caller, proven by an access token of a session that still is. A handler that takes it is
-/// protected; one that does not is public.
+/// The authenticated caller: an access token of a session that has not ended. A handler without this
+/// extractor is public.
 #[derive(Debug, Clone)]
 pub struct AuthUser {
     pub access: Access,
@@ -174,10 +174,10 @@ impl AuthUser {
     }
 }
 
-impl FromRequestParts<State> for AuthUser {
+impl FromRequestParts<AppState> for AuthUser {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let header = parts.headers.get(header::AUTHORIZATION).ok_or(ApiError::TokenMissing)?;
         let (scheme, token) = header
             .to_str()
@@ -189,7 +189,7 @@ impl FromRequestParts<State> for AuthUser {
         }
         let access = state.verifier.access(token.trim())?;
         let session = access.session.as_uuid();
-        let live: Option<i32> = on_db!(&state.database, e => sqlx::query_scalar(
+        let live: Option<i32> = on_db!(&state.store.database, e => sqlx::query_scalar(
             "SELECT 1 FROM session WHERE id = $1 AND revoked_at IS NULL"
         ).bind(session).fetch_optional(e))?;
         live.map(|_| Self { access }).ok_or(ApiError::SessionRevoked)
@@ -204,13 +204,13 @@ pub struct Caller {
     pub user_agent: Option<String>,
 }
 
-/// More of a `User-Agent` tells nobody anything.
+/// Characters of a `User-Agent` that are kept.
 const USER_AGENT_CHARS: usize = 200;
 
-impl FromRequestParts<State> for Caller {
+impl FromRequestParts<AppState> for Caller {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
         let peer = peer.unwrap_or(SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0));
         let address = client::address(&parts.headers, peer, state.config.trusted_hops);
@@ -224,10 +224,10 @@ impl FromRequestParts<State> for Caller {
 /// The trace that the request belongs to; [`crate::layers`] put it there.
 pub struct Trace(pub TraceParent);
 
-impl FromRequestParts<State> for Trace {
+impl FromRequestParts<AppState> for Trace {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _: &State) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, _: &AppState) -> Result<Self, ApiError> {
         Ok(Self(parts.extensions.get().copied().unwrap_or_else(TraceParent::root)))
     }
 }
@@ -240,7 +240,7 @@ mod tests {
     use tower::ServiceExt as _;
 
     use super::*;
-    use crate::paging::Limit;
+    use crate::pagination::Limit;
 
     #[derive(Debug, Deserialize)]
     #[serde(deny_unknown_fields)]
@@ -252,7 +252,8 @@ mod tests {
     async fn of_member(room: &str, user: &str) -> (u16, String) {
         let percent = |text: &str| text.bytes().map(|b| format!("%{b:02X}")).collect::<String>();
         let path = format!("/room/{}/member/{}", percent(room), percent(user));
-        let answer = |OfMember(room, user)| async move { format!("{room}/{user}").into_response() };
+        let answer =
+            |MemberPath(room, user)| async move { format!("{room}/{user}").into_response() };
         let router = Router::new().route("/room/{name}/member/{userId}", routing::get(answer));
         let answer = router.oneshot(Request::get(path).body(Body::empty()).unwrap()).await.unwrap();
         let status = answer.status().as_u16();
@@ -263,7 +264,11 @@ mod tests {
     proptest! {
         /// Also with what a path gives a meaning to: `/`, `?`, `#`, `%`.
         #[test]
-        fn a_path_of_two_parts_is_both_or_names_nobody(room in "[a-zA가-힣/?#%.]{1,9}|\\PC{1,70}", is_id: bool, text in "\\PC{1,40}") {
+        fn a_path_of_two_parts_is_both_or_names_nobody(
+            room in "[a-zA가-힣/?#%.]{1,9}|\\PC{1,70}",
+            is_id: bool,
+            text in "\\PC{1,40}",
+        ) {
             let user = if is_id { UserId::generate().to_string() } else { text };
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let (status, body) = runtime.block_on(of_member(&room, &user));

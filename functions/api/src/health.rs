@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{
     Json,
-    extract::State as Shared,
+    extract::State,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse as _, Response},
 };
@@ -13,13 +13,13 @@ use serde_json::Value;
 use service::nats;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{error::ApiError, state::State};
+use crate::{error::ApiError, state::AppState};
 
 /// A part that does not answer in this time is not ready.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// `/healthz`, `/readyz`, `/.well-known/jwks.json`.
-pub fn router() -> OpenApiRouter<State> {
+pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(alive)).routes(routes!(ready)).routes(routes!(jwks))
 }
 
@@ -46,10 +46,10 @@ async fn alive() -> Json<Alive> {
 /// Do database, NATS and storage answer
 #[utoipa::path(get, path = "/readyz", tag = "operation",
     responses((status = 200, body = Ready), (status = 503, body = Ready)))]
-async fn ready(Shared(state): Shared<State>) -> Response {
+async fn ready(State(state): State<AppState>) -> Response {
     let is_ok = |answered: Result<bool, _>| answered.unwrap_or(false);
-    let database = async { state.database.ping().await.is_ok() };
-    let nats = nats::is_ready(&state.nats, state.log.high_water());
+    let database = async { state.store.database.ping().await.is_ok() };
+    let nats = nats::is_ready(&state.nats, state.store.log.high_water());
     let (database, nats, storage) = tokio::join!(
         tokio::time::timeout(ANSWER_WITHIN, database),
         tokio::time::timeout(ANSWER_WITHIN, nats),
@@ -66,7 +66,7 @@ async fn ready(Shared(state): Shared<State>) -> Response {
 
 /// The keys that tokens are verified with (RFC 7517)
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "operation", responses((status = 200, body = Value)))]
-async fn jwks(Shared(state): Shared<State>) -> Result<Json<Value>, ApiError> {
+async fn jwks(State(state): State<AppState>) -> Result<Json<Value>, ApiError> {
     let keys = serde_json::to_value(state.minter.jwks());
     keys.map(Json).map_err(|error| ApiError::Internal(error.into()))
 }

@@ -14,14 +14,14 @@ use lambda_http::request::RequestContext;
 use service::{client, env::Env, serve, telemetry};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::{Config, State};
+use crate::{AppState, Config};
 
 /// Serves one resource to the Lambda runtime, behind API Gateway, a load balancer or a function URL.
-pub async fn run(resource: OpenApiRouter<State>) -> anyhow::Result<()> {
+pub async fn run(resource: OpenApiRouter<AppState>) -> anyhow::Result<()> {
     let config = Env::of_process(Config::from_env)?;
     let shutdown = serve::shutdown_on_signal()?;
     telemetry::start(telemetry::USUAL, shutdown.clone()).await?;
-    let state = State::open(config, shutdown.clone()).await?;
+    let state = AppState::open(config, shutdown.clone()).await?;
     let router = crate::function(resource, state).layer(map_request(with_peer));
     tokio::select! {
         result = lambda_http::run(router) => {

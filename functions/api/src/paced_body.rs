@@ -17,22 +17,12 @@ use axum::{
 use service::serve::HangUp;
 use tokio::{sync::mpsc, time::timeout};
 
-use crate::state;
+use crate::{config::Pace, state::AppState};
 
 /// Small against what a socket buffers, large against the cost of a hand-over.
 pub const PIECE_BYTES: usize = 16 * 1024;
 /// Bodies from this size on are paced: pages of history and lists; the rest fits into the socket's buffer.
 const PACED_FROM_BYTES: u64 = 64 * 1024;
-
-/// How long readers may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Pace {
-    /// `RESPONSE_STALL_SECONDS`: for the next piece. A slow reader's kernel takes some hundred KiB at once, then
-    /// nothing until the reader has read those.
-    pub stall: Duration,
-    /// `RESPONSE_SECONDS`: for the whole.
-    pub total: Duration,
-}
 
 /// Whoever a body is for.
 #[derive(Debug, Clone)]
@@ -42,12 +32,12 @@ pub struct Reader {
     hang_up: Option<HangUp>,
 }
 
-impl FromRequestParts<state::State> for Reader {
+impl FromRequestParts<AppState> for Reader {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(
         parts: &mut Parts,
-        state: &state::State,
+        state: &AppState,
     ) -> Result<Self, Self::Rejection> {
         Ok(Self { pace: state.config.pace, hang_up: parts.extensions.get().cloned() })
     }

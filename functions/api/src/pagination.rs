@@ -43,9 +43,9 @@ pub struct Paging {
 /// not take the numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub struct Part<const MIN: usize, const MAX: usize>(String);
+pub struct SearchTerm<const MIN: usize, const MAX: usize>(String);
 
-impl<const MIN: usize, const MAX: usize> TryFrom<String> for Part<MIN, MAX> {
+impl<const MIN: usize, const MAX: usize> TryFrom<String> for SearchTerm<MIN, MAX> {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
         if (MIN..=MAX).contains(&text.chars().count()) && !text.contains('\0') {
@@ -55,21 +55,21 @@ impl<const MIN: usize, const MAX: usize> TryFrom<String> for Part<MIN, MAX> {
     }
 }
 
-impl<const MIN: usize, const MAX: usize> std::ops::Deref for Part<MIN, MAX> {
+impl<const MIN: usize, const MAX: usize> std::ops::Deref for SearchTerm<MIN, MAX> {
     type Target = str;
     fn deref(&self) -> &str {
         &self.0
     }
 }
 
-impl<const MIN: usize, const MAX: usize> utoipa::PartialSchema for Part<MIN, MAX> {
+impl<const MIN: usize, const MAX: usize> utoipa::PartialSchema for SearchTerm<MIN, MAX> {
     fn schema() -> RefOr<Schema> {
         let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some(r"^[^\u0000]*$"));
         text.min_length(Some(MIN)).max_length(Some(MAX)).into()
     }
 }
 
-impl<const MIN: usize, const MAX: usize> utoipa::ToSchema for Part<MIN, MAX> {}
+impl<const MIN: usize, const MAX: usize> utoipa::ToSchema for SearchTerm<MIN, MAX> {}
 
 /// How many items a page has.
 #[derive(Debug, Clone, Copy, Deserialize, utoipa::ToSchema)]
@@ -105,7 +105,7 @@ impl Limit {
 }
 
 /// The rows of one page out of [`Limit::and_one`] of them, and the cursor of the next.
-pub fn cut<R, P: Serialize>(
+pub fn page_of<R, P: Serialize>(
     mut rows: Vec<R>,
     limit: Limit,
     position: impl Fn(&R) -> P,
@@ -116,14 +116,14 @@ pub fn cut<R, P: Serialize>(
     (rows, next)
 }
 
-/// Makes a cursor. Its content is nobody's business but ours, and no secret.
+/// Makes a cursor: opaque to clients, but not secret.
 pub fn encode<T: Serialize>(position: &T) -> Cursor {
     // Positions are plain structs: they cannot fail to serialize.
     Cursor(BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(position).unwrap_or_default()))
 }
 
-/// Reads a cursor that [`encode`] made, or that somebody else did: a position is a type of which every
-/// value can be looked for. A `String` is none: it may hold NUL.
+/// Reads a cursor, which a client may have forged: every value of the position's type must be valid in a
+/// statement. A `String` is not, because it may hold NUL.
 pub fn decode<T: DeserializeOwned>(cursor: &str) -> Result<T, ApiError> {
     let bad = || ApiError::Invalid { field: "cursor", detail: "not a cursor of this list".into() };
     let json = BASE64_URL_SAFE_NO_PAD.decode(cursor).map_err(|_| bad())?;
@@ -145,12 +145,12 @@ mod tests {
 
         #[test]
         fn a_part_is_what_its_schema_says(text in "[\0a\n]{0,2}|\\PC{0,110}") {
-            let schema = serde_json::json!(<Part<2, 100> as utoipa::PartialSchema>::schema());
+            let schema = serde_json::json!(<SearchTerm<2, 100> as utoipa::PartialSchema>::schema());
             let pattern = regex::Regex::new(schema["pattern"].as_str().unwrap()).unwrap();
             let bound = |name: &str| schema[name].as_u64().unwrap() as usize;
             let fits = (bound("minLength")..=bound("maxLength")).contains(&text.chars().count());
             let described = fits && pattern.is_match(&text);
-            prop_assert_eq!(Part::<2, 100>::try_from(text).is_ok(), described);
+            prop_assert_eq!(SearchTerm::<2, 100>::try_from(text).is_ok(), described);
         }
     }
 }

@@ -1,29 +1,13 @@
-//! A room as everyone sees it, and as the database holds it.
+//! A room as the database holds it.
 
 use chrono::{DateTime, Utc};
-use protocol::{RoomId, Seq, Timestamp, UserId};
-use serde::Serialize;
-use store::db::on_db;
+use protocol::{RoomId, Seq};
+use store::db::{Tx, on_db, on_tx};
 use uuid::Uuid;
 
-use crate::state::State;
+use crate::{error::ApiError, state::AppState};
 
-/// A room.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Room {
-    pub id: RoomId,
-    pub name: String,
-    pub title: Option<String>,
-    /// Only members see it.
-    pub private: bool,
-    /// Who is not a member needs its password to become one.
-    pub password_required: bool,
-    pub creator_id: UserId,
-    pub created_at: Timestamp,
-}
-
-/// A room as the database holds it; see [`select_room`].
+/// A row of `room r` with its `room_log l`.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct RoomRow {
     pub id: Uuid,
@@ -41,18 +25,6 @@ pub struct RoomRow {
     pub archived_seq: Seq,
 }
 
-/// A statement that begins with the columns of a [`RoomRow`], of `room r` and its `room_log l`.
-macro_rules! select_room {
-    ($rest:literal) => {
-        concat!(
-            "SELECT r.id, r.name, r.title, r.private, r.password_hash IS NOT NULL AS has_password,
-               r.creator_id, r.created_at, r.version, COALESCE(l.archived_seq, 0) AS archived_seq",
-            $rest
-        )
-    };
-}
-pub(super) use select_room;
-
 /// How far a room is archived, and how far its events have left the stream.
 #[derive(Debug, Clone, Copy, sqlx::FromRow)]
 pub struct RoomLogRow {
@@ -64,30 +36,25 @@ pub struct RoomLogRow {
 
 impl RoomLogRow {
     /// None of a room of which nothing is archived.
-    pub async fn read(state: &State, room: Uuid) -> sqlx::Result<Option<Self>> {
-        on_db!(&state.database, e => sqlx::query_as(
+    pub async fn read(state: &AppState, room: Uuid) -> sqlx::Result<Option<Self>> {
+        on_db!(&state.store.database, e => sqlx::query_as(
             "SELECT archived_seq, kept_seq FROM room_log WHERE room_id = $1"
         ).bind(room).fetch_optional(e))
     }
 }
 
 impl RoomRow {
+    /// A room under the lock of its row ([`store::members::lock`]).
+    pub async fn locked(tx: &mut Tx, room: RoomId) -> Result<Self, ApiError> {
+        let row: Option<Self> = on_tx!(tx, e => sqlx::query_as(
+        "SELECT r.id, r.name, r.title, r.private, r.password_hash IS NOT NULL AS has_password,
+           r.creator_id, r.created_at, r.version, COALESCE(l.archived_seq, 0) AS archived_seq
+         FROM room r LEFT JOIN room_log l ON l.room_id = r.id WHERE r.id = $1"
+    ).bind(room.as_uuid()).fetch_optional(e))?;
+        row.ok_or(ApiError::NoSuchRoom)
+    }
+
     pub fn room_id(&self) -> RoomId {
         self.id.into()
-    }
-}
-
-impl From<RoomRow> for Room {
-    fn from(row: RoomRow) -> Self {
-        let RoomRow { id, name, title, private, has_password, creator_id, created_at, .. } = row;
-        Self {
-            id: id.into(),
-            name,
-            title,
-            private,
-            password_required: has_password,
-            creator_id: creator_id.into(),
-            created_at: created_at.into(),
-        }
     }
 }

@@ -4,50 +4,48 @@ use std::{sync::Arc, time::Duration};
 
 use protocol::token::{Minter, Verifier};
 use secrecy::ExposeSecret as _;
-use service::{nats, roomlog::RoomLog};
+use service::{nats, roomlog::RoomLog, trace::TraceParent};
 use store::{
-    budget::Budgets, db::Database, password::Hasher, searches::Searches, sent, storage::Storage,
-    stream_log,
+    Store, Transaction, budget::Budgets, db::Database, earlier_send, password::Hasher,
+    searches::Searches, storage::Storage, stream_log,
 };
 use tokio_util::sync::CancellationToken;
 
-use crate::{accounts::Exports, config::Config};
+use crate::{config::Config, export_slots::ExportSlots};
 
 /// How often streams are compared with the database.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Connections and keys; cheap to clone.
 #[derive(Clone)]
-pub struct State(Arc<Inner>);
+pub struct AppState(Arc<Inner>);
 
-/// See [`State`].
+/// See [`AppState`].
 pub struct Inner {
     pub config: Config,
-    pub database: Database,
-    pub log: RoomLog,
+    pub store: Store,
     pub nats: async_nats::Client,
     pub storage: Storage,
     pub minter: Minter,
     pub verifier: Verifier,
     pub hasher: Hasher,
     pub budgets: Budgets,
-    pub exports: Exports,
+    pub export_slots: ExportSlots,
     pub searches: Searches,
 }
 
-impl std::ops::Deref for State {
+impl std::ops::Deref for AppState {
     type Target = Inner;
     fn deref(&self) -> &Inner {
         &self.0
     }
 }
 
-impl State {
+impl AppState {
     /// As [`Self::open`], and answers gateways that ask what was sent before.
     pub async fn connect(config: Config, shutdown: CancellationToken) -> anyhow::Result<Self> {
         let state = Self::open(config, shutdown.clone()).await?;
-        let Inner { nats, database, log, .. } = &*state;
-        tokio::spawn(sent::answer(nats.clone(), database.clone(), log.clone(), shutdown));
+        tokio::spawn(earlier_send::answer(state.nats.clone(), state.store.clone(), shutdown));
         Ok(state)
     }
 
@@ -68,15 +66,14 @@ impl State {
         let budgets = Budgets::new(database.clone(), config.publish, shared, config.new_rooms);
         let state = Self(Arc::new(Inner {
             config,
-            database,
-            log,
+            store: Store { database, log },
             nats,
             storage,
             minter,
             verifier,
             hasher,
             budgets,
-            exports: Exports::default(),
+            export_slots: ExportSlots::default(),
             searches,
         }));
         state.look_at_streams().await;
@@ -84,9 +81,14 @@ impl State {
         let closing = state.clone();
         tokio::spawn(async move {
             shutdown.cancelled().await;
-            closing.database.close().await;
+            closing.store.database.close().await;
         });
         Ok(state)
+    }
+
+    /// Starts a transaction whose messages belong to a request's trace.
+    pub async fn begin(&self, trace: TraceParent) -> sqlx::Result<Transaction> {
+        self.store.begin(trace).await
     }
 
     /// A stream that is behind the database takes nothing: its seqs were given before. Where one of the
@@ -94,10 +96,10 @@ impl State {
     async fn look_at_streams(&self) {
         let looked = async {
             for shard in self.config.shards.all() {
-                let stored = stream_log::stored(&self.database, shard).await?;
-                self.log.high_water().raise(shard, stored.unwrap_or_default());
+                let stored = stream_log::stored(&self.store.database, shard).await?;
+                self.store.log.high_water().raise(shard, stored.unwrap_or_default());
             }
-            anyhow::Ok(self.log.look_at_streams().await?)
+            anyhow::Ok(self.store.log.look_at_streams().await?)
         };
         if let Err(error) = looked.await {
             tracing::warn!(%error, "the streams cannot be compared with the database now");

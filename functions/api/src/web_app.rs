@@ -2,7 +2,7 @@
 
 use axum::{
     Router,
-    extract::{Path, Request, State as Shared},
+    extract::{Path, Request, State},
     http::{HeaderMap, HeaderValue, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Redirect, Response},
@@ -10,7 +10,7 @@ use axum::{
 };
 use rust_embed::RustEmbed;
 
-use crate::{error::ApiError, representation::Representation, state::State};
+use crate::{error::ApiError, representation::Representation, state::AppState};
 
 /// Built by `make web`. Without it the servers build and run, and answer pages with 404.
 #[derive(RustEmbed)]
@@ -23,7 +23,7 @@ const FOREVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000,
 pub const ASK_AGAIN: HeaderValue = HeaderValue::from_static("no-cache");
 
 /// The pages that have no address among the functions.
-pub fn router() -> Router<State> {
+pub fn router() -> Router<AppState> {
     Router::new()
         .route("/", get(index))
         .route("/login", get(index))
@@ -52,15 +52,15 @@ async fn old_room(Path(old): Path<String>, uri: Uri) -> Result<Redirect, ApiErro
 }
 
 /// Answers a browser's navigation to `GET /room/{name}` with the page instead of the room.
-pub fn on_navigation(router: Router<State>, state: State) -> Router<State> {
+pub fn on_navigation(router: Router<AppState>, state: AppState) -> Router<AppState> {
     router.layer(middleware::from_fn_with_state(state, navigate))
 }
 
-async fn navigate(Shared(state): Shared<State>, request: Request, next: Next) -> Response {
+async fn navigate(State(state): State<AppState>, request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let is_room = path.strip_prefix("/room/").is_some_and(|name| !name.contains('/'));
     if is_room && request.method() == axum::http::Method::GET && wants_page(request.headers()) {
-        return index(Shared(state), request.headers().clone()).await;
+        return index(State(state), request.headers().clone()).await;
     }
     let mut response = next.run(request).await;
     // The same address has two answers.
@@ -75,7 +75,7 @@ fn wants_page(headers: &HeaderMap) -> bool {
     accept.is_some_and(|accept| accept.split(',').any(|kind| kind.trim().starts_with("text/html")))
 }
 
-async fn index(Shared(state): Shared<State>, headers: HeaderMap) -> Response {
+async fn index(State(state): State<AppState>, headers: HeaderMap) -> Response {
     let mut response = file("index.html", &headers, ASK_AGAIN);
     if let Ok(policy) = HeaderValue::from_str(&policy(&state)) {
         response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
@@ -85,7 +85,7 @@ async fn index(Shared(state): Shared<State>, headers: HeaderMap) -> Response {
 }
 
 /// What the page may load and reach: itself, the gateway, the storage.
-fn policy(state: &State) -> String {
+fn policy(state: &AppState) -> String {
     let gateway = state.config.gateway_url.origin().ascii_serialization();
     let socket = gateway.replacen("http", "ws", 1);
     let storage = state.config.storage.public_origin();

@@ -2,10 +2,10 @@
 //! any more. Also: sessions, refresh tokens, failed guesses and rate limits whose time is over.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use protocol::{UserId, subject::Shards};
-use service::{roomlog::RoomLog, trace::TraceParent};
+use protocol::UserId;
+use service::trace::TraceParent;
 use store::{
-    account_deletion,
+    Store, account_deletion,
     accounts::{DELETED_NAME, REFRESH_WITHIN},
     db::{Database, on_db, on_tx},
     throttle::FORGET_AFTER,
@@ -26,12 +26,8 @@ const LAST_WORDS_WITHIN: TimeDelta = TimeDelta::minutes(1);
 const SPENT_KNOWN_FOR: TimeDelta = TimeDelta::days(1);
 
 /// Goes on with deleted accounts. `archived` is a moment before which all that was sent is archived.
-pub async fn erase(
-    database: &Database,
-    log: &RoomLog,
-    shards: Shards,
-    archived: Option<DateTime<Utc>>,
-) -> anyhow::Result<()> {
+pub async fn erase(store: &Store, archived: Option<DateTime<Utc>>) -> anyhow::Result<()> {
+    let database = &store.database;
     let in_rooms: Vec<Uuid> = on_db!(database, e => sqlx::query_scalar(
         "SELECT a.id FROM account a WHERE a.deleted_at IS NOT NULL AND a.erased_at IS NULL
          AND (EXISTS (SELECT 1 FROM member m WHERE m.user_id = a.id)
@@ -41,7 +37,7 @@ pub async fn erase(
     let mut failures = Failures::default();
     for user in in_rooms {
         let (user, trace) = (UserId::from(user), TraceParent::root());
-        let left = account_deletion::leave_rooms(database, log, shards, user, trace).await;
+        let left = account_deletion::leave_rooms(store, user, trace).await;
         failures.note(left.map(drop).map_err(anyhow::Error::from));
     }
     let Some(archived) = archived else { return failures.into_result() };

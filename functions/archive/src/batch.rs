@@ -1,6 +1,6 @@
 //! One shard's stream, read by a durable pull consumer: what is not acknowledged comes again.
 //!
-//! It may come again after what followed it: an archive died, or two work at once. See [`super::held`].
+//! It may come again after what followed it: an archive died, or two work at once. See [`super::held_heads`].
 //! What can never be stored is parked as a dead letter, so that it holds up nothing else.
 
 use std::{
@@ -29,9 +29,9 @@ use store::db::{self, Database};
 use tokio::sync::{Mutex, OnceCell};
 
 use super::{
-    dead,
+    dead_letters,
     entry::{Entry, Reason},
-    held::{self, Heads, HeldHeads},
+    held_heads::{self, Heads, HeldHeads},
     rows::Rows,
     volume::Volumes,
     write::{self, Outcome, Progress},
@@ -197,7 +197,7 @@ impl Source {
         let floor = complete_to(&self.info().await?, messages.len())?;
         let mut heads = held.complete(floor);
         if floor == Seq::MAX {
-            held::merge(&mut heads, &batch.heads);
+            held_heads::merge(&mut heads, &batch.heads);
         }
         let stream = self.stream.shard().stream();
         let progress = Progress { heads, stream, stored: batch.newest };
@@ -209,10 +209,10 @@ impl Source {
         }
         let mut dead = batch.dead;
         dead.extend(refused.into_iter().map(|seq| (seq, Reason::RefusedByDatabase)));
-        let mut again = dead::park(&self.stream, messages, &dead).await;
+        let mut again = dead_letters::park(&self.stream, messages, &dead).await;
         again.extend(outcome.early.iter().map(|seq| (*seq, AGAIN_AFTER)));
         let mut heads = progress.heads;
-        held::merge(&mut heads, &batch.heads);
+        held_heads::merge(&mut heads, &batch.heads);
         self.purge_unknown(&outcome.unknown, &heads).await?;
         for message in messages {
             if let Some(Stored::Event(room)) = Stored::parse(&message.subject) {
@@ -246,7 +246,7 @@ impl Batch {
             newest = seq.max(newest);
             let stored = Stored::parse(&message.subject);
             if let Some(Stored::Event(room)) = stored {
-                held::merge(&mut heads, &Heads::from([(room, seq)]));
+                held_heads::merge(&mut heads, &Heads::from([(room, seq)]));
             }
             match Entry::decode(stored, seq, &message.payload) {
                 Ok(entry) => entries.push(entry),

@@ -1,14 +1,14 @@
-//! How far rooms are archived, where that cannot be said yet.
+//! Archived seqs of rooms that cannot be recorded yet.
 //!
-//! Two archives share a consumer, and a batch of one may be stored before an older batch of the other.
-//! A room counts as archived up to an event only once no event before it is on its way to anybody: the
-//! consumer's ack floor says so.
+//! Two archives share a consumer, and a batch of one may be stored before an older batch of the other. A
+//! room counts as archived up to an event only once no earlier event is in flight, which the consumer's ack
+//! floor shows.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use protocol::{RoomId, Seq};
 
-/// The newest stored event of rooms.
+/// The newest stored seq of each room.
 pub type Heads = BTreeMap<RoomId, Seq>;
 
 /// Rooms that are remembered. A forgotten one is noted with its next event; until then its history is

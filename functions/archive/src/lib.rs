@@ -4,13 +4,13 @@
 mod accounts;
 mod batch;
 mod config;
-mod dead;
+mod dead_letters;
 mod entry;
 mod failures;
-mod held;
-mod kinds;
+mod held_heads;
 mod objects;
 mod purge;
+mod reaction_kinds;
 mod rooms;
 mod rows;
 mod uploads;
@@ -26,7 +26,9 @@ use chrono::{DateTime, Utc};
 use protocol::Seq;
 use secrecy::ExposeSecret as _;
 use service::{nats, roomlog::RoomLog, stream::ShardStream};
-use store::{budget, db::Database, outbox::Sweeper, sent, storage::Storage, stream_log};
+use store::{
+    Store, budget, db::Database, earlier_send, outbox::Sweeper, storage::Storage, stream_log,
+};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -51,9 +53,8 @@ const FINISH_WITHIN: Duration = Duration::from_secs(5);
 
 /// A connected archive.
 pub struct Archive {
-    database: Database,
+    store: Store,
     client: async_nats::Client,
-    log: RoomLog,
     storage: Storage,
     shards: Vec<Shard>,
     outbox: Sweeper,
@@ -87,7 +88,8 @@ impl Archive {
         }
         let storage = Storage::connect(&config.storage).await?;
         let (outbox, pass, tidied) = (Sweeper::default(), config.pass, Mutex::default());
-        Ok(Self { database, client, log, storage, shards, outbox, pass, tidied })
+        let store = Store { database, log };
+        Ok(Self { store, client, storage, shards, outbox, pass, tidied })
     }
 
     /// Moves events until every stream is empty or it is time to end, then sweeps. What fails stops
@@ -100,7 +102,7 @@ impl Archive {
         let until = now + left * 2 / 3;
         let drained = futures_util::future::join_all(self.shards.iter().map(|shard| async move {
             match self.check(shard).await {
-                Ok(()) => shard.source.drain(&self.database, until).await,
+                Ok(()) => shard.source.drain(&self.store.database, until).await,
                 Err(error) => (0, Err(error)),
             }
         }));
@@ -117,18 +119,17 @@ impl Archive {
     /// All of it, whatever part of it fails.
     async fn sweep(&self) -> anyhow::Result<()> {
         let streams: Vec<&ShardStream> = self.shards.iter().map(|shard| &shard.stream).collect();
-        let shards = self.log.shards();
         let mut failures = Failures::default();
-        let swept = self.outbox.sweep(&self.database, &self.log).await.map(|swept| {
+        let swept = self.outbox.sweep(&self.store.database, &self.store.log).await.map(|swept| {
             metrics::counter!("archive_outbox_swept_total").increment(swept);
         });
         failures.note(swept);
-        failures.note(uploads::remove_incomplete(&self.database).await);
-        failures.note(objects::remove(&self.database, &self.storage).await);
-        failures.note(rooms::remove(&self.database, shards, &streams).await);
+        failures.note(uploads::remove_incomplete(&self.store.database).await);
+        failures.note(objects::remove(&self.store.database, &self.storage).await);
+        failures.note(rooms::remove(&self.store, &streams).await);
         let archived = self.archived_until().await.map_err(|error| failures.note(Err(error)));
         let archived = archived.ok();
-        failures.note(accounts::erase(&self.database, &self.log, shards, archived).await);
+        failures.note(accounts::erase(&self.store, archived).await);
         failures.note(self.tidy().await);
         failures.into_result()
     }
@@ -148,7 +149,7 @@ impl Archive {
             let purged = async {
                 self.check(shard).await?;
                 let acknowledged = shard.source.reached().await?.acknowledged;
-                shard.purge.run(&self.database, acknowledged).await
+                shard.purge.run(&self.store.database, acknowledged).await
             };
             failures.note(purged.await);
         }
@@ -158,8 +159,8 @@ impl Archive {
     async fn tidy(&self) -> anyhow::Result<()> {
         let mut tidied = self.tidied.lock().await;
         if tidied.is_none_or(|at| at.elapsed() >= TIDY_EVERY) {
-            accounts::tidy(&self.database).await?;
-            budget::tidy(&self.database).await?;
+            accounts::tidy(&self.store.database).await?;
+            budget::tidy(&self.store.database).await?;
             *tidied = Some(Instant::now());
         }
         Ok(())
@@ -179,26 +180,26 @@ impl Archive {
             () = self.follow_purges() => {}
             () = late => tracing::warn!("a batch did not finish in time; it comes again"),
         }
-        self.database.close().await;
+        self.store.database.close().await;
     }
 
     /// Never returns: the batch that was begun goes on after `shutdown`.
     async fn answer_sent(&self, shutdown: &CancellationToken) {
-        let (client, database) = (self.client.clone(), self.database.clone());
-        sent::answer(client, database, self.log.clone(), shutdown.clone()).await;
+        let (client, store) = (self.client.clone(), self.store.clone());
+        earlier_send::answer(client, store, shutdown.clone()).await;
         std::future::pending().await
     }
 
     /// Stream and database must fit: what is archived from a stream that is behind, or purged from one
     /// that the database is behind, is lost.
     async fn check(&self, shard: &Shard) -> anyhow::Result<()> {
-        let (of, water) = (shard.stream.shard(), self.log.high_water());
+        let (of, water) = (shard.stream.shard(), self.store.log.high_water());
         let stream = of.stream();
         // Asked before the database, which is written before the acknowledgement.
         let acknowledged = shard.source.reached().await?.acknowledged;
-        let stored = stream_log::stored(&self.database, of).await?;
+        let stored = stream_log::stored(&self.store.database, of).await?;
         water.raise(of, stored.unwrap_or_default());
-        let last = self.log.last_seq(of).await?;
+        let last = self.store.log.last_seq(of).await?;
         water.set_behind(of, last.is_none_or(|last| last < water.highest(of)));
         anyhow::ensure!(
             !water.is_behind(of),
@@ -206,7 +207,7 @@ impl Archive {
         );
         let is_ahead = match stored {
             Some(stored) => acknowledged > stored,
-            None => acknowledged > Seq::ZERO && stream_log::is_empty(&self.database).await?,
+            None => acknowledged > Seq::ZERO && stream_log::is_empty(&self.store.database).await?,
         };
         metrics::gauge!("database_behind", "stream" => stream.clone()).set(f64::from(is_ahead));
         anyhow::ensure!(
@@ -225,7 +226,7 @@ impl Archive {
                     self.check(shard).await?;
                     checked_at = Some(Instant::now());
                 }
-                shard.source.move_batch(&self.database).await
+                shard.source.move_batch(&self.store.database).await
             };
             if let Err(error) = moved.await {
                 checked_at = None;

@@ -12,29 +12,27 @@ use super::rows::{ReactionKey, Rows};
 /// Of each message the emoji that there are.
 type Kinds = BTreeMap<(RoomId, Seq), BTreeSet<String>>;
 
-/// The emoji of one message, found one by one in the index: of each there may be any number of rows.
-macro_rules! kinds_of {
-    ($room:literal, $target:literal, $limit:literal) => {
-        concat!(
-            "WITH RECURSIVE kinds (emoji) AS (
-               SELECT MIN(r.emoji) FROM reaction r WHERE r.room_id = ",
-            $room,
-            " AND r.target = ",
-            $target,
-            "
-               UNION ALL
-               SELECT (SELECT MIN(r.emoji) FROM reaction r
-                       WHERE r.room_id = ",
-            $room,
-            " AND r.target = ",
-            $target,
-            " AND r.emoji > kinds.emoji)
-               FROM kinds WHERE kinds.emoji IS NOT NULL
-             ) SELECT emoji FROM kinds WHERE emoji IS NOT NULL LIMIT ",
-            $limit
-        )
-    };
-}
+/// The emoji of messages, found one by one in the index: of each there may be any number of rows.
+const KINDS_IN_POSTGRES: &str = "
+    SELECT t.room_id, t.target, k.emoji
+    FROM UNNEST($1::uuid[], $2::bigint[]) AS t (room_id, target) CROSS JOIN LATERAL (
+      WITH RECURSIVE kinds (emoji) AS (
+        SELECT MIN(r.emoji) FROM reaction r WHERE r.room_id = t.room_id AND r.target = t.target
+        UNION ALL
+        SELECT (SELECT MIN(r.emoji) FROM reaction r
+                WHERE r.room_id = t.room_id AND r.target = t.target AND r.emoji > kinds.emoji)
+        FROM kinds WHERE kinds.emoji IS NOT NULL
+      ) SELECT emoji FROM kinds WHERE emoji IS NOT NULL LIMIT $3
+    ) k";
+/// The same of one message: SQLite has no `LATERAL`, and a statement costs no round trip.
+const KINDS_IN_SQLITE: &str = "
+    WITH RECURSIVE kinds (emoji) AS (
+      SELECT MIN(r.emoji) FROM reaction r WHERE r.room_id = $1 AND r.target = $2
+      UNION ALL
+      SELECT (SELECT MIN(r.emoji) FROM reaction r
+              WHERE r.room_id = $1 AND r.target = $2 AND r.emoji > kinds.emoji)
+      FROM kinds WHERE kinds.emoji IS NOT NULL
+    ) SELECT emoji FROM kinds WHERE emoji IS NOT NULL LIMIT $3";
 
 /// Drops the reactions of a batch that would be one kind too many.
 pub async fn bound(tx: &mut Tx, rows: &mut Rows) -> sqlx::Result<()> {
@@ -56,24 +54,19 @@ async fn read(tx: &mut Tx, targets: &BTreeSet<(RoomId, Seq)>) -> sqlx::Result<Ki
         Tx::Postgres(transaction) => {
             let rooms: Vec<Uuid> = targets.iter().map(|(room, _)| room.as_uuid()).collect();
             let seqs: Vec<i64> = targets.iter().map(|(_, target)| i64::from(*target)).collect();
-            let found: Vec<(Uuid, i64, String)> = sqlx::query_as(concat!(
-                "SELECT t.room_id, t.target, k.emoji
-                 FROM UNNEST($1::uuid[], $2::bigint[]) AS t (room_id, target) CROSS JOIN LATERAL (",
-                kinds_of!("t.room_id", "t.target", "$3"),
-                ") k"
-            ))
-            .bind(rooms)
-            .bind(seqs)
-            .bind(limit)
-            .fetch_all(&mut **transaction)
-            .await?;
+            let found: Vec<(Uuid, i64, String)> = sqlx::query_as(KINDS_IN_POSTGRES)
+                .bind(rooms)
+                .bind(seqs)
+                .bind(limit)
+                .fetch_all(&mut **transaction)
+                .await?;
             for (room, target, emoji) in found {
                 kinds.entry((room.into(), db::seq(target)?)).or_default().insert(emoji);
             }
         }
         Tx::Sqlite(transaction) => {
             for (room, target) in targets {
-                let found: Vec<String> = sqlx::query_scalar(kinds_of!("$1", "$2", "$3"))
+                let found: Vec<String> = sqlx::query_scalar(KINDS_IN_SQLITE)
                     .bind(room.as_uuid())
                     .bind(i64::from(*target))
                     .bind(limit)

@@ -2,12 +2,12 @@
 //! is gone on from. The row goes last, when no token for the room can live any more.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use protocol::{
-    RoomId,
-    subject::{self, Shards},
-};
+use protocol::{RoomId, subject};
 use service::stream::ShardStream;
-use store::db::{Database, on_db, on_tx};
+use store::{
+    Store,
+    db::{Database, on_db, on_tx},
+};
 use uuid::Uuid;
 
 use super::failures::Failures;
@@ -42,12 +42,9 @@ struct Ended {
     emptied_at: Option<DateTime<Utc>>,
 }
 
-/// Goes on with deleted rooms.
-pub async fn remove(
-    database: &Database,
-    shards: Shards,
-    streams: &[&ShardStream],
-) -> anyhow::Result<()> {
+/// Removes the contents of deleted rooms, and then their rows.
+pub async fn remove(store: &Store, streams: &[&ShardStream]) -> anyhow::Result<()> {
+    let database = &store.database;
     let ended: Vec<Ended> = on_db!(database, e => sqlx::query_as(
         "SELECT id, emptied_at FROM room
          WHERE deleted_at IS NOT NULL AND (emptied_at IS NULL OR emptied_at < $1)
@@ -57,21 +54,20 @@ pub async fn remove(
     for room in ended {
         let stream = streams.iter().find(|stream| stream.has(RoomId::from(room.id)));
         if let Some(stream) = stream {
-            failures.note(go_on(database, shards, stream, room, &mut steps).await);
+            failures.note(empty_and_remove(store, stream, room, &mut steps).await);
         }
     }
     failures.into_result()
 }
 
-async fn go_on(
-    database: &Database,
-    shards: Shards,
+async fn empty_and_remove(
+    store: &Store,
     stream: &ShardStream,
     Ended { id, emptied_at }: Ended,
     steps: &mut usize,
 ) -> anyhow::Result<()> {
-    let room = RoomId::from(id);
-    if !empty(database, id, steps).await? || is_owed(database, shards, room).await? {
+    let (room, database) = (RoomId::from(id), &store.database);
+    if !empty(database, id, steps).await? || has_unpublished_events(store, room).await? {
         return Ok(());
     }
     match emptied_at {
@@ -89,7 +85,7 @@ async fn go_on(
     Ok(())
 }
 
-/// Whether nothing is left, within the steps.
+/// Removes rows in at most so many steps. Returns whether none is left.
 async fn empty(database: &Database, room: Uuid, steps: &mut usize) -> sqlx::Result<bool> {
     for statement in STEPS_OF_A_ROOM {
         loop {
@@ -107,13 +103,13 @@ async fn empty(database: &Database, room: Uuid, steps: &mut usize) -> sqlx::Resu
     Ok(true)
 }
 
-/// What the room is still to be told would be lost with what is in the stream.
-async fn is_owed(database: &Database, shards: Shards, room: RoomId) -> sqlx::Result<bool> {
-    let subject = subject::stored(shards, room);
-    let owed: Option<i32> = on_db!(database, e => sqlx::query_scalar(
+/// Whether the outbox holds events of the room. Its last event must be in the stream before the purge.
+async fn has_unpublished_events(store: &Store, room: RoomId) -> sqlx::Result<bool> {
+    let subject = subject::stored(store.log.shards(), room);
+    let found: Option<i32> = on_db!(&store.database, e => sqlx::query_scalar(
         "SELECT 1 FROM outbox WHERE NOT revokes AND subject = $1 LIMIT 1"
     ).bind(&subject).fetch_optional(e))?;
-    Ok(owed.is_some())
+    Ok(found.is_some())
 }
 
 async fn run(

@@ -23,7 +23,7 @@ pub struct MessageRow {
 }
 
 /// What happens to an archived message.
-pub struct Change {
+pub struct MessageChange {
     pub room: RoomId,
     /// The event's own.
     pub seq: Seq,
@@ -44,7 +44,7 @@ pub type ReactionKey = (RoomId, Seq, UserId, Emoji);
 #[derive(Default)]
 pub struct Rows {
     pub messages: Vec<MessageRow>,
-    pub changes: Vec<Change>,
+    pub changes: Vec<MessageChange>,
     /// The last word on each: its seq and whether it is on.
     pub reactions: BTreeMap<ReactionKey, (Seq, bool)>,
     /// How far users have read.
@@ -57,30 +57,30 @@ impl Rows {
         let mut rows = Self::default();
         for entry in entries {
             match &entry.kind {
-                Kind::Event(room, event) => rows.take(*room, entry.seq, event.clone()),
+                Kind::Event(room, event) => rows.add_event(*room, entry.seq, event.clone()),
                 Kind::Read(room, user, seq) => rows.has_read(*room, *user, *seq),
             }
         }
         rows
     }
 
-    fn take(&mut self, room: RoomId, seq: Seq, event: StoredEvent) {
+    fn add_event(&mut self, room: RoomId, seq: Seq, event: StoredEvent) {
         match event {
             StoredEvent::ReceiveMsg(message) => {
                 // Who writes has read what stood before.
                 self.has_read(room, message.from.id, seq);
                 // A plain struct: it cannot fail to serialize.
                 let file = message.file.as_ref().and_then(|file| serde_json::to_string(file).ok());
-                let parts = fold::parts(message.msg.as_str());
+                let parts = fold::search_text(message.msg.as_str());
                 self.messages.push(MessageRow { room, seq, message, file, parts });
             }
             StoredEvent::MsgEdited { target, msg, at, .. } => {
                 let kind = ChangeKind::Edited { msg: msg.as_str().to_owned() };
-                self.changes.push(Change { room, seq, target, kind, at: at.utc() });
+                self.changes.push(MessageChange { room, seq, target, kind, at: at.utc() });
             }
             StoredEvent::MsgDeleted { target, at, .. } => {
                 let kind = ChangeKind::Deleted;
-                self.changes.push(Change { room, seq, target, kind, at: at.utc() });
+                self.changes.push(MessageChange { room, seq, target, kind, at: at.utc() });
             }
             StoredEvent::Reaction { target, emoji, on, by, .. } => {
                 self.reactions.insert((room, target, by.id, emoji), (seq, on));

@@ -5,7 +5,7 @@ use protocol::{RoomId, Seq};
 use service::trace::TraceParent;
 use store::{
     db::{Database, Tx, on_tx},
-    outbox::Owed,
+    outbox::OutboxMessage,
 };
 use uuid::Uuid;
 
@@ -33,7 +33,8 @@ pub async fn remove_unless_shown(tx: &mut Tx, room: RoomId, file: Uuid) -> sqlx:
     ).bind(file).bind(room.as_uuid()).fetch_optional(e))?;
     let Some(key) = key else { return Ok(()) };
     doom(tx, &key).await?;
-    Owed::no_file(room, file.into(), TraceParent::root()).record(tx).await
+    // Published by the next sweep: a batch does not wait for NATS.
+    OutboxMessage::file_removed(room, file.into(), TraceParent::root()).record(tx).await
 }
 
 /// Removes uploads that were not completed in time.

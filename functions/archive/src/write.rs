@@ -11,9 +11,9 @@ use store::{
 use uuid::Uuid;
 
 use super::{
-    held::Heads,
-    kinds,
-    rows::{Change, ChangeKind, Rows},
+    held_heads::Heads,
+    reaction_kinds,
+    rows::{ChangeKind, MessageChange, Rows},
     uploads,
 };
 
@@ -81,7 +81,7 @@ pub async fn store(
     let (live, known) = known(&mut tx, &rooms).await?;
     // A room that was deleted meanwhile keeps nothing.
     rows.retain(|room| live.contains(&room));
-    kinds::bound(&mut tx, &mut rows).await?;
+    reaction_kinds::bound(&mut tx, &mut rows).await?;
     messages(&mut tx, &rows).await?;
     let mut early = Vec::new();
     for change in &rows.changes {
@@ -156,12 +156,12 @@ async fn messages(tx: &mut Tx, rows: &Rows) -> sqlx::Result<()> {
 }
 
 /// Whether the message was there to be changed and had not been changed by this or a later event.
-async fn apply(tx: &mut Tx, change: &Change) -> sqlx::Result<bool> {
-    let Change { room, seq, target, kind, at } = change;
+async fn apply(tx: &mut Tx, change: &MessageChange) -> sqlx::Result<bool> {
+    let MessageChange { room, seq, target, kind, at } = change;
     let (room, seq, target) = (room.as_uuid(), i64::from(*seq), i64::from(*target));
     let changed = match kind {
         ChangeKind::Edited { msg } => {
-            let parts = fold::parts(msg);
+            let parts = fold::search_text(msg);
             on_tx!(tx, e => sqlx::query(
                 "UPDATE message SET msg = $4, parts = $5, edited_at = $6, changed_seq = $2
                  WHERE room_id = $1 AND seq = $3 AND changed_seq < $2 AND deleted_at IS NULL"
@@ -185,7 +185,7 @@ async fn apply(tx: &mut Tx, change: &Change) -> sqlx::Result<bool> {
     Ok(changed > 0)
 }
 
-async fn is_there(tx: &mut Tx, change: &Change) -> sqlx::Result<bool> {
+async fn is_there(tx: &mut Tx, change: &MessageChange) -> sqlx::Result<bool> {
     let found: Option<i32> = on_tx!(tx, e => sqlx::query_scalar(
         "SELECT 1 FROM message WHERE room_id = $1 AND seq = $2"
     ).bind(change.room.as_uuid()).bind(i64::from(change.target)).fetch_optional(e))?;

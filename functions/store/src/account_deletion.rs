@@ -1,35 +1,31 @@
 //! A deleted account leaves its rooms. In each, somebody else becomes the owner, or the room ends too.
 //! The request that deletes the account does the first rooms, the archive the rest.
 
-use protocol::{Role, RoomId, Timestamp, UserId, stored::StoredEvent, subject::Shards};
-use service::{roomlog::RoomLog, trace::TraceParent};
+use protocol::{Role, RoomId, Timestamp, UserId, stored::StoredEvent};
+use service::trace::TraceParent;
 use uuid::Uuid;
 
 use crate::{
-    StoreError,
+    Store, StoreError, Transaction,
     db::{Database, Tx, on_db, on_tx},
     members::{self, LockedMember},
-    outbox::{self, Owed},
     rooms,
 };
 
 /// Rooms that are left by one call.
 const ROOMS_AT_ONCE: i64 = 50;
 
-/// Takes a deleted user out of some rooms. Returns whether more are left.
+/// Takes a deleted user out of some rooms, each in a transaction of its own. Returns whether more are left.
 pub async fn leave_rooms(
-    database: &Database,
-    log: &RoomLog,
-    shards: Shards,
+    store: &Store,
     user: UserId,
     trace: TraceParent,
 ) -> Result<bool, StoreError> {
-    let rooms = rooms_of(database, user).await?;
+    let rooms = rooms_of(&store.database, user).await?;
     for room in &rooms {
-        let mut tx = database.begin().await?;
-        let owed = leave(&mut tx, shards, *room, user, trace).await?;
+        let mut tx = store.begin(trace).await?;
+        leave(&mut tx, *room, user).await?;
         tx.commit().await?;
-        outbox::publish(database, log, &owed).await;
     }
     Ok(rooms.len() as i64 == ROOMS_AT_ONCE)
 }
@@ -45,27 +41,19 @@ async fn rooms_of(database: &Database, user: UserId) -> Result<Vec<RoomId>, Stor
 
 /// Takes the user of a deleted account out of a room. Where no other owner is left, the moderator who
 /// has been there longest becomes one, or else the member; where nobody is left, the room ends.
-async fn leave(
-    tx: &mut Tx,
-    shards: Shards,
-    room: RoomId,
-    deleted: UserId,
-    trace: TraceParent,
-) -> Result<Vec<Owed>, StoreError> {
-    let mut owed = Vec::new();
+async fn leave(tx: &mut Transaction, room: RoomId, deleted: UserId) -> Result<(), StoreError> {
     if let Some(locked) = members::lock(tx, room).await? {
         if let Some(LockedMember { person, role }) = locked.member(tx, deleted).await? {
             let is_orphaned = role == Role::Owner && !locked.has_other_owner(tx, deleted).await?;
             let heir = if is_orphaned { heir(tx, room, deleted).await? } else { None };
             if let Some(heir) = heir {
-                owed.push(locked.set_role(tx, heir, Role::Owner, trace).await?);
+                locked.set_role(tx, heir, Role::Owner).await?;
             }
             if is_orphaned && heir.is_none() {
-                let ended = rooms::end(tx, shards, room, deleted, trace).await?;
-                owed.extend(ended.into_iter().flatten());
+                rooms::end(tx, room, deleted).await?;
             } else {
                 let event = StoredEvent::MemberLeft { user: person, at: Timestamp::now() };
-                owed.extend(locked.remove(tx, shards, deleted, &event, trace).await?);
+                locked.remove(tx, deleted, &event).await?;
             }
         }
         // Only its creator may delete a room, so every room keeps one.
@@ -79,7 +67,7 @@ async fn leave(
     // A room that has ended is not locked; the membership is all that is left to remove.
     on_tx!(tx, e => sqlx::query("DELETE FROM member WHERE room_id = $1 AND user_id = $2")
         .bind(room.as_uuid()).bind(deleted.as_uuid()).execute(e))?;
-    Ok(owed)
+    Ok(())
 }
 
 async fn heir(tx: &mut Tx, room: RoomId, deleted: UserId) -> Result<Option<UserId>, StoreError> {

@@ -12,19 +12,12 @@ use protocol::{
 use service::publish::{self, PublishBudgets, PublishLimits};
 
 use crate::{
-    StoreError,
+    StoreError, TooManyNewRooms,
     db::{Database, on_db, on_tx},
 };
 
 /// Rows that are removed by one statement.
 const ROWS: i64 = 2_000;
-
-/// A user created too many rooms: the next one is allowed after this time.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too many new rooms; the next one is allowed in {wait:?}")]
-pub struct TooManyNewRooms {
-    pub wait: Duration,
-}
 
 /// The budgets of users and rooms.
 #[derive(Clone)]

@@ -1,7 +1,8 @@
 //! The one seam between the two databases: an enum of the two native pools, and macros that expand
 //! the same expression for either. Every statement is written once, in the dialect both accept.
 
-mod held;
+mod connection;
+mod errors;
 
 use std::{
     fs::OpenOptions, io::ErrorKind, os::unix::fs::OpenOptionsExt as _, path::Path,
@@ -29,7 +30,6 @@ const SQLITE_CONNECTIONS: u32 = 4;
 /// How soon PostgreSQL notices, while it works, that nobody waits for the result any more.
 const CHECKED_EVERY: Duration = Duration::from_millis(500);
 
-/// A database.
 #[derive(Debug, Clone)]
 pub enum Database {
     Postgres(Limited<Postgres>),
@@ -43,16 +43,16 @@ pub enum Tx {
 }
 
 /// Runs a query expression on a [`Database`]: `on_db!(db, e => sqlx::query(…).fetch_all(e))`. When the
-/// future is dropped before it is done, so is the statement ([`Held`]).
+/// future is dropped before it is done, so is the statement ([`HeldConnection`]).
 #[macro_export]
 macro_rules! on_db {
     ($database:expr, $executor:ident => $query:expr) => {
         match $database {
             $crate::db::Database::Postgres(pool) => {
-                $crate::on_held!($crate::db::Held::postgres(pool), $executor => $query)
+                $crate::on_held!($crate::db::HeldConnection::postgres(pool), $executor => $query)
             }
             $crate::db::Database::Sqlite(pool) => {
-                $crate::on_held!($crate::db::Held::sqlite(pool), $executor => $query)
+                $crate::on_held!($crate::db::HeldConnection::sqlite(pool), $executor => $query)
             }
         }
     };
@@ -77,8 +77,10 @@ macro_rules! on_held {
 /// Runs a query expression in a [`Tx`]: `on_tx!(tx, e => sqlx::query(…).execute(e))`.
 #[macro_export]
 macro_rules! on_tx {
-    ($transaction:expr, $executor:ident => $query:expr) => {
-        match $transaction {
+    ($transaction:expr, $executor:ident => $query:expr) => {{
+        // A coercion site, so that a `Transaction` is taken as well.
+        let tx: &mut $crate::db::Tx = $transaction;
+        match tx {
             $crate::db::Tx::Postgres(transaction) => {
                 transaction.start();
                 let $executor = &mut **transaction;
@@ -94,11 +96,12 @@ macro_rules! on_tx {
                 done.map(|done| $crate::db::Affected::affected(done))
             }
         }
-    };
+    }};
 }
 
 pub use crate::{on_db, on_held, on_tx};
-pub use held::{Held, Limited, Watched};
+pub use connection::{HeldConnection, Limited, Watched};
+pub use errors::{UniqueConstraint, is_refused, is_timeout, is_unavailable};
 
 /// A seq that a statement answered with. A column outside a seq's bounds is an error.
 pub fn seq(stored: i64) -> sqlx::Result<Seq> {
@@ -200,7 +203,6 @@ impl Database {
         })
     }
 
-    /// The database answers.
     pub async fn ping(&self) -> sqlx::Result<()> {
         on_db!(self, e => sqlx::query_scalar::<_, i32>("SELECT 1").fetch_one(e)).map(drop)
     }
@@ -267,7 +269,6 @@ fn pool<DB: sqlx::Database>(connections: u32) -> PoolOptions<DB> {
 }
 
 impl Tx {
-    /// Makes everything in it true at once.
     pub async fn commit(self) -> sqlx::Result<()> {
         match self {
             Self::Postgres(transaction) => transaction.commit().await,
@@ -306,87 +307,6 @@ async fn migrations(database: &Database) -> sqlx::Result<i64> {
     on_db!(database, e => sqlx::query_scalar("SELECT COUNT(*) FROM _sqlx_migrations").fetch_one(e))
 }
 
-/// A named uniqueness constraint that a handler translates into a refusal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum UniqueConstraint {
-    AccountName,
-    RoomName,
-}
-
-impl UniqueConstraint {
-    /// Whether the statement failed because of this constraint and no other.
-    pub fn is_violated_by(self, error: &sqlx::Error) -> bool {
-        // SQLite reports the column and not the constraint's name.
-        let (name, column) = match self {
-            Self::AccountName => ("account_name_key", "account.name"),
-            Self::RoomName => ("room_name_key", "room.name"),
-        };
-        error.as_database_error().filter(|error| error.is_unique_violation()).is_some_and(|error| {
-            match error.constraint() {
-                Some(constraint) => constraint == name,
-                None => error.message().ends_with(&format!(": {column}")),
-            }
-        })
-    }
-}
-
-/// The statement took longer than statements may.
-pub fn is_timeout(error: &sqlx::Error) -> bool {
-    let code = error.as_database_error().and_then(|error| error.code());
-    // PostgreSQL's query_canceled; SQLite's INTERRUPT.
-    code.is_some_and(|code| code == "57014" || code == "9")
-}
-
-/// The database is not there, or takes nothing more right now: to try again may help.
-pub fn is_unavailable(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::PoolTimedOut
-        | sqlx::Error::PoolClosed
-        | sqlx::Error::Io(_)
-        // A proxy in front of the database accepts connections and ends them while it has no server.
-        | sqlx::Error::Protocol(_)
-        | sqlx::Error::Tls(_)
-        | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| is_for_a_while(&code)),
-        _ => false,
-    }
-}
-
-/// The database refuses the statement's values, and would refuse them again: a date out of range, text
-/// that it cannot hold, a broken constraint. A reference to a row that was deleted meanwhile is not
-/// among them: what is looked up anew finds that out.
-pub fn is_refused(error: &sqlx::Error) -> bool {
-    match error {
-        sqlx::Error::Encode(_) => true,
-        sqlx::Error::Database(error) if error.is_foreign_key_violation() => false,
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            // PostgreSQL's codes have five characters; its classes of data, constraints and limits.
-            // SQLite's TOOBIG, CONSTRAINT and MISMATCH, with what they are extended by.
-            if code.len() == 5 {
-                return matches!(code.get(..2), Some("22" | "23" | "54"));
-            }
-            code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 18..=20))
-        }),
-        _ => false,
-    }
-}
-
-/// Whether a database's error code names a condition that passes.
-fn is_for_a_while(code: &str) -> bool {
-    // PostgreSQL's have five characters; SQLite's are numbers, and the low byte names the error.
-    if let Ok(number) = code.parse::<u32>()
-        && code.len() < 5
-    {
-        const BUSY: u32 = 5;
-        const LOCKED: u32 = 6;
-        const FULL: u32 = 13;
-        return matches!(number & 0xff, BUSY | LOCKED | FULL);
-    }
-    // Connections, rollbacks such as of a deadlock, resources such as the disk, objects in use and databases that take
-    // nobody in, operators; and a server that is only a replica yet, as in a failover.
-    matches!(code.get(..2), Some("08" | "40" | "53" | "55" | "57")) || code == "25006"
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
@@ -408,20 +328,6 @@ mod tests {
         for file in files {
             let mode = file.metadata().unwrap().permissions().mode() & 0o777;
             assert_eq!(mode, 0o600, "{file:?}");
-        }
-    }
-
-    #[test]
-    fn errors_that_pass_are_told_from_those_that_do_not() {
-        for code in [
-            "08006", "40P01", "53100", "53300", "55000", "57014", "57P03", "25006", "5", "6", "13",
-            "517",
-        ] {
-            assert!(is_for_a_while(code), "{code}");
-        }
-        // Constraints, syntax, types, passwords; of SQLite constraint, corruption, read-only.
-        for code in ["23505", "42601", "22021", "28P01", "25001", "19", "11", "8", "2067", ""] {
-            assert!(!is_for_a_while(code), "{code}");
         }
     }
 }

@@ -16,13 +16,12 @@ use protocol::{
     stored::StoredEvent,
     subject::{self, SENT_IN_ALL_ROOMS, SENT_QUEUE},
 };
-use service::roomlog::RoomLog;
 use sqlx::AssertSqlSafe;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::{
-    StoreError,
+    Store, StoreError,
     db::{Database, on_db},
 };
 
@@ -70,8 +69,7 @@ async fn archived(
 /// Where the message was stored first, if it was. How far the room is archived is read together with
 /// the archive, before the stream, so nothing falls between the two.
 pub async fn find(
-    database: &Database,
-    log: &RoomLog,
+    Store { database, log }: &Store,
     room: RoomId,
     author: UserId,
     id: MessageId,
@@ -105,17 +103,17 @@ pub async fn find(
 /// JetStream knows what came in the last minutes; that costs one look into an index, and finds even a
 /// retry of a client whose clock is far ahead.
 pub async fn earlier(
-    (database, log): (&Database, &RoomLog),
+    store: &Store,
     room: RoomId,
     author: UserId,
     id: MessageId,
     now: Timestamp,
 ) -> Result<Option<FirstStored>, StoreError> {
     if id.is_fresh(now) {
-        let found = archived(database, room, author, id).await?;
+        let found = archived(&store.database, room, author, id).await?;
         return Ok(found.and_then(|found| found.first()));
     }
-    find(database, log, room, author, id).await
+    find(store, room, author, id).await
 }
 
 /// Which of these messages are in the archive, at or before a seq.
@@ -145,13 +143,13 @@ pub async fn archived_among(
 
 /// Answers gateways until `shutdown`. All processes that answer form one queue group, so each question
 /// is answered once.
-pub async fn answer(client: Client, database: Database, log: RoomLog, shutdown: CancellationToken) {
+pub async fn answer(client: Client, store: Store, shutdown: CancellationToken) {
     let answering = async {
         loop {
             let questions = client.queue_subscribe(SENT_IN_ALL_ROOMS, SENT_QUEUE.to_owned()).await;
             match questions {
                 Ok(questions) => {
-                    let one = |question| answer_one(&client, &database, &log, question);
+                    let one = |question| answer_one(&client, &store, question);
                     questions.for_each_concurrent(QUESTIONS_AT_ONCE, one).await;
                 }
                 Err(error) => tracing::warn!(%error, "gateways' questions cannot be answered"),
@@ -162,7 +160,7 @@ pub async fn answer(client: Client, database: Database, log: RoomLog, shutdown: 
     shutdown.run_until_cancelled(answering).await;
 }
 
-async fn answer_one(client: &Client, database: &Database, log: &RoomLog, asked: Message) {
+async fn answer_one(client: &Client, store: &Store, asked: Message) {
     let (Some(room), Some(reply)) = (subject::room_of_sent(&asked.subject), asked.reply) else {
         tracing::warn!(subject = %asked.subject, "a question that nobody can answer");
         return;
@@ -171,7 +169,7 @@ async fn answer_one(client: &Client, database: &Database, log: &RoomLog, asked: 
         tracing::warn!(%room, "a question of what was sent cannot be read");
         return;
     };
-    let found = find(database, log, room, author, id);
+    let found = find(store, room, author, id);
     let answer = match tokio::time::timeout(ANSWER_WITHIN, found).await {
         Ok(Ok(first)) => first.map_or(LookupReply::NotFound, LookupReply::Found),
         Ok(Err(error)) => {

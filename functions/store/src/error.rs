@@ -1,12 +1,44 @@
 //! Why the store did not do what it was asked.
 
+use std::time::Duration;
+
 use protocol::rate::OverBudget;
 use service::roomlog::LogError;
 
-use crate::{
-    budget::TooManyNewRooms, db, hash_queue::HashingBusy, searches::SearchRefused,
-    storage::StorageUnavailable, throttle::Throttled,
-};
+use crate::db;
+
+/// Too many attempts: the next one is admitted after this time.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many attempts; the next one is admitted in {wait:?}")]
+pub struct Throttled {
+    pub wait: Duration,
+}
+
+/// Too many passwords are waiting to be hashed, or the wait for a slot took too long.
+#[derive(Debug, thiserror::Error)]
+#[error("too many passwords are being hashed right now")]
+pub struct HashingBusy;
+
+/// A user created too many rooms: the next one is allowed after this time.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many new rooms; the next one is allowed in {wait:?}")]
+pub struct TooManyNewRooms {
+    pub wait: Duration,
+}
+
+/// Why a search did not begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SearchRefused {
+    #[error("too many searches of this user are running")]
+    TooManyOfUser,
+    #[error("too many searches are running")]
+    TooMany,
+}
+
+/// The storage did not answer, or not as expected. The cause is in the log.
+#[derive(Debug, thiserror::Error)]
+#[error("the object storage failed to {0}")]
+pub struct StorageUnavailable(pub(crate) &'static str);
 
 /// Every failure of this crate. Errors of the database are classified here, once, for all callers.
 #[derive(Debug, thiserror::Error)]

@@ -14,7 +14,7 @@ pub fn fold(text: &str) -> String {
 /// The text as it is stored to be looked for: folded, with an X around every character, which no
 /// folded text holds. PostgreSQL's index takes three characters at a time; of these, three are one or
 /// two of the text, and most words of Korean or Chinese have two.
-pub fn parts(text: &str) -> String {
+pub fn search_text(text: &str) -> String {
     let mut parts = String::from("X");
     for c in fold(text).chars() {
         parts.extend([c, 'X']);
@@ -22,10 +22,10 @@ pub fn parts(text: &str) -> String {
     parts
 }
 
-/// A LIKE pattern for the [`parts`] of a text with this part in it. `%`, `_` and `\` stand for
+/// A LIKE pattern for the [`search_text`] of a text with this part in it. `%`, `_` and `\` stand for
 /// themselves.
 pub fn containing(part: &str) -> String {
-    let parts = parts(part);
+    let parts = search_text(part);
     // The first X helps the index with one character alone, and slows PostgreSQL down with more: it
     // would begin to compare at every X.
     let is_one = parts.chars().nth(3).is_none();
@@ -48,8 +48,8 @@ mod tests {
 
     #[test]
     fn case_stands_for_nothing_and_wildcards_for_themselves() {
-        assert_eq!(parts("ÄRger"), parts("a\u{308}RGER"));
-        assert_eq!(parts("안 A"), "X안X XaX");
+        assert_eq!(search_text("ÄRger"), search_text("a\u{308}RGER"));
+        assert_eq!(search_text("안 A"), "X안X XaX");
         assert_eq!(containing("5%A\\"), r"%5X\%XaX\\X%");
         assert_eq!(containing("봄"), "%X봄X%");
     }
@@ -82,13 +82,13 @@ mod tests {
                 prop_assert!(!matches!(c, '%' | '_'), "a wildcard is left in {}", pattern);
                 plain.push(if c == '\\' { chars.next().unwrap() } else { c });
             }
-            prop_assert!(parts(&part).ends_with(&plain) && parts(&part).len() <= plain.len() + 1);
+            prop_assert!(search_text(&part).ends_with(&plain) && search_text(&part).len() <= plain.len() + 1);
         }
 
         #[test]
         fn parts_hold_just_the_parts(text in "[axX한é ]{0,9}", part in "[axX한é]{1,3}") {
             let pattern = containing(&part);
-            let held = parts(&text).contains(pattern.trim_matches('%'));
+            let held = search_text(&text).contains(pattern.trim_matches('%'));
             prop_assert_eq!(held, fold(&text).contains(&fold(&part)));
         }
     }

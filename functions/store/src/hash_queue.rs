@@ -13,6 +13,8 @@ use protocol::UserId;
 use service::client;
 use tokio::sync::oneshot;
 
+use crate::HashingBusy;
+
 /// How long a request waits for a slot before it is refused.
 const WAIT_AT_MOST: Duration = Duration::from_secs(5);
 /// Requests of one share that wait, per slot: as many as are served in half of that time on a usual machine.
@@ -66,11 +68,6 @@ impl Requester {
         }
     }
 }
-
-/// Too many passwords are waiting to be hashed, or the wait for a slot took too long.
-#[derive(Debug, thiserror::Error)]
-#[error("too many passwords are being hashed right now")]
-pub struct HashingBusy;
 
 /// A bounded number of slots and the queues for them; cheap to clone.
 #[derive(Clone)]

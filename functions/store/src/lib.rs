@@ -7,6 +7,7 @@ pub mod accounts;
 pub mod budget;
 pub mod config;
 pub mod db;
+pub mod earlier_send;
 mod error;
 pub mod fold;
 pub mod hash_queue;
@@ -16,9 +17,14 @@ pub mod password;
 pub mod rate_limit;
 pub mod rooms;
 pub mod searches;
-pub mod sent;
 pub mod storage;
 pub mod stream_log;
 pub mod throttle;
+mod transaction;
 
-pub use self::error::StoreError;
+pub use self::{
+    error::{
+        HashingBusy, SearchRefused, StorageUnavailable, StoreError, Throttled, TooManyNewRooms,
+    },
+    transaction::{Store, Transaction},
+};

@@ -3,30 +3,28 @@
 use protocol::{
     Role, RoomId, UserId,
     stored::{Person, StoredEvent},
-    subject::Shards,
+    subject::MemberState,
 };
-use service::trace::TraceParent;
 
 use crate::{
-    StoreError, accounts,
+    StoreError, Transaction, accounts,
     db::{self, Tx, on_tx},
-    outbox::Owed,
 };
 
-/// The members of a room, locked: nobody else removes one or changes a role until the transaction
-/// ends, and tickets given before it are older than its version.
-pub struct Locked {
+/// A room whose row is locked: until the transaction ends, no other one removes a member or changes a
+/// role. Tickets that were issued before it have a lower version.
+pub struct LockedRoom {
     pub room: RoomId,
     pub version: u64,
 }
 
 /// Takes the lock; none for a room that is deleted.
-pub async fn lock(tx: &mut Tx, room: RoomId) -> Result<Option<Locked>, StoreError> {
+pub async fn lock(tx: &mut Tx, room: RoomId) -> Result<Option<LockedRoom>, StoreError> {
     let version: Option<i64> = on_tx!(tx, e => sqlx::query_scalar(
         "UPDATE room SET version = version + 1 WHERE id = $1 AND deleted_at IS NULL
          RETURNING version"
     ).bind(room.as_uuid()).fetch_optional(e))?;
-    Ok(version.map(|version| Locked { room, version: version.unsigned_abs() }))
+    Ok(version.map(|version| LockedRoom { room, version: version.unsigned_abs() }))
 }
 
 /// A member under the lock.
@@ -41,7 +39,7 @@ struct MemberRow {
     display_name: String,
 }
 
-impl Locked {
+impl LockedRoom {
     /// A member as they are now.
     pub async fn member(
         &self,
@@ -66,59 +64,48 @@ impl Locked {
         Ok(other.is_some())
     }
 
-    /// Gives a member another role, with what tells the gateways.
+    /// Gives a member another role, and notifies every gateway.
     pub async fn set_role(
         &self,
-        tx: &mut Tx,
+        tx: &mut Transaction,
         user: UserId,
         role: Role,
-        trace: TraceParent,
-    ) -> Result<Owed, StoreError> {
+    ) -> Result<(), StoreError> {
         on_tx!(tx, e => sqlx::query(
             "UPDATE member SET role = $3 WHERE room_id = $1 AND user_id = $2"
         ).bind(self.room.as_uuid()).bind(user.as_uuid()).bind(role.as_str()).execute(e))?;
-        self.tell(tx, user, Some(role), trace).await
+        self.notify_gateways(tx, user, Some(role)).await
     }
 
-    /// Takes a member out, with the event that tells the room and what tells the gateways.
+    /// Removes a member: emits the event, and then has every gateway end their sockets in the room.
     pub async fn remove(
         &self,
-        tx: &mut Tx,
-        shards: Shards,
+        tx: &mut Transaction,
         user: UserId,
         event: &StoredEvent,
-        trace: TraceParent,
-    ) -> Result<[Owed; 2], StoreError> {
+    ) -> Result<(), StoreError> {
         let removed = on_tx!(tx, e => sqlx::query(
             "DELETE FROM member WHERE room_id = $1 AND user_id = $2"
         ).bind(self.room.as_uuid()).bind(user.as_uuid()).execute(e))?;
         on_tx!(tx, e => sqlx::query("UPDATE room SET members = members - $2 WHERE id = $1")
             .bind(self.room.as_uuid()).bind(removed as i64).execute(e))?;
-        let event = Owed::event(shards, self.room, event, trace);
-        event.record(tx).await?;
-        Ok([event, self.tell(tx, user, None, trace).await?])
+        tx.emit(self.room, event).await?;
+        self.shut_out(tx, user).await
     }
 
-    /// Has every gateway take out a user who is not a member, or should not be: a ticket or socket of
-    /// theirs ends with this version of the room.
-    pub async fn shut_out(
-        &self,
-        tx: &mut Tx,
-        user: UserId,
-        trace: TraceParent,
-    ) -> Result<Owed, StoreError> {
-        self.tell(tx, user, None, trace).await
+    /// Has every gateway refuse a user who is not a member: their tickets and sockets in the room end
+    /// with this version of the room.
+    pub async fn shut_out(&self, tx: &mut Transaction, user: UserId) -> Result<(), StoreError> {
+        self.notify_gateways(tx, user, None).await
     }
 
-    async fn tell(
+    async fn notify_gateways(
         &self,
-        tx: &mut Tx,
+        tx: &mut Transaction,
         user: UserId,
         role: Option<Role>,
-        trace: TraceParent,
-    ) -> Result<Owed, StoreError> {
-        let owed = Owed::member(self.room, user, self.version, role, trace);
-        owed.record(tx).await?;
-        Ok(owed)
+    ) -> Result<(), StoreError> {
+        let state = MemberState { version: self.version, role };
+        Ok(tx.set_member(self.room, user, state).await?)
     }
 }

@@ -9,9 +9,9 @@ use chrono::Utc;
 use protocol::{UserId, rate::Rate};
 
 use crate::{
-    StoreError,
+    StoreError, Throttled,
     db::{Database, Tx, on_tx},
-    throttle::{FIRST_WAIT, Throttled, key, network},
+    throttle::{FIRST_WAIT, key, network},
 };
 
 const WINDOW: Duration = Duration::from_secs(3600);

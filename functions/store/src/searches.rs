@@ -1,5 +1,5 @@
-//! How many searches run at the same time. A search may read all of a big room: one user must not have
-//! the whole database, and all users together not every connection to it.
+//! Bounds concurrent searches. A search may read all of a big room: one user must not occupy the whole
+//! database, and all users together not every connection to it.
 
 use std::{
     collections::HashMap,
@@ -10,19 +10,12 @@ use std::{
 use protocol::UserId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::SearchRefused;
+
 /// How long a search waits for others to end before the caller is told to come again.
 const WAIT: Duration = Duration::from_secs(2);
 /// A search whose client hung up still counts for so long: until the database has cancelled it.
 const CANCELLED_WITHIN: Duration = Duration::from_secs(1);
-
-/// Why a search did not begin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum SearchRefused {
-    #[error("too many searches of this user are running")]
-    TooManyOfUser,
-    #[error("too many searches are running")]
-    TooMany,
-}
 
 /// See the module.
 #[derive(Clone)]

@@ -1,4 +1,4 @@
-//! The storage of files. Servers of ours sign and look; browsers carry the bytes.
+//! Object storage. We sign requests and check objects; browsers transfer the bytes.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use futures_util::future::try_join_all;
 use protocol::Timestamp;
 use secrecy::ExposeSecret as _;
 
-use crate::{StoreError, config::StorageConfig};
+use crate::{StorageUnavailable, StoreError, config::StorageConfig};
 
 /// How long an upload may wait to start, and a download link lives.
 pub const PRESIGNED_FOR: Duration = Duration::from_secs(10 * 60);
@@ -47,19 +47,14 @@ pub struct Presigned {
 
 /// What was uploaded.
 #[derive(Debug)]
-pub struct Stored {
+pub struct UploadedObject {
     pub size: u64,
     pub media_type: String,
-    /// Another one for other content (its ETag); empty if the storage gives none.
+    /// Differs for different content (its ETag); empty if the storage gives none.
     pub version: String,
     /// Hexadecimal, if the storage knows it.
     pub sha256: Option<String>,
 }
-
-/// The storage did not answer, or not as expected. The cause is in the log.
-#[derive(Debug, thiserror::Error)]
-#[error("the object storage failed to {0}")]
-pub struct StorageUnavailable(&'static str);
 
 fn failed(what: &'static str, error: impl std::error::Error) -> StoreError {
     tracing::warn!(error = %DisplayErrorContext(&error), "the storage failed to {what}");
@@ -153,7 +148,7 @@ impl Storage {
     }
 
     /// What is stored under a key.
-    pub async fn head(&self, key: &str) -> Result<Option<Stored>, StoreError> {
+    pub async fn head(&self, key: &str) -> Result<Option<UploadedObject>, StoreError> {
         let answer = self
             .client
             .head_object()
@@ -168,7 +163,7 @@ impl Storage {
                     let bytes = BASE64_STANDARD.decode(text).ok()?;
                     Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
                 });
-                Ok(Some(Stored {
+                Ok(Some(UploadedObject {
                     size: object.content_length().and_then(|n| n.try_into().ok()).unwrap_or(0),
                     version: object.e_tag().unwrap_or_default().to_owned(),
                     media_type: object.content_type().unwrap_or_default().to_owned(),

@@ -1,4 +1,5 @@
-//! How far the database is with each stream: what must not be ahead of it, and what must not be behind.
+//! The newest seq of each stream that the database has stored. A stream must not be behind it, and its
+//! consumer not ahead of it.
 
 use protocol::{
     RoomId, Seq,

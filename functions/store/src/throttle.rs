@@ -1,9 +1,9 @@
-//! Guessing passwords is slow, whichever instance is asked: failures are counted in the database.
+//! Brute-force protection for passwords, across all instances: failures are counted in the database.
 //!
-//! What is counted is who is guessed at *from where*, and from where as such; of rooms, which only users
-//! guess at, by whom. An account as such is never blocked, so nobody can lock its owner out from
-//! elsewhere. A try counts as failed before the password is looked at, so that many at once gain
-//! nothing, and is taken back when it was right.
+//! Two counters per attempt. For accounts: account *and* client network, and the network alone. For rooms:
+//! room and user, and the user alone. The account alone is never counted, so a stranger cannot lock its
+//! owner out. An attempt counts as failed before the password is verified, so that concurrent attempts
+//! gain nothing; a right password discounts it.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -13,39 +13,31 @@ use service::client;
 use sha2::{Digest as _, Sha256};
 
 use crate::{
-    StoreError,
+    StoreError, Throttled,
     db::{Database, Tx, on_tx},
     hash_queue::Requester,
     password::{ClaimedPassword, Hasher},
 };
 
-/// Wrong passwords of one account from one address before the first wait: a person mistypes.
+/// Failures at one account from one network before the first wait: people mistype.
 const FREE_AT_ONE: i64 = 5;
-/// Failures from one address, or of one user, whatever they are for: many people can share one.
+/// Failures from one network, or of one user, at any target: many people can share a network.
 const FREE_FROM_ONE: i64 = 100;
 /// The first wait; each further failure doubles it.
 pub const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
-/// Until when who waits for nothing has to wait. Not the time of the try: another one, by another clock or
-/// held up on its way here, could have an earlier one.
+/// Sentinel for "not blocked". The epoch rather than "now", because instances' clocks differ.
 const NOT_BLOCKED: DateTime<Utc> = DateTime::UNIX_EPOCH;
-/// After so long without a try at the same, it is as if there had been none. Of an address or a user, after
-/// so long since the first that counts: among many there is always one who mistypes.
+/// A counter is forgotten this long after its last failure. That of a network or user alone is forgotten
+/// this long after its first one: among many people somebody always mistypes.
 pub const FORGET_AFTER: TimeDelta = TimeDelta::hours(1);
 
-/// Too many attempts: the next one is admitted after this time.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("too many attempts; the next one is admitted in {wait:?}")]
-pub struct Throttled {
-    pub wait: Duration,
-}
-
-/// One try to guess something, and what it counts for. Each key is a hash: the table says nothing about
-/// who comes from where.
-pub struct Guess {
-    /// Who guesses.
+/// One attempt to log in, or to join a room by its password, with the keys of its two counters. Keys are
+/// hashes, so the table does not reveal who connects from where.
+pub struct LoginAttempt {
+    /// The client network, or the user.
     from: Vec<u8>,
-    /// Who guesses at what. A right password proves that they know it; of others it proves nothing.
+    /// The network or user together with the target. A right password resets this counter only.
     at: Vec<u8>,
 }
 
@@ -81,7 +73,7 @@ fn wait(failures: i64, free: i64) -> Duration {
     FIRST_WAIT.saturating_mul(doubled).min(LONGEST_WAIT)
 }
 
-impl Guess {
+impl LoginAttempt {
     /// The password of the account with this name, whether there is one or not.
     pub fn account(name: &str, from: IpAddr) -> Self {
         let network = network(from);
@@ -96,11 +88,11 @@ impl Guess {
         Self { from: key(&[b"user", by.as_bytes()]), at }
     }
 
-    /// Counts the try, or refuses it for now: then nothing is written.
+    /// Counts the attempt, or refuses it and writes nothing.
     pub async fn admit(&self, tx: &mut Tx) -> Result<(), StoreError> {
         let now = Utc::now();
-        // The rows' locks let one try after the other through, so each sees the one before. They are
-        // taken in this order, so that two never wait for each other.
+        // The row locks serialise attempts, so each sees the one before. They are always taken in this
+        // order, so that two attempts do not deadlock.
         let counted: Vec<Counted> = on_tx!(tx, e => sqlx::query_as(
             "INSERT INTO attempt AS a (key, failures, last_at, blocked_until)
              SELECT key, 1, $3, $5 FROM (SELECT $1 AS key UNION ALL SELECT $2) AS guess
@@ -123,7 +115,7 @@ impl Guess {
             return Err(refusal(until.flatten().unwrap_or(now), now).into());
         }
         for Counted { key, failures, blocked_until } in counted {
-            // Another try was faster.
+            // A concurrent attempt was counted first.
             if blocked_until > now {
                 return Err(refusal(blocked_until, now).into());
             }
@@ -137,7 +129,7 @@ impl Guess {
         Ok(())
     }
 
-    /// Whether an admitted try was right. If nobody had the time to look, it was none.
+    /// Verifies an admitted attempt. If the hash queue refuses it, the attempt is discounted.
     pub async fn verify(
         &self,
         (database, hasher): (&Database, &Hasher),
@@ -149,7 +141,7 @@ impl Guess {
         self.unless_failed(database, verified).await
     }
 
-    /// Takes the try back if what it is for has failed: that says nothing of the password.
+    /// Discounts the attempt if the operation it belongs to failed for another reason than the password.
     pub async fn unless_failed<T, E: From<StoreError>>(
         &self,
         database: &Database,
@@ -167,14 +159,15 @@ impl Guess {
         Ok(tx.commit().await?)
     }
 
-    /// The password was right: the try is taken back, in the transaction that it is for.
+    /// The password was right: discounts the attempt, in the transaction that it belongs to.
     pub async fn succeeded(&self, tx: &mut Tx) -> Result<(), StoreError> {
         self.take_back(tx, true).await
     }
 
-    /// Leaves things as they were before an admitted try; `forgive` those before it at the same, too.
+    /// Restores the counters of before the attempt. With `forgive`, earlier failures at the same target are
+    /// forgotten too.
     async fn take_back(&self, tx: &mut Tx, forgive: bool) -> Result<(), StoreError> {
-        // An update would take the two locks in any order.
+        // An UPDATE would take the two row locks in any order.
         on_tx!(tx, e => sqlx::query(
             "INSERT INTO attempt AS a (key, failures, last_at, blocked_until)
              VALUES ($1, 0, $3, $4), ($2, 0, $3, $4)
@@ -193,7 +186,7 @@ impl Guess {
 
 fn refusal(until: DateTime<Utc>, now: DateTime<Utc>) -> Throttled {
     metrics::counter!("throttled_guesses_total").increment(1);
-    // Never "in no time": it may have been forgiven since it was looked at.
+    // Never zero: the block may have ended since it was read.
     let wait = (until - now).to_std().unwrap_or_default();
     Throttled { wait: wait.max(FIRST_WAIT) }
 }
@@ -221,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_network_of_ipv6_is_one_guesser_and_a_mapped_address_its_ipv4() {
-        let key = |address: &str| Guess::account("ada", address.parse().unwrap()).at;
+        let key = |address: &str| LoginAttempt::account("ada", address.parse().unwrap()).at;
         assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:1"));
         assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
         assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));

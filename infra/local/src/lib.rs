@@ -68,7 +68,7 @@ pub async fn run(
     let mut config = Env::read(get, api::Config::from_env)?;
     // Messages sent over HTTP and over sockets share the same rate limits.
     config.shared_budgets = Some(gateway.publish.clone());
-    let state = api::State::connect(config, drained.clone()).await?;
+    let state = api::AppState::connect(config, drained.clone()).await?;
     let limits = Env::read(get, |env| Some(serve::Limits::from_env(env)))?;
     let gateway = gateway::Gateway::start(gateway, shutdown.clone()).await?;
     let router = api::router(state).merge(gateway.socket_router());

@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use reqwest::Method;
 use serde_json::json;
-use store::throttle::Guess;
+use store::throttle::LoginAttempt;
 use stories::{Answer, PASSWORD, World, stories};
 
 /// A login through a proxy of ours, which says where it comes from.
@@ -68,7 +68,7 @@ stories! {
     }
 
     async fn a_right_password_makes_nobody_wait_whatever_clocks_say(world: World) {
-        let guess = Guess::account("ada", "192.0.2.1".parse().unwrap());
+        let guess = LoginAttempt::account("ada", "192.0.2.1".parse().unwrap());
         let database = world.database().await;
         let admit = async || {
             let mut tx = database.begin().await.unwrap();
@@ -90,7 +90,7 @@ stories! {
         let database = world.database().await;
         let guess = async |name: &str| {
             let mut tx = database.begin().await.unwrap();
-            Guess::account(name, "192.0.2.1".parse().unwrap()).admit(&mut tx).await.unwrap();
+            LoginAttempt::account(name, "192.0.2.1".parse().unwrap()).admit(&mut tx).await.unwrap();
             tx.commit().await.unwrap();
         };
         let failures = async || world.count("SELECT MAX(failures) FROM attempt").await;

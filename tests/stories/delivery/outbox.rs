@@ -9,7 +9,8 @@ use protocol::{
     subject::{self, MemberState, REVOKED_BUCKET, Revoked, Shards},
 };
 use serde_json::json;
-use service::roomlog::RoomLog;
+use service::{roomlog::RoomLog, trace::TraceParent};
+use store::Store;
 use stories::{Socket, World, eventually, stories};
 use uuid::Uuid;
 
@@ -74,6 +75,33 @@ async fn owe_removal(world: &World, room: RoomId, user: UserId) {
 }
 
 stories! {
+    async fn a_transaction_publishes_after_its_commit_and_nothing_without_one(world: World) {
+        let ada = world.user("ada").await;
+        let room = ada.create_room("lobby").await;
+        let log = RoomLog::new(world.nats_as("functions").await, Shards::new(1).unwrap());
+        let store = Store { database: world.database().await, log };
+        let before = world.events_in_stream(room).await;
+        let mut dropped = store.begin(TraceParent::root()).await.unwrap();
+        dropped.emit(room, &notice("dropped")).await.unwrap();
+        dropped.revoke(Revoked::User(ada.id)).await.unwrap();
+        drop(dropped);
+        let mut committed = store.begin(TraceParent::root()).await.unwrap();
+        committed.emit(room, &notice("committed")).await.unwrap();
+        assert_eq!(world.events_in_stream(room).await, before, "published before its commit");
+        committed.commit().await.unwrap();
+        let events = world.events(room).await;
+        assert_eq!(events.len(), before + 1, "{events:?}");
+        let is_committed = |event: &StoredEvent| {
+            matches!(event, StoredEvent::RoomBroadcast { msg, .. } if msg.as_str() == "committed")
+        };
+        assert!(events.last().is_some_and(is_committed), "{events:?}");
+        // Neither row is left, nor was the revocation published.
+        assert_eq!(world.count("SELECT COUNT(*) FROM outbox").await, 0);
+        let gateway = world.gateway().await;
+        let _joined = ada.join(&gateway, "lobby").await;
+        store.database.close().await;
+    }
+
     async fn a_ban_takes_effect_while_the_stream_is_full(world: World) {
         let mut world = world;
         let gateways = [world.gateway().await, world.gateway().await];

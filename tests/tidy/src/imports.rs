@@ -27,7 +27,7 @@ const ONLY: &[Only] = &[
         what: "async_nats",
         places: &[
             "service/src/",
-            "functions/store/src/sent.rs",
+            "functions/store/src/earlier_send.rs",
             "functions/api/src/health.rs",
             "functions/api/src/state.rs",
             "functions/archive/src/",

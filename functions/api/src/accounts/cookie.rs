@@ -3,7 +3,7 @@
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::{config::Config, error::ApiError, state::State};
+use crate::{config::Config, error::ApiError, state::AppState};
 use store::accounts::REFRESH_WITHIN;
 
 const NAME: &str = "refreshToken";
@@ -40,7 +40,7 @@ fn is_among(origin: &str, own: &str, allowed: &[String]) -> bool {
 }
 
 /// The header that keeps a token, or without one forgets it.
-pub fn set(state: &State, token: Option<&str>) -> HeaderMap {
+pub fn set(state: &AppState, token: Option<&str>) -> HeaderMap {
     let age = token.map_or(0, |_| REFRESH_WITHIN.num_seconds());
     // On plain http a browser would not keep a secure one.
     let secure = if state.config.public_url.scheme() == "https" { "; Secure" } else { "" };

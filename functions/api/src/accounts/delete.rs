@@ -2,33 +2,29 @@
 //! with if there are many or something fails.
 
 use axum::{
-    extract::State as Shared,
+    extract::State,
     http::{HeaderMap, StatusCode},
 };
 use chrono::Utc;
 use protocol::subject::Revoked;
 use serde::Deserialize;
 use store::{
-    account_deletion::leave_rooms,
-    accounts::DELETED_NAME,
-    db::on_tx,
-    outbox::{self, Owed},
-    password::ClaimedPassword,
+    account_deletion::leave_rooms, accounts::DELETED_NAME, db::on_tx, password::ClaimedPassword,
     throttle::FIRST_WAIT,
 };
 
 use super::{
     cookie,
-    proof::{Proof, confirm, outdated},
+    password_confirmation::{ConfirmedPassword, confirm, outdated},
 };
 use crate::{
     docs::refusals::refusals,
     error::ApiError,
     extract::{AuthUser, Body, Caller, Trace},
-    state::State,
+    state::AppState,
 };
 
-/// That it is meant.
+/// Request body of DELETE /user: the password again, as confirmation.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Deletion {
@@ -40,19 +36,21 @@ refusals!(NotDeleted: WrongPassword, TooManyAttempts(FIRST_WAIT));
 /// Delete my account
 #[utoipa::path(delete, path = "/user", operation_id = "delete_account", tag = "accounts",
     request_body = Deletion, security(("access" = [])),
-    responses((status = 204, headers(("set-cookie" = String, description = "Takes the cookie `refreshToken` away"))), NotDeleted))]
+    responses((status = 204,
+        headers(("set-cookie" = String, description = "Takes the cookie `refreshToken` away"))), NotDeleted))]
 pub async fn delete(
-    Shared(state): Shared<State>,
+    State(state): State<AppState>,
     user: AuthUser,
     caller: Caller,
     Trace(trace): Trace,
     Body(Deletion { password }): Body<Deletion>,
 ) -> Result<(StatusCode, HeaderMap), ApiError> {
-    let Proof { guess, password_hash } = confirm(&state, user.id(), password, &caller).await?;
+    let ConfirmedPassword { attempt, password_hash } =
+        confirm(&state, user.id(), password, &caller).await?;
     let id = user.id().as_uuid();
-    let mut tx = state.database.begin().await?;
-    guess.succeeded(&mut tx).await?;
-    // Its id is no name that anybody can have, and no password has an empty hash.
+    let mut tx = state.begin(trace).await?;
+    attempt.succeeded(&mut tx).await?;
+    // An id is not a valid user name, and no password has an empty hash.
     let deleted = on_tx!(&mut tx, e => sqlx::query(
         "UPDATE account SET deleted_at = $2, name = $3, display_name = $4, password_hash = ''
          WHERE id = $1 AND password_hash = $5"
@@ -68,11 +66,9 @@ pub async fn delete(
         return Err(outdated(&state, user.id()).await);
     }
     on_tx!(&mut tx, e => sqlx::query("DELETE FROM session WHERE user_id = $1").bind(id).execute(e))?;
-    let owed = Owed::revocation(Revoked::User(user.id()), trace);
-    owed.record(&mut tx).await?;
+    tx.revoke(Revoked::User(user.id())).await?;
     tx.commit().await?;
-    outbox::publish(&state.database, &state.log, &[owed]).await;
-    let left = leave_rooms(&state.database, &state.log, state.config.shards, user.id(), trace);
+    let left = leave_rooms(&state.store, user.id(), trace);
     if let Err(error) = left.await {
         tracing::warn!(%error, "a deleted user's rooms are left for the archive");
     }

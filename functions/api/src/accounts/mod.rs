@@ -1,28 +1,29 @@
 //! Accounts: who somebody is, and their sessions.
 
-mod change;
 mod cookie;
 mod delete;
 mod export;
 mod login;
-mod proof;
+mod password_confirmation;
 mod refresh;
-mod session;
+mod sessions;
+mod tokens;
+mod update;
 mod user;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::state::State;
+use crate::state::AppState;
 
-pub use self::{export::Exports, user::find as find_user};
+pub use self::user::person;
 
 /// `/user`, `/login`, `/logout`.
-pub fn router() -> OpenApiRouter<State> {
+pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
-        .routes(routes!(user::sign_up, user::me, change::change, delete::delete))
+        .routes(routes!(user::sign_up, user::me, update::update, delete::delete))
         .routes(routes!(export::export))
-        .routes(routes!(session::sessions))
-        .routes(routes!(session::end))
+        .routes(routes!(sessions::sessions))
+        .routes(routes!(sessions::end))
         .routes(routes!(login::login))
         .routes(routes!(login::logout))
         .routes(routes!(refresh::refresh))

@@ -5,32 +5,28 @@
 //! short grace, as long as nobody has used the successor. Only hashes are stored, so the successor is derived: from
 //! the spent token and a random salt, which is stored with the spent token's hash.
 
-use axum::{Json, extract::State as Shared, http::HeaderMap};
-use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
+use axum::{Json, extract::State, http::HeaderMap};
 use chrono::{DateTime, TimeDelta, Utc};
-use hmac::{Hmac, KeyInit as _, Mac as _};
 use protocol::SessionId;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use sha2::{Digest as _, Sha256};
-use store::{
-    accounts::REFRESH_WITHIN,
-    db::{Tx, on_tx},
-    outbox,
-};
+use store::db::{Tx, on_tx};
 use uuid::Uuid;
 
-use super::{cookie, login::Tokens, session, user::UserRow};
+use super::{
+    cookie, sessions,
+    tokens::{TOKEN_BYTES, Tokens, hash, store_refresh_token, successor},
+    user::UserRow,
+};
 use crate::{
     docs::refusals::refusals,
     error::ApiError,
     extract::{Caller, MaybeBody, Trace},
-    state::State,
+    state::AppState,
 };
 
 /// How long a spent token gets its successor again.
 const GRACE: TimeDelta = TimeDelta::seconds(10);
-const TOKEN_BYTES: usize = 32;
 
 /// The refresh token of a pair.
 #[derive(Default, Deserialize, utoipa::ToSchema)]
@@ -53,35 +49,6 @@ struct Found {
     revoked_at: Option<DateTime<Utc>>,
 }
 
-/// A first token: 256 random bits.
-pub fn random() -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; TOKEN_BYTES]>())
-}
-
-/// Stores a token's hash.
-pub async fn store(tx: &mut Tx, session: SessionId, token: &str) -> Result<(), ApiError> {
-    on_tx!(tx, e => sqlx::query(
-        "INSERT INTO refresh_token (hash, session_id, expires_at) VALUES ($1, $2, $3)"
-    )
-    .bind(hash(token))
-    .bind(session.as_uuid())
-    .bind(Utc::now() + REFRESH_WITHIN)
-    .execute(e))?;
-    Ok(())
-}
-
-fn hash(token: &str) -> Vec<u8> {
-    Sha256::digest(token.as_bytes()).to_vec()
-}
-
-/// The token after this one: 256 bits that cannot be told without both the token and the salt.
-fn successor(token: &str, salt: &[u8]) -> Result<String, ApiError> {
-    let mac = Hmac::<Sha256>::new_from_slice(token.as_bytes());
-    let mut mac = mac.map_err(|error| ApiError::Internal(error.into()))?;
-    mac.update(salt);
-    Ok(BASE64_URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes()))
-}
-
 refusals!(NotRefreshed: RefreshInvalid, RefreshReused, OriginNotAllowed);
 
 /// Take a new pair of tokens
@@ -92,7 +59,7 @@ refusals!(NotRefreshed: RefreshInvalid, RefreshReused, OriginNotAllowed);
     responses((status = 200, body = Tokens,
         headers(("set-cookie" = String, description = "Keeps the cookie `refreshToken`"))), NotRefreshed))]
 pub async fn refresh(
-    Shared(state): Shared<State>,
+    State(state): State<AppState>,
     caller: Caller,
     Trace(trace): Trace,
     headers: HeaderMap,
@@ -107,7 +74,7 @@ pub async fn refresh(
         }
     };
     let salt = rand::random::<[u8; TOKEN_BYTES]>();
-    let mut tx = state.database.begin().await?;
+    let mut tx = state.begin(trace).await?;
     // One statement spends it: of two at once, one finds it spent.
     let spent_now = on_tx!(&mut tx, e => sqlx::query(
         "UPDATE refresh_token SET used_at = $2, successor_salt = $3 WHERE hash = $1 AND used_at IS NULL"
@@ -127,15 +94,14 @@ pub async fn refresh(
             return Err(ApiError::RefreshInvalid);
         }
         let next = successor(token, &salt)?;
-        store(&mut tx, session, &next).await?;
+        store_refresh_token(&mut tx, session, &next).await?;
         next
     } else if let Some(next) = unused_successor(&mut tx, token, &found).await? {
         metrics::counter!("refreshes_repeated_total").increment(1);
         next
     } else {
-        let owed = session::revoke(&mut tx, session, trace).await?;
+        sessions::revoke(&mut tx, session).await?;
         tx.commit().await?;
-        outbox::publish(&state.database, &state.log, &owed).await;
         return Err(ApiError::RefreshReused);
     };
     // Locks the session: whoever ends it at the same time does so before, and this finds it ended, or after.
@@ -167,19 +133,4 @@ async fn unused_successor(
         "SELECT 1 FROM refresh_token WHERE hash = $1 AND used_at IS NULL"
     ).bind(hash(&next)).fetch_optional(e))?;
     Ok(unused.map(|_| next))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_successor_depends_on_token_and_salt() {
-        let (one, other) = (random(), random());
-        let next = |token: &str, salt: &[u8]| successor(token, salt).unwrap();
-        assert_eq!(next(&one, b"salt"), next(&one, b"salt"));
-        assert_ne!(next(&one, b"salt"), next(&one, b"tlas"));
-        assert_ne!(next(&one, b"salt"), next(&other, b"salt"));
-        assert_eq!(BASE64_URL_SAFE_NO_PAD.decode(next(&one, b"salt")).unwrap().len(), TOKEN_BYTES);
-    }
 }

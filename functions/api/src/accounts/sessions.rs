@@ -1,23 +1,22 @@
 //! Sessions, one for each login: `GET /user/session`, `DELETE /user/session/{id}`.
 
-use axum::{Json, extract::State as Shared, http::StatusCode};
+use axum::{Json, extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
 use protocol::{SessionId, Timestamp, UserId, subject::Revoked};
 use serde::Serialize;
-use service::trace::TraceParent;
 use store::{
+    Transaction,
     accounts::REFRESH_WITHIN,
     db::{Tx, on_db, on_tx},
-    outbox::{self, Owed},
 };
 use uuid::Uuid;
 
 use crate::{
     docs::refusals::refusals,
     error::ApiError,
-    extract::{AuthUser, OfSession, Params, Trace},
-    paging::{self, Page, Paging},
-    state::State,
+    extract::{AuthUser, Params, SessionPath, Trace},
+    pagination::{self, Page, Paging},
+    state::AppState,
 };
 
 /// Sessions that one user has at once; a further login ends the oldest.
@@ -66,26 +65,26 @@ impl Session {
     params(Paging), security(("access" = [])),
     responses((status = 200, body = Page<Session>)))]
 pub async fn sessions(
-    Shared(state): Shared<State>,
+    State(state): State<AppState>,
     user: AuthUser,
     Params(Paging { cursor, limit }): Params<Paging>,
 ) -> Result<Json<Page<Session>>, ApiError> {
     let limit = limit.unwrap_or_default();
-    let after: Option<Uuid> = cursor.as_deref().map(paging::decode).transpose()?;
+    let after: Option<Uuid> = cursor.as_deref().map(pagination::decode).transpose()?;
     let rows = page(&state, user.id(), after, limit.and_one()).await?;
-    let (rows, next) = paging::cut(rows, limit, |row| row.id);
+    let (rows, next) = pagination::page_of(rows, limit, |row| row.id);
     let items = rows.into_iter().map(|row| Session::of(row, user.session())).collect();
     Ok(Json(Page { items, next }))
 }
 
 /// Live sessions in the order of their ids.
 pub async fn page(
-    state: &State,
+    state: &AppState,
     user: UserId,
     after: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<SessionRow>, ApiError> {
-    Ok(on_db!(&state.database, e => sqlx::query_as(
+    Ok(on_db!(&state.store.database, e => sqlx::query_as(
         "SELECT id, created_at, used_at, user_agent FROM session
          WHERE user_id = $1 AND revoked_at IS NULL AND COALESCE(used_at, created_at) > $2 AND id > $3
          ORDER BY id LIMIT $4"
@@ -104,51 +103,49 @@ refusals!(NotEnded: NoSuchSession);
     params(("id" = SessionId, Path)), security(("access" = [])),
     responses((status = 204), NotEnded))]
 pub async fn end(
-    Shared(state): Shared<State>,
+    State(state): State<AppState>,
     user: AuthUser,
     Trace(trace): Trace,
-    OfSession(id): OfSession,
+    SessionPath(id): SessionPath,
 ) -> Result<StatusCode, ApiError> {
-    let mut tx = state.database.begin().await?;
+    let mut tx = state.begin(trace).await?;
     let mine: Option<i32> = on_tx!(&mut tx, e => sqlx::query_scalar(
         "SELECT 1 FROM session WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL"
     ).bind(id.as_uuid()).bind(user.id().as_uuid()).fetch_optional(e))?;
     mine.ok_or(ApiError::NoSuchSession)?;
-    let owed = revoke(&mut tx, id, trace).await?;
+    revoke(&mut tx, id).await?;
     tx.commit().await?;
-    outbox::publish(&state.database, &state.log, &owed).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Inserts a session if the account still has the password that was looked at. In PostgreSQL this locks the
-/// account: whoever changes the password waits, and then finds the session. SQLite has one writer.
-macro_rules! begin {
-    ($lock:literal) => {
-        concat!(
-            "INSERT INTO session (id, user_id, created_at, user_agent)
-             SELECT $1, id, $3, $4 FROM (
-               SELECT id FROM account WHERE id = $2 AND password_hash = $5 ",
-            $lock,
-            ") AS proven
-             RETURNING (
-               SELECT COUNT(*) FROM session WHERE user_id = $2 AND revoked_at IS NULL AND id <> $1
-             )"
-        )
-    };
-}
+/// In PostgreSQL, `FOR SHARE` locks the account: a transaction that changes the password waits, and then
+/// finds the session. SQLite has one writer and does not know the clause.
+const BEGIN_IN_POSTGRES: &str = "
+    INSERT INTO session (id, user_id, created_at, user_agent)
+    SELECT $1, id, $3, $4 FROM (
+      SELECT id FROM account WHERE id = $2 AND password_hash = $5 FOR SHARE
+    ) AS proven
+    RETURNING (
+      SELECT COUNT(*) FROM session WHERE user_id = $2 AND revoked_at IS NULL AND id <> $1
+    )";
+const BEGIN_IN_SQLITE: &str = "
+    INSERT INTO session (id, user_id, created_at, user_agent)
+    SELECT $1, id, $3, $4 FROM account WHERE id = $2 AND password_hash = $5
+    RETURNING (
+      SELECT COUNT(*) FROM session WHERE user_id = $2 AND revoked_at IS NULL AND id <> $1
+    )";
 
-/// Begins a session of a user whose password has this hash.
+/// Begins a session of a user, if the account still has the password hash that was verified.
 pub async fn start(
-    tx: &mut Tx,
+    tx: &mut Transaction,
     user: UserId,
     password_hash: &str,
     user_agent: Option<String>,
-    trace: TraceParent,
-) -> Result<(SessionId, Vec<Owed>), ApiError> {
+) -> Result<SessionId, ApiError> {
     let session = SessionId::generate();
-    let begin = match tx {
-        Tx::Postgres(_) => begin!("FOR SHARE"),
-        Tx::Sqlite(_) => begin!(""),
+    let begin = match &**tx {
+        Tx::Postgres(_) => BEGIN_IN_POSTGRES,
+        Tx::Sqlite(_) => BEGIN_IN_SQLITE,
     };
     let others: Option<i64> = on_tx!(tx, e => sqlx::query_scalar(begin)
         .bind(session.as_uuid())
@@ -158,11 +155,13 @@ pub async fn start(
         .bind(password_hash)
         .fetch_optional(e))?;
     let others = others.ok_or(ApiError::BadCredentials)?;
-    let owed = if others < PER_USER { Vec::new() } else { end_oldest(tx, user, trace).await? };
-    Ok((session, owed))
+    if others >= PER_USER {
+        end_oldest(tx, user).await?;
+    }
+    Ok(session)
 }
 
-async fn end_oldest(tx: &mut Tx, user: UserId, trace: TraceParent) -> Result<Vec<Owed>, ApiError> {
+async fn end_oldest(tx: &mut Transaction, user: UserId) -> Result<(), ApiError> {
     let too_many: Vec<Uuid> = on_tx!(tx, e => sqlx::query_scalar(
         "UPDATE session SET revoked_at = $2 WHERE id IN (
            SELECT id FROM session WHERE user_id = $1 AND revoked_at IS NULL
@@ -174,41 +173,33 @@ async fn end_oldest(tx: &mut Tx, user: UserId, trace: TraceParent) -> Result<Vec
     .bind(ENDED_AT_ONCE)
     .bind(PER_USER)
     .fetch_all(e))?;
-    owe(tx, too_many, trace).await
+    revoke_at_gateways(tx, too_many).await
 }
 
-/// Ends a session that has not ended: no refresh, no request, and, once what is owed is published, no socket.
-pub async fn revoke(
-    tx: &mut Tx,
-    session: SessionId,
-    trace: TraceParent,
-) -> Result<Vec<Owed>, ApiError> {
+/// Ends a session that has not ended: no refresh, no request and, after the commit, no socket.
+pub async fn revoke(tx: &mut Transaction, session: SessionId) -> Result<(), ApiError> {
     let ended: Vec<Uuid> = on_tx!(tx, e => sqlx::query_scalar(
         "UPDATE session SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL RETURNING id"
     ).bind(session.as_uuid()).bind(Utc::now()).fetch_all(e))?;
-    owe(tx, ended, trace).await
+    revoke_at_gateways(tx, ended).await
 }
 
 /// Ends all sessions of a user but one.
 pub async fn revoke_others(
-    tx: &mut Tx,
+    tx: &mut Transaction,
     user: UserId,
     but: SessionId,
-    trace: TraceParent,
-) -> Result<Vec<Owed>, ApiError> {
+) -> Result<(), ApiError> {
     let ended: Vec<Uuid> = on_tx!(tx, e => sqlx::query_scalar(
         "UPDATE session SET revoked_at = $3
          WHERE user_id = $1 AND id <> $2 AND revoked_at IS NULL RETURNING id"
     ).bind(user.as_uuid()).bind(but.as_uuid()).bind(Utc::now()).fetch_all(e))?;
-    owe(tx, ended, trace).await
+    revoke_at_gateways(tx, ended).await
 }
 
-async fn owe(tx: &mut Tx, sessions: Vec<Uuid>, trace: TraceParent) -> Result<Vec<Owed>, ApiError> {
-    let mut owed = Vec::with_capacity(sessions.len());
+async fn revoke_at_gateways(tx: &mut Transaction, sessions: Vec<Uuid>) -> Result<(), ApiError> {
     for session in sessions {
-        let one = Owed::revocation(Revoked::Session(session.into()), trace);
-        one.record(tx).await?;
-        owed.push(one);
+        tx.revoke(Revoked::Session(session.into())).await?;
     }
-    Ok(owed)
+    Ok(())
 }

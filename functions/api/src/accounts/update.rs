@@ -1,33 +1,33 @@
-//! `PATCH /user`: another display name, another password.
+//! `PATCH /user`: changes display name and password.
 
-use axum::{Json, extract::State as Shared};
+use axum::{Json, extract::State};
 use protocol::{Code, DisplayName, json::BadJson};
 use serde::Deserialize;
 use store::{
     db::on_tx,
     hash_queue::Requester,
-    outbox,
     password::{ClaimedPassword, NewPassword},
     rate_limit::RateLimit,
     throttle::FIRST_WAIT,
 };
 
 use super::{
-    proof::{Proof, confirm, outdated},
-    session,
+    password_confirmation::{ConfirmedPassword, confirm, outdated},
+    sessions,
     user::{self, User},
 };
 use crate::{
     docs::refusals::{USER_OVER, refusals},
     error::ApiError,
     extract::{AuthUser, Body, Caller, Trace},
-    state::State,
+    state::AppState,
 };
 
-/// What is to be another; the rest stays.
+/// Request body of PATCH /user. Fields that are left out stay as they are.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Change {
+#[schema(as = Change)]
+pub struct AccountChange {
     display_name: Option<DisplayName>,
     /// With `currentPassword`. All other sessions end.
     password: Option<NewPassword>,
@@ -38,14 +38,14 @@ refusals!(NotChanged: WrongPassword, TooManyAttempts(FIRST_WAIT), OverBudget(USE
 
 /// Change my account
 #[utoipa::path(patch, path = "/user", operation_id = "change_account", tag = "accounts",
-    request_body = Change, security(("access" = [])),
+    request_body = AccountChange, security(("access" = [])),
     responses((status = 200, body = User), NotChanged))]
-pub async fn change(
-    Shared(state): Shared<State>,
+pub async fn update(
+    State(state): State<AppState>,
     user: AuthUser,
     caller: Caller,
     Trace(trace): Trace,
-    Body(Change { display_name, password, current_password }): Body<Change>,
+    Body(AccountChange { display_name, password, current_password }): Body<AccountChange>,
 ) -> Result<Json<User>, ApiError> {
     state.budgets.charge_user(user.id()).await?;
     let mut proven = None;
@@ -56,17 +56,16 @@ pub async fn change(
             detail: "a new password needs the current one".to_owned(),
         })?;
         RateLimit::new_passwords(state.config.limits.new_passwords_per_hour, user.id())
-            .check(&state.database)
+            .check(&state.store.database)
             .await?;
-        let proof = confirm(&state, user.id(), current, &caller).await?;
+        let confirmed = confirm(&state, user.id(), current, &caller).await?;
         let new = state.hasher.hash(Requester::User(user.id()), password).await;
-        let new = proof.guess.unless_failed(&state.database, new).await?;
-        proven = Some((proof, new));
+        let new = confirmed.attempt.unless_failed(&state.store.database, new).await?;
+        proven = Some((confirmed, new));
     }
-    let mut tx = state.database.begin().await?;
-    let mut owed = Vec::new();
-    if let Some((Proof { guess, password_hash }, new)) = proven {
-        guess.succeeded(&mut tx).await?;
+    let mut tx = state.begin(trace).await?;
+    if let Some((ConfirmedPassword { attempt, password_hash }, new)) = proven {
+        attempt.succeeded(&mut tx).await?;
         let changed = on_tx!(&mut tx, e => sqlx::query(
             "UPDATE account SET password_hash = $3 WHERE id = $1 AND password_hash = $2"
         ).bind(user.id().as_uuid()).bind(password_hash).bind(new).execute(e))?;
@@ -74,7 +73,7 @@ pub async fn change(
             drop(tx);
             return Err(outdated(&state, user.id()).await);
         }
-        owed = session::revoke_others(&mut tx, user.id(), user.session(), trace).await?;
+        sessions::revoke_others(&mut tx, user.id(), user.session()).await?;
     }
     if let Some(name) = &display_name {
         on_tx!(&mut tx, e => sqlx::query(
@@ -82,6 +81,5 @@ pub async fn change(
         ).bind(user.id().as_uuid()).bind(name.as_str()).execute(e))?;
     }
     tx.commit().await?;
-    outbox::publish(&state.database, &state.log, &owed).await;
     Ok(Json(user::find(&state, user.id()).await?.into()))
 }

@@ -1,10 +1,11 @@
-//! `POST /user`, `GET /user`. Changing and deleting it: [`super::change`], [`super::delete`].
+//! `POST /user`, `GET /user`. Changing and deleting it: [`super::update`], [`super::delete`].
 
-use axum::{Json, extract::State as Shared, http::StatusCode};
+use axum::{Json, extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
-use protocol::{DisplayName, Timestamp, UserId, UserName};
+use protocol::{DisplayName, Timestamp, UserId, UserName, stored::Person};
 use serde::{Deserialize, Serialize};
 use store::{
+    accounts,
     db::{UniqueConstraint, on_db, on_tx},
     hash_queue::Requester,
     password::NewPassword,
@@ -17,7 +18,7 @@ use crate::{
     docs::refusals::refusals,
     error::ApiError,
     extract::{AuthUser, Body, Caller},
-    state::State,
+    state::AppState,
 };
 
 /// Who wants an account.
@@ -62,7 +63,7 @@ refusals!(NotSignedUp: NameTaken, TooManyAttempts(FIRST_WAIT));
 #[utoipa::path(post, path = "/user", tag = "accounts", request_body = SignUp,
     responses((status = 201, body = User), NotSignedUp))]
 pub async fn sign_up(
-    Shared(state): Shared<State>,
+    State(state): State<AppState>,
     caller: Caller,
     Body(SignUp { name, password, display_name }): Body<SignUp>,
 ) -> Result<(StatusCode, Json<User>), ApiError> {
@@ -74,7 +75,7 @@ pub async fn sign_up(
         display_name,
         created_at: Timestamp::now(),
     };
-    let mut tx = state.database.begin().await?;
+    let mut tx = state.store.database.begin().await?;
     RateLimit::sign_ups(state.config.limits.sign_ups_per_hour, caller.address)
         .admit(&mut tx)
         .await?;
@@ -87,7 +88,7 @@ pub async fn sign_up(
         return Err(ApiError::NameTaken);
     }
     let hash = state.hasher.hash(Requester::sign_up(caller.address), password).await?;
-    let mut tx = state.database.begin().await?;
+    let mut tx = state.store.database.begin().await?;
     let inserted = on_tx!(&mut tx, e => sqlx::query(
         "INSERT INTO account (id, name, display_name, password_hash, created_at)
          VALUES ($1, $2, $3, $4, $5)"
@@ -111,16 +112,21 @@ pub async fn sign_up(
 /// Who am I
 #[utoipa::path(get, path = "/user", tag = "accounts", security(("access" = [])),
     responses((status = 200, body = User)))]
-pub async fn me(Shared(state): Shared<State>, user: AuthUser) -> Result<Json<User>, ApiError> {
+pub async fn me(State(state): State<AppState>, user: AuthUser) -> Result<Json<User>, ApiError> {
     Ok(Json(find(&state, user.id()).await?.into()))
 }
 
 /// The account of a user who has a live session.
-pub async fn find(state: &State, id: UserId) -> Result<UserRow, ApiError> {
+pub async fn find(state: &AppState, id: UserId) -> Result<UserRow, ApiError> {
     let id = id.as_uuid();
-    let row: Option<UserRow> = on_db!(&state.database, e => sqlx::query_as(
+    let row: Option<UserRow> = on_db!(&state.store.database, e => sqlx::query_as(
         "SELECT id, name, display_name, created_at FROM account
          WHERE id = $1 AND deleted_at IS NULL"
     ).bind(id).fetch_optional(e))?;
     row.ok_or(ApiError::SessionRevoked)
+}
+
+/// The caller as others see them.
+pub async fn person(state: &AppState, id: UserId) -> Result<Person, ApiError> {
+    Ok(accounts::person(id, &find(state, id).await?.display_name)?)
 }

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, process::ExitCode};
 
-use api::{Config, State};
+use api::{AppState, Config};
 use clap::Parser;
 use service::{env::Env, serve, telemetry};
 
@@ -28,7 +28,7 @@ async fn run(Arguments { listen }: Arguments) -> anyhow::Result<()> {
     telemetry::start(telemetry::USUAL, shutdown.clone()).await?;
     let listener = serve::listen(listen).await?;
     // The database must outlive the last handler.
-    let state = State::connect(config, Default::default()).await?;
+    let state = AppState::connect(config, Default::default()).await?;
     tracing::info!(%listen, "serving");
     serve::serve(listener, api::router(state), limits, shutdown).await
 }

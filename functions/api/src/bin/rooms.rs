@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    service::serve::run(api::lambda::run(api::rooms::router()))
+    service::serve::run(api::lambda::run(api::rooms_resource()))
 }

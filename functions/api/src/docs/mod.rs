@@ -28,9 +28,9 @@ use utoipa_swagger_ui::{Config, serve};
 
 use crate::{
     error::{ApiError, FieldError, Problem},
-    pages::ASK_AGAIN,
-    paging::{Cursor, Limit},
+    pagination::{Cursor, Limit},
     representation::Representation,
+    web_app::ASK_AGAIN,
 };
 
 /// Swagger UI brings styles with its scripts; nothing from elsewhere is loaded.

@@ -193,9 +193,12 @@ fn headers(status: &str, headers: &mut Value) {
     }
 }
 
+fn header(description: &str, schema: Value) -> Value {
+    json!({ "description": description, "required": true, "schema": schema })
+}
+
 /// The headers that answers refer to.
 fn described_headers() -> Value {
-    let header = |description: &str, schema: Value| json!({ "description": description, "required": true, "schema": schema });
     json!({
         "x-request-id": header(
             "The request's own `x-request-id` if that may stand in a log line, or a new one.",

@@ -1,8 +1,8 @@
-//! `POST /file/{id}/complete`: what was uploaded is held against what was declared.
+//! `POST /file/{id}/complete`: compares the upload with its declaration.
 
 use std::time::Duration;
 
-use axum::{Json, extract::State as Shared};
+use axum::{Json, extract::State};
 use chrono::Utc;
 use protocol::{
     FileId,
@@ -10,14 +10,17 @@ use protocol::{
     subject::{self, FILES_BUCKET},
 };
 use serde::Serialize;
-use store::{db::on_tx, storage::Stored};
+use store::{db::on_tx, storage::UploadedObject};
 
-use super::{FileRow, find, is_member, kind};
+use super::{
+    file_row::{FileRow, find, is_member},
+    sniffing,
+};
 use crate::{
     docs::refusals::refusals,
     error::ApiError,
-    extract::{AuthUser, OfFile, Trace},
-    state::State,
+    extract::{AuthUser, FilePath, Trace},
+    state::AppState,
 };
 
 /// How long the lock of a file's row is held for the storage to remove its object.
@@ -37,10 +40,10 @@ refusals!(NotCompleted: NotTheUploader, NotUploaded, FileMismatch("…".into()))
     responses((status = 200, body = Completed, links(("download" = (operation_id = "download",
         parameters(("id" = "$response.body#/file/id")))))), NotCompleted))]
 pub async fn complete(
-    Shared(state): Shared<State>,
+    State(state): State<AppState>,
     user: AuthUser,
     Trace(trace): Trace,
-    OfFile(id): OfFile,
+    FilePath(id): FilePath,
 ) -> Result<Json<Completed>, ApiError> {
     let row = find(&state, id).await?.ok_or(ApiError::NoSuchFile)?;
     if row.uploader_id != user.id().as_uuid() {
@@ -63,28 +66,28 @@ pub async fn complete(
     let payload = serde_json::to_vec(&file).map_err(|error| ApiError::Internal(error.into()))?;
     let put_id = uuid::Uuid::now_v7().to_string();
     let subject = subject::bucket_put(FILES_BUCKET, &key);
-    state.log.publish(subject, &put_id, payload.into(), Some(trace)).await?.stored().await?;
+    state.store.log.publish(subject, &put_id, payload.into(), Some(trace)).await?.stored().await?;
     Ok(Json(Completed { file }))
 }
 
-async fn set_complete(state: &State, row: &FileRow) -> Result<(), ApiError> {
-    let mut tx = state.database.begin().await?;
+async fn set_complete(state: &AppState, row: &FileRow) -> Result<(), ApiError> {
+    let mut tx = state.store.database.begin().await?;
     on_tx!(&mut tx, e => sqlx::query(
         "UPDATE file SET completed_at = $2 WHERE id = $1 AND completed_at IS NULL"
     ).bind(row.id).bind(Utc::now()).execute(e))?;
     Ok(tx.commit().await?)
 }
 
-/// Removes an object that is not what was declared, and nothing else: another request may have removed
-/// it before, and a third completed what was uploaded then. Under the lock of the row nobody completes
-/// it; while the object is there, the storage takes no other (`if-none-match: *`).
+/// Removes an object that is not what was declared, and no other: a concurrent request may have removed it,
+/// and a third one completed the upload that followed. The row lock excludes a completion; while the object
+/// exists, the storage accepts no other one (`if-none-match: *`).
 async fn refuse(
-    state: &State,
+    state: &AppState,
     row: &FileRow,
-    checked: &Stored,
+    checked: &UploadedObject,
     mismatch: String,
 ) -> Result<(), ApiError> {
-    let mut tx = state.database.begin().await?;
+    let mut tx = state.store.database.begin().await?;
     let incomplete = on_tx!(&mut tx, e => sqlx::query(
         "UPDATE file SET completed_at = NULL WHERE id = $1 AND completed_at IS NULL"
     ).bind(row.id).execute(e))?;
@@ -105,8 +108,11 @@ async fn refuse(
     Err(ApiError::FileMismatch(mismatch))
 }
 
-/// What is stored, and in what it is not what was declared.
-async fn check(state: &State, row: &FileRow) -> Result<(Stored, Option<String>), ApiError> {
+/// The uploaded object, and how it differs from the declaration.
+async fn check(
+    state: &AppState,
+    row: &FileRow,
+) -> Result<(UploadedObject, Option<String>), ApiError> {
     let key = &row.object_key;
     let mut stored = state.storage.head(key).await?.ok_or(ApiError::NotUploaded)?;
     let mismatch = if stored.size != row.bytes() {
@@ -120,7 +126,7 @@ async fn check(state: &State, row: &FileRow) -> Result<(Stored, Option<String>),
 }
 
 async fn check_content(
-    state: &State,
+    state: &AppState,
     row: &FileRow,
     known: Option<String>,
 ) -> Result<Option<String>, ApiError> {
@@ -129,7 +135,7 @@ async fn check_content(
         0 => Vec::new(),
         _ => state.storage.first_bytes(&row.object_key).await?,
     };
-    if let Err(mismatch) = kind::content_fits(&row.media_type, &first) {
+    if let Err(mismatch) = sniffing::content_fits(&row.media_type, &first) {
         return Ok(Some(mismatch));
     }
     let Some(declared) = &row.sha256 else { return Ok(None) };

@@ -2,18 +2,23 @@
 
 use axum::{
     Json,
-    extract::State as Shared,
+    extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 use protocol::{FileId, Timestamp};
 use serde::Serialize;
 
-use super::{find, is_member, kind, shown};
+use super::{
+    deletion,
+    file_name::disposition,
+    file_row::{find, is_member},
+    media_type::is_safe_inline,
+};
 use crate::{
     error::ApiError,
-    extract::{AuthUser, OfFile},
-    state::State,
+    extract::{AuthUser, FilePath},
+    state::AppState,
 };
 
 /// The link, for pages: they cannot follow a redirect with an Authorization header by navigation.
@@ -29,17 +34,17 @@ pub struct Link {
     params(("id" = FileId, Path)), security(("access" = [])),
     responses((status = 302), (status = 200, body = Link)))]
 pub async fn download(
-    Shared(state): Shared<State>,
+    State(state): State<AppState>,
     user: AuthUser,
-    OfFile(id): OfFile,
+    FilePath(id): FilePath,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let row = find(&state, id).await?.filter(|row| row.completed_at.is_some());
     let row = row.ok_or(ApiError::NoSuchFile)?;
-    if !is_member(&state, &row, user.id()).await? || shown::is_deleted(&state, &row).await? {
+    if !is_member(&state, &row, user.id()).await? || deletion::is_deleted(&state, &row).await? {
         return Err(ApiError::NoSuchFile);
     }
-    let disposition = kind::disposition(kind::is_safe_inline(&row.media_type), &row.name);
+    let disposition = disposition(is_safe_inline(&row.media_type), &row.name);
     let link = state.storage.presign_get(&row.object_key, &disposition, &row.media_type).await?;
     let wants_json = headers
         .get(header::ACCEPT)

@@ -1,18 +1,18 @@
 //! `POST /room/{name}/file`: declare a file, get a place to put it.
 
-use axum::{Json, extract::State as Shared, http::StatusCode};
+use axum::{Json, extract::State, http::StatusCode};
 use chrono::Utc;
 use protocol::{FileId, RoomId, RoomName, Timestamp, safe_integer::SafeInteger, stored::FileRef};
 use serde::{Deserialize, Serialize};
 use store::{db::on_tx, storage::Presigned};
 
-use super::kind::{FileName, MediaType};
+use super::{file_name::FileName, media_type::MediaType};
 use crate::{
     docs::refusals::{USER_OVER, refusals},
     error::ApiError,
-    extract::{AuthUser, Body, InRoom},
-    rooms,
-    state::State,
+    extract::{AuthUser, Body, RoomPath},
+    members::access,
+    state::AppState,
 };
 
 /// SHA-256 in hexadecimal.
@@ -84,12 +84,12 @@ refusals!(NotDeclared: NotAMember, Banned, FileTooLarge(protocol::limits::SINGLE
     responses((status = 201, body = Declared, links(("complete" = (operation_id = "complete",
         parameters(("id" = "$response.body#/file/id")))))), NotDeclared))]
 pub async fn declare(
-    Shared(state): Shared<State>,
+    State(state): State<AppState>,
     user: AuthUser,
-    InRoom(name): InRoom,
+    RoomPath(name): RoomPath,
     Body(NewFile { name: file_name, size, media_type, sha256 }): Body<NewFile>,
 ) -> Result<(StatusCode, Json<Declared>), ApiError> {
-    let room = rooms::membership(&state, &name, user.id()).await?.room.room_id();
+    let room = access::membership(&state, &name, user.id()).await?.room.room_id();
     // A complete file is told to the gateways as well.
     state.budgets.charge_user(user.id()).await?;
     let size = size.get();
@@ -105,7 +105,7 @@ pub async fn declare(
     let key = object_key(room, file.id);
     let checksum = sha256.as_ref().map(|hash| &hash.0);
     let presigned = state.storage.presign_put(&key, size, &file.media_type, checksum).await?;
-    let mut tx = state.database.begin().await?;
+    let mut tx = state.store.database.begin().await?;
     let inserted = on_tx!(&mut tx, e => sqlx::query(
         "INSERT INTO file (id, room_id, uploader_id, name, size, media_type, sha256, object_key, created_at)
          SELECT $1, room_id, user_id, $4, $5, $6, $7, $8, $9 FROM active_member

@@ -1,15 +1,16 @@
 //! `POST /room/{name}/broadcast`: a notice to the whole room.
 
-use axum::{Json, extract::State as Shared, http::StatusCode};
+use axum::{Json, extract::State, http::StatusCode};
 use protocol::{MessageText, Role, RoomName, Seq, Timestamp, message_rules, stored::StoredEvent};
 use serde::{Deserialize, Serialize};
 
-use super::membership;
 use crate::{
+    accounts,
     docs::refusals::{ROOM_OVER, USER_OVER, refusals},
     error::ApiError,
-    extract::{AuthUser, Body, InRoom, Trace},
-    state::State,
+    extract::{AuthUser, Body, RoomPath, Trace},
+    members::access,
+    state::AppState,
 };
 
 /// A notice.
@@ -34,22 +35,22 @@ refusals!(NotSent: NotAMember, Banned, NotAModerator, OverBudget(USER_OVER), Ove
     request_body = Notice, security(("access" = [])),
     responses((status = 202, body = Accepted), NotSent))]
 pub async fn broadcast(
-    Shared(state): Shared<State>,
+    State(state): State<AppState>,
     user: AuthUser,
     Trace(trace): Trace,
-    InRoom(name): InRoom,
+    RoomPath(name): RoomPath,
     Body(Notice { msg }): Body<Notice>,
 ) -> Result<(StatusCode, Json<Accepted>), ApiError> {
-    let membership = membership::membership(&state, &name, user.id()).await?;
+    let membership = access::membership(&state, &name, user.id()).await?;
     if membership.role < Role::Moderator {
         return Err(ApiError::NotAModerator);
     }
     message_rules::check_text(&msg, false, state.config.message_chars)?;
     state.budgets.charge_room(user.id(), membership.room.room_id()).await?;
-    let from = membership::person(&state, user.id()).await?;
+    let from = accounts::person(&state, user.id()).await?;
     let event = StoredEvent::RoomBroadcast { from, msg, at: Timestamp::now() };
     let id = uuid::Uuid::now_v7().to_string();
     let room = membership.room.room_id();
-    let seq = state.log.append_once(room, &id, &event, Some(trace)).await?.seq;
+    let seq = state.store.log.append_once(room, &id, &event, Some(trace)).await?.seq;
     Ok((StatusCode::ACCEPTED, Json(Accepted { seq })))
 }

@@ -7,7 +7,7 @@
 
 use axum::{
     Json,
-    extract::State as Shared,
+    extract::State,
     http::{HeaderMap, HeaderValue},
 };
 use protocol::{RoomName, Seq, safe_integer::SafeInteger};
@@ -15,19 +15,19 @@ use serde::{Deserialize, Serialize};
 use store::db::on_db;
 
 use super::{
-    membership,
-    past::{Gone, Item, MessageRow, select_message},
     reactions,
-    room::RoomRow,
-    tail::{Tail, Wanted},
+    unarchived::{UnarchivedTail, Wanted},
+    view::{ArchivedMessage, DeletedAuthors, MessageView},
 };
 use crate::{
     docs::refusals::refusals,
     error::ApiError,
-    extract::{AuthUser, InRoom, Params},
+    extract::{AuthUser, Params, RoomPath},
     layers::HISTORY,
-    paging::{self, Cursor, Limit, Page},
-    state::State,
+    members::access,
+    pagination::{self, Cursor, Limit, Page},
+    room_row::RoomRow,
+    state::AppState,
 };
 
 /// Which page: the newest one without `before` and `after`.
@@ -58,7 +58,7 @@ impl Window {
             (None, None, None) => Ok(Direction::Before(Seq::MAX)),
             (Some(before), None, None) => Ok(Direction::Before(before.into())),
             (None, Some(after), None) => Ok(Direction::After(after.into())),
-            (None, None, Some(cursor)) => paging::decode(cursor),
+            (None, None, Some(cursor)) => pagination::decode(cursor),
             _ => Err(ApiError::Invalid {
                 field: "query",
                 detail: "give one of before, after and cursor".into(),
@@ -73,23 +73,23 @@ refusals!(NotRead: NotAMember, Banned);
 #[utoipa::path(get, path = "/room/{name}/message", tag = "messages",
     params(("name" = RoomName, Path), Window),
     security(("access" = [])),
-    responses((status = 200, body = Page<Item>, headers(("x-history" = Option<String>,
+    responses((status = 200, body = Page<MessageView>, headers(("x-history" = Option<String>,
             description = "`archived` while NATS does not answer: what is not archived yet is missing"))), NotRead))]
 pub async fn history(
-    Shared(state): Shared<State>,
+    State(state): State<AppState>,
     user: AuthUser,
-    InRoom(name): InRoom,
+    RoomPath(name): RoomPath,
     Params(window): Params<Window>,
-) -> Result<(HeaderMap, Json<Page<Item>>), ApiError> {
+) -> Result<(HeaderMap, Json<Page<MessageView>>), ApiError> {
     let direction = window.direction()?;
-    let mut room = membership::membership(&state, &name, user.id()).await?.room;
+    let mut room = access::membership(&state, &name, user.id()).await?.room;
     let limit = window.limit.unwrap_or_default().count();
     // One more tells whether there is a next page.
     let wanted = match direction {
         Direction::After(after) => Wanted::First { after, limit: limit + 1 },
         Direction::Before(before) => Wanted::Last { before, limit: limit + 1 },
     };
-    let tail = Tail::read(&state, &mut room, user.id(), wanted).await?;
+    let tail = UnarchivedTail::read(&state, &mut room, user.id(), wanted).await?;
     let headers = if tail.is_whole() { HeaderMap::new() } else { only_archived() };
     let mut items = match direction {
         Direction::After(after) => after_seq(&state, &room, after, limit + 1, tail).await?,
@@ -108,26 +108,27 @@ pub async fn history(
             items.first().map(|item| Direction::Before(item.seq))
         }
     };
-    let next = next.filter(|_| has_more).map(|position| paging::encode(&position));
+    let next = next.filter(|_| has_more).map(|position| pagination::encode(&position));
     Ok((headers, Json(Page { items, next })))
 }
 
-/// What tells a reader that there may be more.
+/// The header that says that newer messages may be missing.
 fn only_archived() -> HeaderMap {
     HeaderMap::from_iter([(HISTORY, HeaderValue::from_static("archived"))])
 }
 
 /// The first messages after a seq, oldest first.
 async fn after_seq(
-    state: &State,
+    state: &AppState,
     room: &RoomRow,
     after: Seq,
     limit: usize,
-    tail: Tail,
-) -> Result<Vec<Item>, ApiError> {
-    let rows: Vec<MessageRow> = on_db!(&state.database, e => sqlx::query_as(select_message!(
-        "WHERE room_id = $1 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4"
-    ))
+    tail: UnarchivedTail,
+) -> Result<Vec<MessageView>, ApiError> {
+    let rows: Vec<ArchivedMessage> = on_db!(&state.store.database, e => sqlx::query_as(
+        "SELECT seq, id, author_id, author_name, msg, file, reply_to, at, edited_at, deleted_at
+         FROM message WHERE room_id = $1 AND seq > $2 AND seq <= $3 ORDER BY seq LIMIT $4"
+    )
     .bind(room.id)
     .bind(i64::from(after))
     .bind(i64::from(room.archived_seq))
@@ -141,15 +142,16 @@ async fn after_seq(
 
 /// The last messages before a seq, oldest first.
 async fn before_seq(
-    state: &State,
+    state: &AppState,
     room: &RoomRow,
     before: Seq,
     limit: usize,
-    tail: Tail,
-) -> Result<Vec<Item>, ApiError> {
-    let mut rows: Vec<MessageRow> = on_db!(&state.database, e => sqlx::query_as(select_message!(
-        "WHERE room_id = $1 AND seq < $2 AND seq <= $3 ORDER BY seq DESC LIMIT $4"
-    ))
+    tail: UnarchivedTail,
+) -> Result<Vec<MessageView>, ApiError> {
+    let mut rows: Vec<ArchivedMessage> = on_db!(&state.store.database, e => sqlx::query_as(
+        "SELECT seq, id, author_id, author_name, msg, file, reply_to, at, edited_at, deleted_at
+         FROM message WHERE room_id = $1 AND seq < $2 AND seq <= $3 ORDER BY seq DESC LIMIT $4"
+    )
     .bind(room.id)
     .bind(i64::from(before))
     .bind(i64::from(room.archived_seq))
@@ -161,16 +163,16 @@ async fn before_seq(
     Ok(items)
 }
 
-/// Archived messages with all that became of them.
+/// Archived messages with their reactions and unarchived changes.
 async fn whole(
-    state: &State,
+    state: &AppState,
     room: &RoomRow,
-    rows: Vec<MessageRow>,
-    tail: &Tail,
-) -> Result<Vec<Item>, ApiError> {
-    let gone = Gone::among(state, rows.iter().map(|row| row.author_id)).await?;
-    let items = rows.into_iter().map(|row| Item::archived(room, row, &gone));
+    rows: Vec<ArchivedMessage>,
+    tail: &UnarchivedTail,
+) -> Result<Vec<MessageView>, ApiError> {
+    let gone = DeletedAuthors::among(state, rows.iter().map(|row| row.author_id)).await?;
+    let items = rows.into_iter().map(|row| MessageView::archived(room, row, &gone));
     let mut items = items.collect::<Result<Vec<_>, _>>()?;
-    reactions::put(state, room, &mut items, tail).await?;
+    reactions::add(state, room, &mut items, tail).await?;
     Ok(items)
 }

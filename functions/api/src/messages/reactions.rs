@@ -7,13 +7,12 @@ use store::db::on_db;
 use uuid::Uuid;
 
 use super::{
-    past::{Item, Reactions},
-    room::RoomRow,
-    tail::Tail,
+    unarchived::UnarchivedTail,
+    view::{MessageView, Reactions},
 };
-use crate::{error::ApiError, state::State};
+use crate::{error::ApiError, room_row::RoomRow, state::AppState};
 
-/// Users whose reactions of this moment are looked up; the others' show when they are archived.
+/// Users whose unarchived reactions are looked up; those of others show once they are archived.
 const RECENT: usize = 50;
 
 /// Reactions of one user to the messages of a page.
@@ -37,16 +36,16 @@ struct Archived {
     is_on: bool,
 }
 
-/// Puts them to messages that stand one behind the other in the room, and the tail's news too.
-pub async fn put(
-    state: &State,
+/// Adds archived reactions and the tail's changes to consecutive messages of a room.
+pub async fn add(
+    state: &AppState,
     room: &RoomRow,
-    items: &mut [Item],
-    tail: &Tail,
+    items: &mut [MessageView],
+    tail: &UnarchivedTail,
 ) -> Result<(), ApiError> {
     let (Some(first), Some(last)) = (items.first(), items.last()) else { return Ok(()) };
     let (first, last) = (first.seq, last.seq);
-    let counts: Vec<Count> = on_db!(&state.database, e => sqlx::query_as(
+    let counts: Vec<Count> = on_db!(&state.store.database, e => sqlx::query_as(
         "SELECT target, emoji, count, mine FROM (
            SELECT target, emoji, COUNT(*) AS count,
              CAST(MAX(CASE WHEN user_id = $4 THEN 1 ELSE 0 END) AS BIGINT) AS mine,
@@ -64,7 +63,7 @@ pub async fn put(
     for Count { target, emoji, count, mine } in counts {
         let place = items.binary_search_by_key(&target, |item| item.seq);
         let item = place.ok().and_then(|index| items.get_mut(index));
-        // A deleted message has none; one of another kind than emoji nobody could send.
+        // A deleted message has no reactions.
         if let (Some(item), Ok(emoji)) =
             (item.filter(|it| it.deleted_at.is_none()), Emoji::parse(&emoji))
         {
@@ -74,7 +73,7 @@ pub async fn put(
     let mut before: HashMap<(Seq, UserId, String), bool> = HashMap::new();
     for user in tail.reacting(first, last).into_iter().take(RECENT) {
         let id: Uuid = user.into();
-        let archived: Vec<Archived> = on_db!(&state.database, e => sqlx::query_as(
+        let archived: Vec<Archived> = on_db!(&state.store.database, e => sqlx::query_as(
             "SELECT target, emoji, is_on FROM reaction
              WHERE user_id = $2 AND room_id = $1 AND target >= $3 AND target <= $4 LIMIT $5"
         )

@@ -1,6 +1,6 @@
 //! `POST /room/{name}/message`: sending without a socket.
 
-use axum::{Json, extract::State as Shared, http::StatusCode};
+use axum::{Json, extract::State, http::StatusCode};
 use protocol::{
     FileId, MessageId, MessageText, RoomId, RoomName, Seq, Timestamp,
     event::Stored,
@@ -11,15 +11,16 @@ use protocol::{
     subject,
 };
 use serde::{Deserialize, Serialize};
-use store::sent;
+use store::earlier_send;
 
-use super::membership;
 use crate::{
+    accounts,
     docs::refusals::{ROOM_OVER, USER_OVER, refusals},
     error::ApiError,
-    extract::{AuthUser, Body, InRoom, Trace},
+    extract::{AuthUser, Body, RoomPath, Trace},
     files,
-    state::State,
+    members::access,
+    state::AppState,
 };
 
 /// A message to be stored.
@@ -53,18 +54,18 @@ refusals!(NotSent: NotAMember, Banned, NoSuchFile, OverBudget(USER_OVER), OverBu
     request_body = NewMessage, security(("access" = [])),
     responses((status = 201, body = Sent), NotSent))]
 pub async fn send(
-    Shared(state): Shared<State>,
+    State(state): State<AppState>,
     user: AuthUser,
     Trace(trace): Trace,
-    InRoom(name): InRoom,
+    RoomPath(name): RoomPath,
     Body(NewMessage { id, msg, file_id, reply_to }): Body<NewMessage>,
 ) -> Result<(StatusCode, Json<Sent>), ApiError> {
-    let room = membership::membership(&state, &name, user.id()).await?.room.room_id();
+    let room = access::membership(&state, &name, user.id()).await?.room.room_id();
     message_rules::check_text(&msg, file_id.is_some(), state.config.message_chars)?;
     state.budgets.charge_room(user.id(), room).await?;
     let at = Timestamp::now();
     if let Some(FirstStored { seq, at }) =
-        sent::earlier((&state.database, &state.log), room, user.id(), id, at).await?
+        earlier_send::earlier(&state.store, room, user.id(), id, at).await?
     {
         return Ok((StatusCode::CREATED, Json(Sent { seq, at, duplicate: true })));
     }
@@ -72,16 +73,16 @@ pub async fn send(
         Some(file) => Some(complete_file(&state, room, file).await?),
         None => None,
     };
-    let from = membership::person(&state, user.id()).await?;
+    let from = accounts::person(&state, user.id()).await?;
     let reply_to = reply_to.map(Seq::from);
     let event = StoredEvent::ReceiveMsg(Message { id, from, msg, at, file, reply_to });
     let dedupe = subject::message_id(user.id(), room, id);
-    let log = &state.log;
+    let log = &state.store.log;
     let Stored { seq, at, duplicate } = log.append_once(room, &dedupe, &event, Some(trace)).await?;
     Ok((StatusCode::CREATED, Json(Sent { seq, at, duplicate })))
 }
 
-async fn complete_file(state: &State, room: RoomId, file: FileId) -> Result<FileRef, ApiError> {
+async fn complete_file(state: &AppState, room: RoomId, file: FileId) -> Result<FileRef, ApiError> {
     let row = files::find(state, file).await?.ok_or(ApiError::NoSuchFile)?;
     if row.room_id != room.as_uuid() || row.completed_at.is_none() {
         return Err(ApiError::NoSuchFile);

@@ -1,8 +1,8 @@
-//! The end of a room that is not archived yet, read from the stream: its messages, and what it says of
-//! messages before it.
+//! The unarchived tail of a room: its events past the archived seq, read from the stream. They are
+//! messages, and changes of archived messages.
 //!
-//! Usually less than a second of events. However long it is while the archive is away, no more than a
-//! page of it is held.
+//! Usually it is less than a second of events. It grows while the archive is down; memory stays bounded,
+//! because only the messages of one page are kept.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
@@ -10,26 +10,27 @@ use protocol::{
     Emoji, MessageId, MessageText, Seq, Timestamp, UserId,
     stored::{Message, StoredEvent},
 };
-use store::sent;
+use store::earlier_send;
 
-use super::{
-    past::{Gone, Item},
-    room::{RoomLogRow, RoomRow},
+use super::view::{DeletedAuthors, MessageView};
+use crate::{
+    error::ApiError,
+    room_row::{RoomLogRow, RoomRow},
+    state::AppState,
 };
-use crate::{error::ApiError, state::State};
 
 /// Events read from the stream by one request to it.
 const BATCH: usize = 256;
-/// How often a tail that was purged meanwhile is read again.
+/// Attempts at reading a tail that is archived and purged while it is read.
 const TRIES: usize = 3;
-/// Messages before the tail of which is remembered what the tail says. More only an archive that was
-/// away for long leaves; then some old messages show their changes late.
+/// Archived messages whose changes are kept. More are changed only while the archive is down for long;
+/// then the further ones show their changes late.
 const CHANGED: usize = 10_000;
-/// Messages of the tail that are remembered, to show one that was stored twice once. Only a process of
-/// an older version stores one twice, and the archive keeps the first.
+/// Message ids of the tail that are kept to find duplicates. Only processes of an older version stored a
+/// message twice, and the archive keeps the first.
 const REMEMBERED: usize = 10_000;
 
-/// Which messages of the tail are wanted.
+/// Which messages of the tail to return.
 #[derive(Debug, Clone, Copy)]
 pub enum Wanted {
     /// The first ones after a seq.
@@ -38,34 +39,34 @@ pub enum Wanted {
     Last { before: Seq, limit: usize },
 }
 
-/// Reactions of which is remembered what the tail says.
+/// Reactions of the tail that are kept.
 const REACTED: usize = 20_000;
 
-/// What happened to one message before the tail.
+/// Changes of one archived message.
 #[derive(Default)]
 struct Changes {
     edited: Option<(MessageText, Timestamp)>,
     deleted: Option<Timestamp>,
-    /// Who reacts in the end.
+    /// The last state of each reaction.
     reactions: BTreeMap<(UserId, Emoji), bool>,
 }
 
 /// See the module.
-pub struct Tail {
+pub struct UnarchivedTail {
     me: UserId,
     wanted: Wanted,
-    items: VecDeque<Item>,
+    items: VecDeque<MessageView>,
     changes: BTreeMap<Seq, Changes>,
-    /// Messages that were sent before, in the archive or in the tail.
+    /// Messages that the archive or the tail already holds.
     sent: HashSet<(UserId, MessageId)>,
     /// Reactions in `changes`.
     reacted: usize,
     is_whole: bool,
 }
 
-/// Those messages among the events that are archived already.
+/// The messages among the events that are archived already.
 async fn archived(
-    state: &State,
+    state: &AppState,
     room: &RoomRow,
     events: &[(Seq, StoredEvent)],
 ) -> Result<Vec<(UserId, MessageId)>, ApiError> {
@@ -74,14 +75,20 @@ async fn archived(
         _ => None,
     });
     let sent: Vec<_> = sent.collect();
-    Ok(sent::archived_among(&state.database, room.room_id(), room.archived_seq, &sent).await?)
+    Ok(earlier_send::archived_among(
+        &state.store.database,
+        room.room_id(),
+        room.archived_seq,
+        &sent,
+    )
+    .await?)
 }
 
-impl Tail {
-    /// Reads all of it; without NATS none, as reading goes on. Where events were archived and purged
-    /// while they were read, `room` is how far the room is archived by then.
+impl UnarchivedTail {
+    /// Reads the tail; it is empty while NATS does not answer, so that history stays readable. If events are
+    /// archived and purged while they are read, `room.archived_seq` is raised and the tail is read again.
     pub async fn read(
-        state: &State,
+        state: &AppState,
         room: &mut RoomRow,
         me: UserId,
         wanted: Wanted,
@@ -92,7 +99,7 @@ impl Tail {
                 return Ok(tail);
             }
             let Some(log) = RoomLogRow::read(state, room.id).await? else { return Ok(tail) };
-            // Written down before the purge: what this does not tell of was there.
+            // The mark is written before the purge, so events above it were still in the stream.
             if log.kept_seq <= room.archived_seq {
                 return Ok(tail);
             }
@@ -105,7 +112,7 @@ impl Tail {
     }
 
     async fn read_once(
-        state: &State,
+        state: &AppState,
         room: &RoomRow,
         me: UserId,
         wanted: Wanted,
@@ -115,7 +122,7 @@ impl Tail {
         let mut tail = Self { me, wanted, items, changes, sent, reacted: 0, is_whole: true };
         let mut from = room.archived_seq;
         loop {
-            let entries = match state.log.after(room.room_id(), from, BATCH).await {
+            let entries = match state.store.log.after(room.room_id(), from, BATCH).await {
                 Ok(entries) => entries,
                 Err(error) => {
                     tracing::warn!(%error, "history is served as far as it is archived");
@@ -133,7 +140,7 @@ impl Tail {
             }
             tail.sent.extend(archived(state, room, &events).await?);
             for (seq, event) in events {
-                tail.take(room, seq, event)?;
+                tail.apply_event(room, seq, event)?;
             }
             if entries.len() < BATCH {
                 return tail.named(state).await;
@@ -141,9 +148,9 @@ impl Tail {
         }
     }
 
-    /// With the names that are shown of authors whose accounts are deleted.
-    async fn named(mut self, state: &State) -> Result<Self, ApiError> {
-        let gone = Gone::among(state, self.items.iter().map(Item::author)).await?;
+    /// Replaces the names of deleted authors.
+    async fn named(mut self, state: &AppState) -> Result<Self, ApiError> {
+        let gone = DeletedAuthors::among(state, self.items.iter().map(MessageView::author)).await?;
         for item in &mut self.items {
             let author = item.author();
             let from = &mut item.message.from;
@@ -152,7 +159,7 @@ impl Tail {
         Ok(self)
     }
 
-    /// The answer is what the database has.
+    /// Makes the tail empty: the answer is what the database holds.
     fn keep_nothing(&mut self) {
         self.items.clear();
         self.changes.clear();
@@ -160,7 +167,7 @@ impl Tail {
         self.is_whole = false;
     }
 
-    /// Who asks.
+    /// The caller.
     pub fn me(&self) -> UserId {
         self.me
     }
@@ -170,19 +177,23 @@ impl Tail {
         self.is_whole
     }
 
-    /// The messages that are wanted, oldest first.
-    pub fn into_items(self) -> VecDeque<Item> {
+    /// The requested messages, oldest first.
+    pub fn into_items(self) -> VecDeque<MessageView> {
         self.items
     }
 
-    /// How many there are.
     pub fn len(&self) -> usize {
         self.items.len()
     }
 
-    fn take(&mut self, room: &RoomRow, seq: Seq, event: StoredEvent) -> Result<(), ApiError> {
+    fn apply_event(
+        &mut self,
+        room: &RoomRow,
+        seq: Seq,
+        event: StoredEvent,
+    ) -> Result<(), ApiError> {
         match event {
-            StoredEvent::ReceiveMsg(message) => self.take_message(room, seq, message),
+            StoredEvent::ReceiveMsg(message) => self.add_message(room, seq, message),
             StoredEvent::MsgEdited { target, msg, at, .. } => match self.item(target) {
                 Some(item) => item.edit(msg, at),
                 None => self.change(room, target, |changes| changes.edited = Some((msg, at))),
@@ -204,7 +215,7 @@ impl Tail {
         Ok(())
     }
 
-    fn take_message(&mut self, room: &RoomRow, seq: Seq, message: Message) {
+    fn add_message(&mut self, room: &RoomRow, seq: Seq, message: Message) {
         let key = (message.from.id, message.id);
         if self.sent.contains(&key) {
             return;
@@ -217,12 +228,12 @@ impl Tail {
             Wanted::Last { before, limit } => (seq < before, limit),
         };
         if is_wanted {
-            self.items.push_back(Item::sent(room.room_id(), seq, message));
+            self.items.push_back(MessageView::sent(room.room_id(), seq, message));
             self.items.drain(..self.items.len().saturating_sub(limit));
         }
     }
 
-    fn item(&mut self, seq: Seq) -> Option<&mut Item> {
+    fn item(&mut self, seq: Seq) -> Option<&mut MessageView> {
         let index = self.items.binary_search_by_key(&seq, |item| item.seq).ok()?;
         self.items.get_mut(index)
     }
@@ -234,7 +245,7 @@ impl Tail {
         }
     }
 
-    /// Of a message in the tail, all reactions are in the tail.
+    /// All reactions to a message of the tail are in the tail.
     fn change_reaction(&mut self, room: &RoomRow, target: Seq, who: (UserId, Emoji), on: bool) {
         let is_in_tail = target > room.archived_seq;
         if self.reacted >= REACTED
@@ -252,10 +263,10 @@ impl Tail {
         }
     }
 
-    /// What the tail says of a message before it. Whether somebody reacted before, `had` knows.
+    /// Applies the tail's changes to an archived message. `had` returns whether a user's reaction is archived.
     pub fn apply(
         &self,
-        item: &mut Item,
+        item: &mut MessageView,
         had: impl Fn(UserId, &Emoji) -> bool,
     ) -> Result<(), ApiError> {
         let Some(changes) = self.changes.get(&item.seq) else { return Ok(()) };
@@ -270,7 +281,7 @@ impl Tail {
         changes.deleted.map_or(Ok(()), |at| item.delete(at))
     }
 
-    /// Who reacts in the tail to messages before it, from `first` to `last`.
+    /// Users who react in the tail to archived messages from `first` to `last`.
     pub fn reacting(&self, first: Seq, last: Seq) -> std::collections::BTreeSet<UserId> {
         let changes = self.changes.range(first..=last).flat_map(|(_, changes)| &changes.reactions);
         changes.map(|((user, _), _)| *user).collect()

@@ -1,4 +1,4 @@
-//! A message of the past: as it was sent, and what has become of it since.
+//! A message as readers see it: as it was sent, with its later changes.
 
 use std::collections::HashSet;
 
@@ -10,26 +10,26 @@ use protocol::{
 use serde::Serialize;
 use store::{
     accounts::DELETED_NAME,
-    db::{Database, Held, on_held},
+    db::{Database, HeldConnection, on_held},
 };
 use uuid::Uuid;
 
-use super::room::RoomRow;
-use crate::{error::ApiError, state::State};
+use crate::{error::ApiError, room_row::RoomRow, state::AppState};
 
-/// A message of the past.
+/// A message with its changes so far.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Item {
+#[schema(as = Item)]
+pub struct MessageView {
     pub room_id: RoomId,
     #[schema(value_type = u64)]
     pub seq: Seq,
     #[serde(flatten)]
     pub message: Message,
-    /// When its text was changed last.
+    /// The last change of its text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub edited_at: Option<Timestamp>,
-    /// When it was deleted; then it has neither text nor file.
+    /// Set once it is deleted; it has neither text nor file then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -45,9 +45,9 @@ pub struct Reactions {
     pub mine: bool,
 }
 
-/// A message as the database holds it; see [`select_message`].
+/// A message as the database holds it.
 #[derive(sqlx::FromRow)]
-pub struct MessageRow {
+pub struct ArchivedMessage {
     #[sqlx(try_from = "i64")]
     pub seq: Seq,
     id: Uuid,
@@ -61,47 +61,35 @@ pub struct MessageRow {
     deleted_at: Option<DateTime<Utc>>,
 }
 
-/// A statement that begins with the columns of a [`MessageRow`].
-macro_rules! select_message {
-    ($rest:literal) => {
-        concat!(
-            "SELECT seq, id, author_id, author_name, msg, file, reply_to, at, edited_at, deleted_at
-             FROM message ",
-            $rest
-        )
-    };
-}
-pub(super) use select_message;
-
 fn broken(what: &str) -> ApiError {
     ApiError::Internal(anyhow::anyhow!("an archived message's {what}"))
 }
 
-/// Those among some authors whose accounts are deleted: their names may still stand with messages.
+/// The authors whose accounts are deleted. Messages may still carry their names.
 #[derive(Default)]
-pub struct Gone(HashSet<Uuid>);
+pub struct DeletedAuthors(HashSet<Uuid>);
 
-impl Gone {
-    /// Looks up the authors of a page, and nobody else: however many accounts were deleted.
+impl DeletedAuthors {
+    /// Looks up the authors of one page.
     pub async fn among(
-        state: &State,
+        state: &AppState,
         authors: impl IntoIterator<Item = Uuid>,
     ) -> Result<Self, ApiError> {
         let authors: HashSet<Uuid> = authors.into_iter().collect();
         if authors.is_empty() {
             return Ok(Self::default());
         }
-        let gone: Vec<Uuid> = match &state.database {
+        let gone: Vec<Uuid> = match &state.store.database {
             Database::Postgres(pool) => {
                 let authors: Vec<Uuid> = authors.into_iter().collect();
-                on_held!(Held::postgres(pool), e => sqlx::query_scalar(
+                on_held!(HeldConnection::postgres(pool), e => sqlx::query_scalar(
                     "SELECT id FROM account WHERE deleted_at IS NOT NULL AND id = ANY($1)"
                 ).bind(authors).fetch_all(e))
             }
             Database::Sqlite(pool) => {
                 let authors: Vec<String> =
                     authors.iter().map(|id| id.simple().to_string()).collect();
-                on_held!(Held::sqlite(pool), e => sqlx::query_scalar(
+                on_held!(HeldConnection::sqlite(pool), e => sqlx::query_scalar(
                     "SELECT id FROM account WHERE deleted_at IS NOT NULL
                      AND id IN (SELECT unhex(value) FROM json_each($1))"
                 ).bind(sqlx::types::Json(authors)).fetch_all(e))
@@ -110,22 +98,26 @@ impl Gone {
         Ok(Self(gone.into_iter().collect()))
     }
 
-    /// What the author of a message is called now.
+    /// The name to show for the author of a message.
     pub fn name(&self, author: Uuid, name: &str) -> Result<DisplayName, ApiError> {
         let name = if self.0.contains(&author) { DELETED_NAME } else { name };
         name.parse().map_err(|_| broken("author"))
     }
 }
 
-impl Item {
-    /// As it came from the stream.
+impl MessageView {
+    /// A message of the stream.
     pub fn sent(room: RoomId, seq: Seq, message: Message) -> Self {
         let (edited_at, deleted_at, reactions) = (None, None, Vec::new());
         Self { room_id: room, seq, message, edited_at, deleted_at, reactions }
     }
 
-    /// As the database holds it, without its reactions.
-    pub fn archived(room: &RoomRow, row: MessageRow, gone: &Gone) -> Result<Self, ApiError> {
+    /// A message of the database, without its reactions.
+    pub fn archived(
+        room: &RoomRow,
+        row: ArchivedMessage,
+        gone: &DeletedAuthors,
+    ) -> Result<Self, ApiError> {
         let file: Option<FileRef> = match row.file {
             Some(json) => Some(serde_json::from_str(&json).map_err(|_| broken("file"))?),
             None => None,
@@ -149,7 +141,7 @@ impl Item {
         self.message.from.id.as_uuid()
     }
 
-    /// Another text, unless it is deleted.
+    /// Changes the text, unless the message is deleted.
     pub fn edit(&mut self, msg: MessageText, at: Timestamp) {
         if self.deleted_at.is_none() {
             self.message.msg = msg;
@@ -157,7 +149,7 @@ impl Item {
         }
     }
 
-    /// Neither text nor file nor reactions are left.
+    /// Removes text, file and reactions.
     pub fn delete(&mut self, at: Timestamp) -> Result<(), ApiError> {
         self.message.msg = MessageText::parse("").map_err(|_| broken("text"))?;
         self.message.file = None;
@@ -166,7 +158,7 @@ impl Item {
         Ok(())
     }
 
-    /// One more or one less reacts.
+    /// Adds or removes one reaction.
     pub fn react(&mut self, emoji: &Emoji, on: bool, mine: bool) {
         if self.deleted_at.is_some() {
             return;
@@ -195,11 +187,15 @@ mod tests {
 
     use super::*;
 
-    fn item() -> Item {
+    fn item() -> MessageView {
         let from = Person { id: UserId::generate(), name: "Ada".parse().unwrap() };
         let (msg, at) = ("hello".parse().unwrap(), Timestamp::now());
         let (id, file, reply_to) = (MessageId::generate(), None, None);
-        Item::sent(RoomId::generate(), 7.into(), Message { id, from, msg, at, file, reply_to })
+        MessageView::sent(
+            RoomId::generate(),
+            7.into(),
+            Message { id, from, msg, at, file, reply_to },
+        )
     }
 
     #[test]

@@ -1,27 +1,24 @@
 //! `POST /room`.
 
-use axum::{Json, extract::State as Shared, http::StatusCode};
+use axum::{Json, extract::State, http::StatusCode};
 use protocol::{Role, RoomId, RoomName, RoomTitle, Timestamp};
 use serde::Deserialize;
 use store::{
     db::{UniqueConstraint, on_db, on_tx},
-    fold,
     hash_queue::Requester,
-    outbox,
     password::RoomPassword,
     rate_limit::RateLimit,
     throttle::FIRST_WAIT,
 };
 
-use super::{
-    membership::{self, Way},
-    room::Room,
-};
+use super::view::{Room, search_text};
 use crate::{
+    accounts,
     docs::refusals::{A_SECOND, USER_OVER, refusals},
     error::ApiError,
     extract::{AuthUser, Body, Trace},
-    state::State,
+    members::join_grant::{JoinGrant, add_member},
+    state::AppState,
 };
 
 /// A room to be made.
@@ -36,11 +33,6 @@ pub struct NewRoom {
     password: Option<RoomPassword>,
 }
 
-/// Name and title to be looked for.
-pub fn parts(name: &str, title: Option<&str>) -> String {
-    fold::parts(&format!("{name} {}", title.unwrap_or_default()))
-}
-
 refusals!(
     NotCreated: RoomExists, TooManyAttempts(FIRST_WAIT), OverBudget(USER_OVER), TooManyNewRooms(A_SECOND)
 );
@@ -50,17 +42,17 @@ refusals!(
     request_body = NewRoom, security(("access" = [])),
     responses((status = 201, body = Room), NotCreated))]
 pub async fn create(
-    Shared(state): Shared<State>,
+    State(state): State<AppState>,
     user: AuthUser,
     Trace(trace): Trace,
     Body(NewRoom { name, title, private, password }): Body<NewRoom>,
 ) -> Result<(StatusCode, Json<Room>), ApiError> {
-    let creator = membership::person(&state, user.id()).await?;
+    let creator = accounts::person(&state, user.id()).await?;
     state.budgets.charge_new_room(user.id()).await?;
     let hash = match password {
         Some(password) => {
             RateLimit::new_passwords(state.config.limits.new_passwords_per_hour, user.id())
-                .check(&state.database)
+                .check(&state.store.database)
                 .await?;
             refuse_taken(&state, &name).await?;
             Some(state.hasher.hash(Requester::User(user.id()), password).await?)
@@ -76,7 +68,7 @@ pub async fn create(
         creator_id: user.id(),
         created_at: Timestamp::now(),
     };
-    let mut tx = state.database.begin().await?;
+    let mut tx = state.begin(trace).await?;
     let inserted = on_tx!(&mut tx, e => sqlx::query(
         "INSERT INTO room (id, name, title, parts, private, password_hash, creator_id, created_at)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
@@ -84,7 +76,7 @@ pub async fn create(
     .bind(room.id.as_uuid())
     .bind(&room.name)
     .bind(&room.title)
-    .bind(parts(&room.name, room.title.as_deref()))
+    .bind(search_text(&room.name, room.title.as_deref()))
     .bind(room.private)
     .bind(hash)
     .bind(room.creator_id.as_uuid())
@@ -96,17 +88,14 @@ pub async fn create(
         }
         result => result?,
     };
-    let shards = state.config.shards;
-    let owner = (creator, Role::Owner);
-    let owed = membership::add(&mut tx, shards, room.id, owner, Way::Theirs, trace).await?;
+    add_member(&mut tx, room.id, (creator, Role::Owner), JoinGrant::Creator).await?;
     tx.commit().await?;
-    outbox::publish(&state.database, &state.log, owed.as_slice()).await;
     Ok((StatusCode::CREATED, Json(room)))
 }
 
 /// The unique constraint decides; this saves the hash for a name that is taken.
-async fn refuse_taken(state: &State, name: &RoomName) -> Result<(), ApiError> {
-    let taken: Option<i32> = on_db!(&state.database, e => sqlx::query_scalar(
+async fn refuse_taken(state: &AppState, name: &RoomName) -> Result<(), ApiError> {
+    let taken: Option<i32> = on_db!(&state.store.database, e => sqlx::query_scalar(
         "SELECT 1 FROM room WHERE name = $1"
     ).bind(name.as_str()).fetch_optional(e))?;
     taken.map_or(Ok(()), |_| Err(ApiError::RoomExists))

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use axum::{extract::State as Shared, http::StatusCode};
+use axum::{extract::State, http::StatusCode};
 use protocol::RoomName;
-use store::{outbox, rooms};
+use store::rooms;
 
-use super::membership;
 use crate::{
     docs::refusals::{USER_OVER, refusals},
     error::ApiError,
-    extract::{AuthUser, InRoom, Trace},
-    state::State,
+    extract::{AuthUser, RoomPath, Trace},
+    members::access,
+    state::AppState,
 };
 
 /// How long the caller waits for the files to go.
@@ -24,12 +24,12 @@ refusals!(NotDeleted: NotTheCreator, OverBudget(USER_OVER));
     params(("name" = RoomName, Path)), security(("access" = [])),
     responses((status = 204), NotDeleted))]
 pub async fn delete(
-    Shared(state): Shared<State>,
+    State(state): State<AppState>,
     user: AuthUser,
     Trace(trace): Trace,
-    InRoom(name): InRoom,
+    RoomPath(name): RoomPath,
 ) -> Result<StatusCode, ApiError> {
-    let found = membership::find(&state, &name, user.id()).await?.ok_or(ApiError::NoSuchRoom)?;
+    let found = access::find(&state, &name, user.id()).await?.ok_or(ApiError::NoSuchRoom)?;
     if found.room.creator_id != user.id().as_uuid() {
         // A private room does not exist for others; its creator may have left it.
         let is_seen = !found.room.private || found.role()?.is_some();
@@ -37,11 +37,11 @@ pub async fn delete(
     }
     state.budgets.charge_user(user.id()).await?;
     let room = found.room.room_id();
-    let mut tx = state.database.begin().await?;
-    let owed = rooms::end(&mut tx, state.config.shards, room, user.id(), trace).await?;
-    let owed = owed.ok_or(ApiError::NoSuchRoom)?;
+    let mut tx = state.begin(trace).await?;
+    if !rooms::end(&mut tx, room, user.id()).await? {
+        return Err(ApiError::NoSuchRoom);
+    }
     tx.commit().await?;
-    outbox::publish(&state.database, &state.log, &owed).await;
     // What cannot be removed now, `archive` removes; the storage has logged why.
     let files = rooms::object_prefix(room);
     let _ = tokio::time::timeout(REMOVE_WITHIN, state.storage.delete_all(&files)).await;

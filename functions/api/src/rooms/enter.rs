@@ -1,19 +1,21 @@
 //! `GET /room/{name}`: enter a room, with a ticket for the gateway.
 
-use axum::{Json, extract::State as Shared};
+use axum::{Json, extract::State};
 use protocol::{Role, RoomName, Seq, UserId, stored::Person};
 use serde::Serialize;
-use store::{accounts, db::on_db, outbox};
+use store::{accounts, db::on_db};
 
-use super::{
-    membership::{self, Standing, Way},
-    room::{Room, RoomRow, select_room},
-};
+use super::view::Room;
 use crate::{
     docs::refusals::{ROOM_OVER, USER_OVER, refusals},
     error::ApiError,
-    extract::{AuthUser, InRoom, Trace},
-    state::State,
+    extract::{AuthUser, RoomPath, Trace},
+    members::{
+        access::RoomAccess,
+        join_grant::{JoinGrant, add_member},
+    },
+    room_row::RoomRow,
+    state::AppState,
 };
 
 /// What is needed to join a room at a gateway.
@@ -50,7 +52,7 @@ pub struct MemberCount {
 #[derive(sqlx::FromRow)]
 struct Entering {
     #[sqlx(flatten)]
-    standing: Standing,
+    access: RoomAccess,
     display_name: String,
     members: i64,
 }
@@ -62,29 +64,27 @@ refusals!(NotEntered: NotAMember, Banned, PasswordRequired, OverBudget(USER_OVER
     params(("name" = RoomName, Path)), security(("access" = [])),
     responses((status = 200, body = Entered), NotEntered))]
 pub async fn enter(
-    Shared(state): Shared<State>,
+    State(state): State<AppState>,
     user: AuthUser,
     Trace(trace): Trace,
-    InRoom(name): InRoom,
+    RoomPath(name): RoomPath,
 ) -> Result<Json<Entered>, ApiError> {
     let mut found = find(&state, &name, user.id()).await?;
-    // What is sent into a stream that is behind would be lost.
-    state.log.check(found.standing.room.room_id())?;
-    if is_new_here(&found.standing)? {
+    // A stream that is behind the database accepts no events.
+    state.store.log.check(found.access.room.room_id())?;
+    if is_new_here(&found.access)? {
         let person = accounts::person(user.id(), &found.display_name)?;
-        let (shards, id) = (state.config.shards, found.standing.room.room_id());
+        let id = found.access.room.room_id();
         state.budgets.charge_room(user.id(), id).await?;
-        let mut tx = state.database.begin().await?;
-        let member = (person, Role::Member);
-        let owed = membership::add(&mut tx, shards, id, member, Way::Open, trace).await?;
+        let mut tx = state.begin(trace).await?;
+        add_member(&mut tx, id, (person, Role::Member), JoinGrant::Open).await?;
         tx.commit().await?;
-        outbox::publish(&state.database, &state.log, owed.as_slice()).await;
         found = find(&state, &name, user.id()).await?;
-        // Else it was closed meanwhile, and what closed it is told.
-        is_new_here(&found.standing)?;
+        // The room was closed between the two reads: answer as for such a room.
+        is_new_here(&found.access)?;
     }
-    let Entering { standing, display_name, members } = found;
-    let membership = standing.into_membership()?;
+    let Entering { access, display_name, members } = found;
+    let membership = access.into_membership()?;
     let (room, role) = (membership.room, membership.role);
     let Person { name, .. } = accounts::person(user.id(), &display_name)?;
     let ticket = state.minter.ticket(&user.access, name, room.room_id(), role, room.version)?;
@@ -99,9 +99,11 @@ pub async fn enter(
     }))
 }
 
-async fn find(state: &State, name: &RoomName, user: UserId) -> Result<Entering, ApiError> {
-    let found: Option<Entering> = on_db!(&state.database, e => sqlx::query_as(select_room!(
-        ", m.role, b.user_id IS NOT NULL AS banned, a.display_name,
+async fn find(state: &AppState, name: &RoomName, user: UserId) -> Result<Entering, ApiError> {
+    let found: Option<Entering> = on_db!(&state.store.database, e => sqlx::query_as(
+        "SELECT r.id, r.name, r.title, r.private, r.password_hash IS NOT NULL AS has_password,
+           r.creator_id, r.created_at, r.version, COALESCE(l.archived_seq, 0) AS archived_seq,
+           m.role, b.user_id IS NOT NULL AS banned, a.display_name,
            r.members - (SELECT COUNT(*) FROM (
              SELECT user_id FROM ban WHERE room_id = r.id ORDER BY user_id LIMIT 1000
            ) banned JOIN member o ON o.room_id = r.id AND o.user_id = banned.user_id) AS members
@@ -110,26 +112,26 @@ async fn find(state: &State, name: &RoomName, user: UserId) -> Result<Entering, 
          LEFT JOIN active_member m ON m.room_id = r.id AND m.user_id = a.id
          LEFT JOIN ban b ON b.room_id = r.id AND b.user_id = a.id
          WHERE r.name = $1"
-    )).bind(name.as_str()).bind(user.as_uuid()).fetch_optional(e))?;
+    ).bind(name.as_str()).bind(user.as_uuid()).fetch_optional(e))?;
     found.ok_or(ApiError::NoSuchRoom)
 }
 
-/// Whether the caller may and will become a member.
-fn is_new_here(standing: &Standing) -> Result<bool, ApiError> {
-    if standing.role()?.is_some() {
+/// Whether the caller is no member yet but may join by entering.
+fn is_new_here(access: &RoomAccess) -> Result<bool, ApiError> {
+    if access.role()?.is_some() {
         return Ok(false);
     }
-    match &standing.room {
+    match &access.room {
         RoomRow { private: true, .. } => Err(ApiError::NoSuchRoom),
-        _ if standing.banned => Err(ApiError::Banned),
+        _ if access.banned => Err(ApiError::Banned),
         RoomRow { has_password: true, .. } => Err(ApiError::PasswordRequired),
         _ => Ok(true),
     }
 }
 
-/// The newest seq; without NATS the newest archived one, as reading goes on.
-async fn head(state: &State, room: &RoomRow) -> Seq {
-    match state.log.last(room.room_id()).await {
+/// The newest seq. While NATS does not answer, the newest archived one, so that history stays readable.
+async fn head(state: &AppState, room: &RoomRow) -> Seq {
+    match state.store.log.last(room.room_id()).await {
         Ok(last) => last.map_or(Seq::ZERO, |entry| entry.seq).max(room.archived_seq),
         Err(error) => {
             tracing::warn!(%error, "the head of a room is taken from the database");

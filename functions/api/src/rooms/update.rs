@@ -1,24 +1,21 @@
 //! `PATCH /room/{name}`: its owners change how it is called and who comes in.
 
-use axum::{Json, extract::State as Shared};
+use axum::{Json, extract::State};
 use protocol::{Role, RoomName, RoomTitle, Timestamp, stored::StoredEvent};
 use serde::{Deserialize, Deserializer};
 use store::{
-    db::on_tx,
-    hash_queue::Requester,
-    members,
-    outbox::{self, Owed},
-    password::RoomPassword,
-    rate_limit::RateLimit,
+    db::on_tx, hash_queue::Requester, members, password::RoomPassword, rate_limit::RateLimit,
     throttle::FIRST_WAIT,
 };
 
-use super::{create::parts, membership, room::Room};
+use super::view::{Room, search_text};
 use crate::{
     docs::refusals::{USER_OVER, refusals},
     error::ApiError,
-    extract::{AuthUser, Body, InRoom, Trace},
-    state::State,
+    extract::{AuthUser, Body, RoomPath, Trace},
+    members::access,
+    room_row::RoomRow,
+    state::AppState,
 };
 
 /// What is to be another; what is left out stays, and `null` takes it away.
@@ -51,13 +48,13 @@ refusals!(
     request_body = RoomChange, security(("access" = [])),
     responses((status = 200, body = Room), NotChanged))]
 pub async fn update(
-    Shared(state): Shared<State>,
+    State(state): State<AppState>,
     user: AuthUser,
     Trace(trace): Trace,
-    InRoom(name): InRoom,
+    RoomPath(name): RoomPath,
     Body(RoomChange { title, private, password }): Body<RoomChange>,
 ) -> Result<Json<Room>, ApiError> {
-    let found = membership::membership(&state, &name, user.id()).await?;
+    let found = access::membership(&state, &name, user.id()).await?;
     if found.role < Role::Owner {
         return Err(ApiError::NotAnOwner);
     }
@@ -65,7 +62,7 @@ pub async fn update(
     let hash = match password {
         Some(Some(password)) => {
             RateLimit::new_passwords(state.config.limits.new_passwords_per_hour, user.id())
-                .check(&state.database)
+                .check(&state.store.database)
                 .await?;
             Some(Some(state.hasher.hash(Requester::User(user.id()), password).await?))
         }
@@ -73,13 +70,13 @@ pub async fn update(
         None => None,
     };
     let id = found.room.room_id();
-    let mut tx = state.database.begin().await?;
-    // Of two changes at once, the second builds upon the first.
+    let mut tx = state.begin(trace).await?;
+    // Of two concurrent changes, the second sees the first.
     let locked = members::lock(&mut tx, id).await?.ok_or(ApiError::NoSuchRoom)?;
     if locked.member(&mut tx, user.id()).await?.is_none_or(|me| me.role < Role::Owner) {
         return Err(ApiError::NotAnOwner);
     }
-    let mut room = Room::from(membership::reload(&mut tx, id).await?);
+    let mut room = Room::from(RoomRow::locked(&mut tx, id).await?);
     if let Some(title) = &title {
         room.title = title.as_ref().map(|title| title.as_str().to_owned());
     }
@@ -90,7 +87,7 @@ pub async fn update(
     .bind(id.as_uuid())
     .bind(&room.title)
     .bind(room.private)
-    .bind(parts(&room.name, room.title.as_deref()))
+    .bind(search_text(&room.name, room.title.as_deref()))
     .execute(e))?;
     if let Some(hash) = hash {
         room.password_required = hash.is_some();
@@ -101,10 +98,8 @@ pub async fn update(
     let title = title.map_err(|error| ApiError::Internal(error.into()))?;
     let (private, by, at) = (room.private, user.id(), Timestamp::now());
     let event = StoredEvent::RoomUpdated { title, private, by, at };
-    let owed = Owed::event(state.config.shards, id, &event, trace);
-    owed.record(&mut tx).await?;
+    tx.emit(id, &event).await?;
     tx.commit().await?;
-    outbox::publish(&state.database, &state.log, &[owed]).await;
     Ok(Json(room))
 }
 
@@ -143,7 +138,8 @@ mod tests {
             let text = |value: &Option<Value>| value.as_ref().map(|value| value.as_str().map(str::to_owned));
             prop_assert_eq!(change.title.map(|title| title.map(|title| title.as_str().to_owned())), text(&title));
             prop_assert_eq!(change.private, private.as_ref().and_then(Value::as_bool));
-            prop_assert_eq!(change.password.map(|password| password.is_some()), text(&password).map(|text| text.is_some()));
+            let is_some = change.password.map(|password| password.is_some());
+            prop_assert_eq!(is_some, text(&password).map(|text| text.is_some()));
         }
     }
 }

@@ -1,6 +1,6 @@
-//! A connection while a statement runs on it. A handler may be dropped at any moment: its client hung
-//! up, or its time is over. The statement must end then too. The pool takes a connection back only once
-//! its statement has ended, so a few abandoned searches would keep every request out.
+//! A connection while a statement runs on it. A handler may be dropped at any moment, because its client
+//! disconnected or its deadline passed. The statement must end then too: the pool takes a connection back
+//! only after that, so a few abandoned searches would block every request.
 //!
 //! PostgreSQL: the connection is closed, and the server, which looks for that while it works
 //! (`client_connection_check_interval`), cancels the statement. SQLite: its progress handler interrupts
@@ -74,30 +74,30 @@ impl Statement {
     }
 }
 
-/// A connection for one statement. Dropped between [`Held::start`] and [`Held::end`], it abandons the
-/// statement.
-pub struct Held<DB: sqlx::Database> {
+/// A connection for one statement. Dropped between [`HeldConnection::start`] and [`HeldConnection::end`],
+/// it abandons the statement.
+pub struct HeldConnection<DB: sqlx::Database> {
     connection: PoolConnection<DB>,
     statement: Arc<Statement>,
     within: Option<Duration>,
     closes: bool,
 }
 
-impl Held<Postgres> {
+impl HeldConnection<Postgres> {
     pub async fn postgres(pool: &Limited<Postgres>) -> sqlx::Result<Self> {
         let (connection, statement) = (pool.acquire().await?, Arc::default());
         Ok(Self { connection, statement, within: None, closes: true })
     }
 }
 
-impl Held<Sqlite> {
+impl HeldConnection<Sqlite> {
     pub async fn sqlite(pool: &Limited<Sqlite>) -> sqlx::Result<Self> {
         let (connection, statement) = watched(pool).await?;
         Ok(Self { connection, statement, within: pool.statement, closes: false })
     }
 }
 
-impl<DB: sqlx::Database> Held<DB> {
+impl<DB: sqlx::Database> HeldConnection<DB> {
     pub fn start(&mut self) -> &mut DB::Connection {
         self.statement.start(self.within);
         &mut self.connection
@@ -108,7 +108,7 @@ impl<DB: sqlx::Database> Held<DB> {
     }
 }
 
-impl<DB: sqlx::Database> Drop for Held<DB> {
+impl<DB: sqlx::Database> Drop for HeldConnection<DB> {
     fn drop(&mut self) {
         if self.statement.abandon() && self.closes {
             self.connection.close_on_drop();
@@ -116,7 +116,7 @@ impl<DB: sqlx::Database> Drop for Held<DB> {
     }
 }
 
-/// A transaction whose statements are watched like those of [`Held`].
+/// A transaction whose statements are watched like those of [`HeldConnection`].
 pub struct Watched<DB: sqlx::Database> {
     // Before the transaction is dropped, which waits for the statement to roll back.
     _abandon: Abandon,

@@ -1,6 +1,6 @@
-//! Publishes rows that their requests left behind: revocations first and apart from events, each
-//! within its own time. No row waits behind one that cannot be published: a failed revocation is passed
-//! over, and a failed event stops its own subject only.
+//! Publishes rows that their requests left behind: revocations first and apart from events, each within a
+//! deadline. No row waits behind one that cannot be published: a failed revocation is skipped, and a
+//! failed event stops its own subject only.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::{Due, ROWS_OF_A_SUBJECT, SIDE_BY_SIDE, settle};
 use crate::db::{Database, on_db};
 
-/// Rows younger than this are still their request's own to publish.
+/// Younger rows are still being published by their request.
 const SWEEP_AFTER: Duration = Duration::from_secs(3);
 /// How long one sweep may take for each kind. Less than matters to the sweeps that come after it.
 const WITHIN: Duration = Duration::from_secs(3);
@@ -137,7 +137,7 @@ async fn sweep_revocations(
              WHERE revokes AND id > $1 AND created_at < $2 ORDER BY id LIMIT $3"
         ).bind(after).bind(before).bind(PAGE).fetch_all(e))?;
         let Some(last) = page.last() else { break };
-        after = last.owed.id;
+        after = last.message.id;
         let settling: Vec<_> =
             page.iter().map(|due| sweep_revocation(database, log, due)).collect();
         let settling = stream::iter(settling).buffer_unordered(SIDE_BY_SIDE);
@@ -150,7 +150,7 @@ async fn sweep_revocation(database: &Database, log: &RoomLog, due: &Due) -> bool
     let settled = tokio::time::timeout(WITHIN, settle(database, log, due)).await;
     let settled = settled.unwrap_or_else(|_| Err(anyhow::anyhow!("not in time")));
     if let Err(error) = &settled {
-        let (subject, error) = (&due.owed.subject, format!("{error:#}"));
+        let (subject, error) = (&due.message.subject, format!("{error:#}"));
         tracing::warn!(subject, error, "a revocation stays in the outbox");
     }
     settled.is_ok()

@@ -368,7 +368,7 @@ export interface components {
       id: components['schemas']['UserId'];
       name: string;
     };
-    /** @description What is to be another; the rest stays. */
+    /** @description Request body of PATCH /user. Fields that are left out stay as they are. */
     Change:
       | {
           currentPassword?: components['schemas']['ClaimedPassword'] | null;
@@ -400,7 +400,7 @@ export interface components {
       file: components['schemas']['FileRef'];
       upload: components['schemas']['Upload'];
     };
-    /** @description That it is meant. */
+    /** @description Request body of DELETE /user: the password again, as confirmation. */
     Deletion: {
       password: components['schemas']['ClaimedPassword'];
     };
@@ -518,7 +518,7 @@ export interface components {
       /** @description The media type, as detected from the content. */
       type: string;
     };
-    /** @description A message of the past. */
+    /** @description A message with its changes so far. */
     Item: components['schemas']['Message'] & {
       deletedAt?: components['schemas']['Timestamp'] | null;
       editedAt?: components['schemas']['Timestamp'] | null;
@@ -615,7 +615,7 @@ export interface components {
       size: components['schemas']['Whole'];
       type: components['schemas']['MediaType'];
     };
-    /** @description Who is to become a member: the user with this name, or, without one, the caller. */
+    /** @description Request body: a name to add that user, or a password to join oneself. */
     NewMember: {
       name?: components['schemas']['UserName'] | null;
       password?: components['schemas']['ClaimedPassword'] | null;
@@ -756,7 +756,7 @@ export interface components {
      * @enum {string}
      */
     Role: 'member' | 'moderator' | 'owner';
-    /** @description What somebody is to be. */
+    /** @description The new role of a member. */
     RoleChange: {
       role: components['schemas']['Role'];
     };
@@ -1345,7 +1345,7 @@ export interface operations {
   remove_member: {
     parameters: {
       query?: {
-        /** @description They may not come in again until somebody takes them in. */
+        /** @description The user may not join again until an owner or moderator adds them. */
         ban?: boolean;
       };
       header?: never;

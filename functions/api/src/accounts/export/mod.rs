@@ -3,15 +3,14 @@
 
 use axum::{
     body::Bytes,
-    extract::State as Shared,
+    extract::State,
     http::{HeaderValue, header},
     response::{IntoResponse, Response},
 };
-use protocol::{RoomId, Seq, Timestamp, stored::FileRef};
 use serde::Serialize;
 
 use super::{
-    session::{self, Session},
+    sessions::{self, Session},
     user::{self, User},
 };
 use crate::{
@@ -19,85 +18,19 @@ use crate::{
     error::ApiError,
     extract::AuthUser,
     paced_body::{self, Cut, PIECE_BYTES, Reader, Writer},
-    state::State,
+    state::AppState,
 };
 
+mod document;
 mod rows;
-mod running;
 
-use self::rows::{FileRow, MembershipRow, MessageRow, ReactionRow};
-pub use self::running::Exports;
+use self::document::{
+    Export, ExportedBan, ExportedFile, ExportedMembership, ExportedMessage, ExportedReaction,
+};
+use self::rows::{FileRow, MembershipRow, OwnMessageRow, ReactionRow};
 
 /// Rows read at once, and held while the reader takes them: of the longest messages some 500 KiB.
 const PAGE: i64 = 32;
-
-/// All that is stored about a user. Messages of the last moment follow once they are archived.
-#[derive(Serialize, utoipa::ToSchema)]
-pub struct Export {
-    account: User,
-    sessions: Vec<Session>,
-    rooms: Vec<ExportedMembership>,
-    /// Rooms that the user may not enter.
-    bans: Vec<ExportedBan>,
-    messages: Vec<ExportedMessage>,
-    reactions: Vec<ExportedReaction>,
-    files: Vec<ExportedFile>,
-}
-
-/// A room that the user is in.
-#[derive(Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ExportedMembership {
-    room_id: RoomId,
-    room: String,
-    role: String,
-    joined_at: Timestamp,
-    /// Up to where the user has read.
-    #[schema(value_type = u64)]
-    read_seq: Seq,
-}
-
-/// A room that the user may not enter.
-#[derive(Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ExportedBan {
-    room_id: RoomId,
-    at: Timestamp,
-}
-
-/// A message of the user's.
-#[derive(Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ExportedMessage {
-    room_id: RoomId,
-    #[schema(value_type = u64)]
-    seq: Seq,
-    /// The name that it was sent under.
-    name: String,
-    msg: String,
-    at: Timestamp,
-    edited_at: Option<Timestamp>,
-}
-
-/// A reaction of the user's.
-#[derive(Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ExportedReaction {
-    room_id: RoomId,
-    /// The message's seq.
-    #[schema(value_type = u64)]
-    target: Seq,
-    emoji: String,
-}
-
-/// A file that the user has sent.
-#[derive(Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct ExportedFile {
-    room_id: RoomId,
-    file: FileRef,
-    created_at: Timestamp,
-}
 
 refusals!(NotExported: ExportRunning, TooManyExports);
 
@@ -107,12 +40,12 @@ refusals!(NotExported: ExportRunning, TooManyExports);
     responses((status = 200, body = Export,
         headers(("content-disposition" = String, description = "The name to save it under"))), NotExported))]
 pub async fn export(
-    Shared(state): Shared<State>,
+    State(state): State<AppState>,
     user: AuthUser,
     reader: Reader,
 ) -> Result<Response, ApiError> {
     let account = User::from(user::find(&state, user.id()).await?);
-    let running = state.exports.begin(user.id(), state.config.exports_at_once)?;
+    let running = state.export_slots.begin(user.id(), state.config.exports_at_once)?;
     let body = paced_body::body(reader, async move |writer| {
         let _running = running;
         let document = Document { state, user, writer };
@@ -129,7 +62,7 @@ pub async fn export(
 }
 
 struct Document {
-    state: State,
+    state: AppState,
     user: AuthUser,
     writer: Writer,
 }
@@ -137,41 +70,41 @@ struct Document {
 impl Document {
     async fn write(self, account: &User) -> Result<Writer, Cut> {
         let me = self.user.id();
-        self.put(b"{\"account\":").await?;
-        self.put(&json(account)?).await?;
+        self.write_text(b"{\"account\":").await?;
+        self.write_text(&json(account)?).await?;
         let current = self.user.session();
         // Each reads by itself: a page borrows nothing of the document.
-        self.list("sessions", |state: State, after| async move {
-            let rows = session::page(&state, me, after, PAGE).await?;
-            Ok(cut(rows, |row| row.id, |row| Session::of(row, current)))
+        self.list("sessions", |state: AppState, after| async move {
+            let rows = sessions::page(&state, me, after, PAGE).await?;
+            Ok(page(rows, |row| row.id, |row| Session::of(row, current)))
         })
         .await?;
-        self.list("rooms", |state: State, after| async move {
+        self.list("rooms", |state: AppState, after| async move {
             let rows: Vec<MembershipRow> = rows::memberships(&state, me, after, PAGE).await?;
-            Ok(cut(rows, |row| row.room_id, ExportedMembership::from))
+            Ok(page(rows, |row| row.room_id, ExportedMembership::from))
         })
         .await?;
-        self.list("bans", |state: State, after| async move {
+        self.list("bans", |state: AppState, after| async move {
             let rows = rows::bans(&state, me, after, PAGE).await?;
-            Ok(cut(rows, |row| row.room_id, ExportedBan::from))
+            Ok(page(rows, |row| row.room_id, ExportedBan::from))
         })
         .await?;
-        self.list("messages", |state: State, after| async move {
-            let rows: Vec<MessageRow> = rows::messages(&state, me, after, PAGE).await?;
-            Ok(cut(rows, |row| (row.room_id, row.seq), ExportedMessage::from))
+        self.list("messages", |state: AppState, after| async move {
+            let rows: Vec<OwnMessageRow> = rows::messages(&state, me, after, PAGE).await?;
+            Ok(page(rows, |row| (row.room_id, row.seq), ExportedMessage::from))
         })
         .await?;
-        self.list("reactions", |state: State, after| async move {
+        self.list("reactions", |state: AppState, after| async move {
             let rows: Vec<ReactionRow> = rows::reactions(&state, me, after, PAGE).await?;
-            Ok(cut(rows, ReactionRow::place, ExportedReaction::from))
+            Ok(page(rows, ReactionRow::place, ExportedReaction::from))
         })
         .await?;
-        self.list("files", |state: State, after| async move {
+        self.list("files", |state: AppState, after| async move {
             let rows: Vec<FileRow> = rows::files(&state, me, after, PAGE).await?;
-            Ok(cut(rows, |row| row.id, ExportedFile::from))
+            Ok(page(rows, |row| row.id, ExportedFile::from))
         })
         .await?;
-        self.put(b"}").await?;
+        self.write_text(b"}").await?;
         Ok(self.writer)
     }
 
@@ -179,12 +112,12 @@ impl Document {
     async fn list<T: Serialize, P, F>(
         &self,
         name: &str,
-        read: impl Fn(State, Option<P>) -> F,
+        read: impl Fn(AppState, Option<P>) -> F,
     ) -> Result<(), Cut>
     where
         F: Future<Output = Result<(Vec<T>, Option<P>), ApiError>>,
     {
-        self.put(format!(",\"{name}\":[").as_bytes()).await?;
+        self.write_text(format!(",\"{name}\":[").as_bytes()).await?;
         let (mut after, mut is_first) = (None, true);
         loop {
             let (items, next) = read(self.state.clone(), after).await?;
@@ -201,12 +134,12 @@ impl Document {
             self.writer.write(text.into()).await?;
             match next {
                 Some(next) => after = Some(next),
-                None => return self.put(b"]").await,
+                None => return self.write_text(b"]").await,
             }
         }
     }
 
-    async fn put(&self, text: &[u8]) -> Result<(), Cut> {
+    async fn write_text(&self, text: &[u8]) -> Result<(), Cut> {
         self.writer.write(Bytes::copy_from_slice(text)).await
     }
 }
@@ -225,7 +158,7 @@ fn json(value: &impl Serialize) -> Result<Vec<u8>, Cut> {
 }
 
 /// A page and where the next one begins; none after a page that is not full.
-fn cut<R, T, P>(
+fn page<R, T, P>(
     rows: Vec<R>,
     place: impl Fn(&R) -> P,
     show: impl Fn(R) -> T,

@@ -5,8 +5,10 @@ use protocol::{Seq, UserId, stored::FileRef};
 use store::db::on_db;
 use uuid::Uuid;
 
-use super::{ExportedBan, ExportedFile, ExportedMembership, ExportedMessage, ExportedReaction};
-use crate::{error::ApiError, state::State};
+use super::document::{
+    ExportedBan, ExportedFile, ExportedMembership, ExportedMessage, ExportedReaction,
+};
+use crate::{error::ApiError, state::AppState};
 
 #[derive(sqlx::FromRow)]
 pub struct MembershipRow {
@@ -19,12 +21,12 @@ pub struct MembershipRow {
 }
 
 pub async fn memberships(
-    state: &State,
+    state: &AppState,
     user: UserId,
     after: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<MembershipRow>, ApiError> {
-    Ok(on_db!(&state.database, e => sqlx::query_as(
+    Ok(on_db!(&state.store.database, e => sqlx::query_as(
         "SELECT m.room_id, r.name, m.role, m.joined_at, COALESCE(k.seq, 0) AS read_seq
          FROM active_member m JOIN room r ON r.id = m.room_id
          LEFT JOIN read_mark k ON k.room_id = m.room_id AND k.user_id = m.user_id
@@ -48,12 +50,12 @@ pub struct BanRow {
 }
 
 pub async fn bans(
-    state: &State,
+    state: &AppState,
     user: UserId,
     after: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<BanRow>, ApiError> {
-    Ok(on_db!(&state.database, e => sqlx::query_as(
+    Ok(on_db!(&state.store.database, e => sqlx::query_as(
         "SELECT room_id, at FROM ban WHERE user_id = $1 AND room_id > $2 ORDER BY room_id LIMIT $3"
     ).bind(user.as_uuid()).bind(after.unwrap_or(Uuid::nil())).bind(limit).fetch_all(e))?)
 }
@@ -65,7 +67,7 @@ impl From<BanRow> for ExportedBan {
 }
 
 #[derive(sqlx::FromRow)]
-pub struct MessageRow {
+pub struct OwnMessageRow {
     pub room_id: Uuid,
     #[sqlx(try_from = "i64")]
     pub seq: Seq,
@@ -76,22 +78,22 @@ pub struct MessageRow {
 }
 
 pub async fn messages(
-    state: &State,
+    state: &AppState,
     user: UserId,
     after: Option<(Uuid, Seq)>,
     limit: i64,
-) -> Result<Vec<MessageRow>, ApiError> {
+) -> Result<Vec<OwnMessageRow>, ApiError> {
     let (room, seq) = after.unwrap_or((Uuid::nil(), Seq::ZERO));
-    Ok(on_db!(&state.database, e => sqlx::query_as(
+    Ok(on_db!(&state.store.database, e => sqlx::query_as(
         "SELECT room_id, seq, author_name, msg, at, edited_at FROM message
          WHERE author_id = $1 AND (room_id, seq) > ($2, $3) AND deleted_at IS NULL
          ORDER BY room_id, seq LIMIT $4"
     ).bind(user.as_uuid()).bind(room).bind(i64::from(seq)).bind(limit).fetch_all(e))?)
 }
 
-impl From<MessageRow> for ExportedMessage {
-    fn from(row: MessageRow) -> Self {
-        let MessageRow { room_id, seq, author_name, msg, at, edited_at } = row;
+impl From<OwnMessageRow> for ExportedMessage {
+    fn from(row: OwnMessageRow) -> Self {
+        let OwnMessageRow { room_id, seq, author_name, msg, at, edited_at } = row;
         let edited_at = edited_at.map(Into::into);
         Self { room_id: room_id.into(), seq, name: author_name, msg, at: at.into(), edited_at }
     }
@@ -112,13 +114,13 @@ impl ReactionRow {
 }
 
 pub async fn reactions(
-    state: &State,
+    state: &AppState,
     user: UserId,
     after: Option<(Uuid, Seq, String)>,
     limit: i64,
 ) -> Result<Vec<ReactionRow>, ApiError> {
     let (room, target, emoji) = after.unwrap_or((Uuid::nil(), Seq::ZERO, String::new()));
-    Ok(on_db!(&state.database, e => sqlx::query_as(
+    Ok(on_db!(&state.store.database, e => sqlx::query_as(
         "SELECT room_id, target, emoji FROM reaction
          WHERE user_id = $1 AND (room_id, target, emoji) > ($2, $3, $4) AND is_on
          ORDER BY room_id, target, emoji LIMIT $5"
@@ -149,12 +151,12 @@ pub struct FileRow {
 }
 
 pub async fn files(
-    state: &State,
+    state: &AppState,
     user: UserId,
     after: Option<Uuid>,
     limit: i64,
 ) -> Result<Vec<FileRow>, ApiError> {
-    Ok(on_db!(&state.database, e => sqlx::query_as(
+    Ok(on_db!(&state.store.database, e => sqlx::query_as(
         "SELECT id, room_id, name, size, media_type, created_at FROM file
          WHERE uploader_id = $1 AND id > $2 ORDER BY id LIMIT $3"
     ).bind(user.as_uuid()).bind(after.unwrap_or(Uuid::nil())).bind(limit).fetch_all(e))?)

@@ -1,0 +1,86 @@
+//! Adding a member: what allows somebody to join, checked again under the room's lock.
+
+use chrono::Utc;
+use protocol::{
+    Role, RoomId, Timestamp, UserId,
+    stored::{Person, StoredEvent},
+};
+use store::{
+    Transaction,
+    db::{self, Tx, on_tx},
+};
+
+use crate::error::ApiError;
+
+/// What allows somebody to join a room. It is checked again when they join: the room may have become
+/// private, or have another password by then.
+pub enum JoinGrant<'a> {
+    /// They created the room.
+    Creator,
+    /// An owner or moderator adds them; a ban of theirs is lifted.
+    Invited { by: UserId },
+    /// The room is public and has no password.
+    Open,
+    /// They knew the password with this hash.
+    Password(&'a str),
+}
+
+/// Makes somebody a member and emits the event. Returns false if they are one already, are banned, or
+/// the grant no longer holds.
+pub async fn add_member(
+    tx: &mut Transaction,
+    room: RoomId,
+    (user, role): (Person, Role),
+    grant: JoinGrant<'_>,
+) -> Result<bool, ApiError> {
+    let (is_admitted, hash) = match grant {
+        JoinGrant::Creator | JoinGrant::Invited { .. } => (true, None),
+        JoinGrant::Open => (false, None),
+        JoinGrant::Password(hash) => (false, Some(hash)),
+    };
+    // First the lock of the room's row, which bans, removals, changes and the deletion of the room take
+    // too: the statements below see what one of them has committed, and later ones see the new member.
+    let is_open = on_tx!(tx, e => sqlx::query(
+        "UPDATE room SET members = members + 1 WHERE id = $1 AND deleted_at IS NULL
+           AND ($2 OR password_hash = $3 OR (NOT private AND password_hash IS NULL))"
+    ).bind(room.as_uuid()).bind(is_admitted).bind(hash).execute(e))?;
+    if is_open == 0 {
+        return Ok(false);
+    }
+    if let JoinGrant::Invited { by } = grant {
+        lift_ban(tx, room, by, user.id).await?;
+    }
+    let added = on_tx!(tx, e => sqlx::query(
+        "INSERT INTO member (room_id, user_id, role, joined_at)
+         SELECT r.id, $2, $3, $4 FROM room r WHERE r.id = $1
+           AND NOT EXISTS (SELECT 1 FROM ban b WHERE b.room_id = r.id AND b.user_id = $2)
+         ON CONFLICT (room_id, user_id) DO NOTHING"
+    )
+    .bind(room.as_uuid())
+    .bind(user.id.as_uuid())
+    .bind(role.as_str())
+    .bind(Utc::now())
+    .execute(e))?;
+    if added == 0 {
+        on_tx!(tx, e => sqlx::query("UPDATE room SET members = members - 1 WHERE id = $1")
+            .bind(room.as_uuid()).execute(e))?;
+        return Ok(false);
+    }
+    tx.emit(room, &StoredEvent::MemberJoined { user, at: Timestamp::now() }).await?;
+    Ok(true)
+}
+
+/// Under the room's lock: checks that the inviting member still may, and lifts a ban of the invited user.
+async fn lift_ban(tx: &mut Tx, room: RoomId, by: UserId, user: UserId) -> Result<(), ApiError> {
+    let role: Option<String> = on_tx!(tx, e => sqlx::query_scalar(
+        "SELECT role FROM active_member WHERE room_id = $1 AND user_id = $2"
+    ).bind(room.as_uuid()).bind(by.as_uuid()).fetch_optional(e))?;
+    match role.as_deref().map(db::role).transpose()? {
+        Some(role) if role >= Role::Moderator => {}
+        Some(_) => return Err(ApiError::NotAModerator),
+        None => return Err(ApiError::NotAMember),
+    }
+    on_tx!(tx, e => sqlx::query("DELETE FROM ban WHERE room_id = $1 AND user_id = $2")
+        .bind(room.as_uuid()).bind(user.as_uuid()).execute(e))?;
+    Ok(())
+}

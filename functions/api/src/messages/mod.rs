@@ -1,0 +1,22 @@
+//! Messages of a room: sending, reading, searching.
+
+mod broadcast;
+mod history;
+mod reactions;
+mod search;
+mod send;
+mod unarchived;
+mod view;
+
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+pub use self::view::DeletedAuthors;
+use crate::state::AppState;
+
+/// `/room/{name}/message`, below it, and `/room/{name}/broadcast`.
+pub fn router() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new()
+        .routes(routes!(broadcast::broadcast))
+        .routes(routes!(send::send, history::history))
+        .routes(routes!(search::search))
+}

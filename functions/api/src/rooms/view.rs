@@ -1,0 +1,42 @@
+//! A room as everybody sees it.
+
+use protocol::{RoomId, Timestamp, UserId};
+use serde::Serialize;
+use store::fold;
+
+use crate::room_row::RoomRow;
+
+/// A room.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Room {
+    pub id: RoomId,
+    pub name: String,
+    pub title: Option<String>,
+    /// Only members see it.
+    pub private: bool,
+    /// Who is not a member needs its password to become one.
+    pub password_required: bool,
+    pub creator_id: UserId,
+    pub created_at: Timestamp,
+}
+
+impl From<RoomRow> for Room {
+    fn from(row: RoomRow) -> Self {
+        let RoomRow { id, name, title, private, has_password, creator_id, created_at, .. } = row;
+        Self {
+            id: id.into(),
+            name,
+            title,
+            private,
+            password_required: has_password,
+            creator_id: creator_id.into(),
+            created_at: created_at.into(),
+        }
+    }
+}
+
+/// Name and title in the form that searches compare.
+pub fn search_text(name: &str, title: Option<&str>) -> String {
+    fold::search_text(&format!("{name} {}", title.unwrap_or_default()))
+}
