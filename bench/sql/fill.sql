@@ -1,8 +1,8 @@
 -- Generates data for the sections `pages` and `filled` of the benchmark and for the story about query plans.
 -- {accounts}, {rooms}, {members} and {messages} are replaced by numbers, all at least 1.
 --
--- Only columns without a default are set, so that columns can be added. Ids are UUIDv7 that contain a digit for the table
--- and the row number, so that rows can be referred to without a lookup. `room-1` is the biggest room, and so on.
+-- Only columns without a default are set, so that columns can be added. Ids are UUIDv7 that contain a digit for the
+-- table and the row number, so that rows can be referred to without a lookup. `room-1` is the biggest room, and so on.
 
 -- Skips foreign key checks and triggers, which the generated rows do not need.
 SET session_replication_role = replica;
