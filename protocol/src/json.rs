@@ -7,7 +7,7 @@ use crate::code::Code;
 /// A body or event that does not have the expected shape.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{}{}{detail}", .field.as_deref().unwrap_or(""), if .field.is_some() { ": " } else { "" })]
-pub struct BadJson {
+pub struct JsonError {
     /// One of the codes for malformed input, such as [`Code::WrongType`].
     pub code: Code,
     /// The path of the value, such as `parts[0].number`. `None` for the document as a whole.
@@ -18,11 +18,11 @@ pub struct BadJson {
 
 /// Parses a JSON object. Serde itself would also accept an array for a struct. JSON that is nested deeper than
 /// 128 levels is malformed.
-pub fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, BadJson> {
+pub fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, JsonError> {
     if json.trim_ascii_start().first() != Some(&b'{') {
         let syntax = serde_json::from_slice::<serde::de::IgnoredAny>(json);
         return Err(match syntax {
-            Ok(_) => BadJson {
+            Ok(_) => JsonError {
                 code: Code::WrongType,
                 field: None,
                 detail: "must be a JSON object".into(),
@@ -39,7 +39,7 @@ pub fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, BadJson> {
     Ok(value)
 }
 
-fn describe(path: String, error: &serde_json::Error) -> BadJson {
+fn describe(path: String, error: &serde_json::Error) -> JsonError {
     let text = error.to_string();
     // serde_json appends the position to every message. The field's path replaces it.
     let detail = text.split(" at line ").next().unwrap_or(&text).to_owned();
@@ -62,7 +62,7 @@ fn describe(path: String, error: &serde_json::Error) -> BadJson {
         (Some(parent), _) => Some(parent),
         (None, named) => named,
     };
-    BadJson { code, field, detail }
+    JsonError { code, field, detail }
 }
 
 /// The code for a message of serde. It has no other way to tell these errors apart.

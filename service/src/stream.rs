@@ -44,7 +44,7 @@ pub struct StreamSize {
 impl ShardStream {
     pub fn new(client: Client, log: RoomLog, shard: Shard) -> Self {
         let shards = log.shards();
-        let context = jetstream::with_prefix(client, subject::ARCHIVE_API);
+        let context = jetstream::with_prefix(client, subject::JETSTREAM_API);
         Self { context, log, shards, shard }
     }
 

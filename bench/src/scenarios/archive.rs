@@ -9,7 +9,7 @@ use anyhow::{Context as _, ensure};
 use protocol::{
     DisplayName, MessageId, MessageText, RoomId, Timestamp, UserId,
     stored::{Message, Person, StoredEvent},
-    subject::{self, ARCHIVE_API, ARCHIVE_CONSUMER, Shards},
+    subject::{self, ARCHIVE_CONSUMER, JETSTREAM_API, Shards},
 };
 use serde::{Deserialize, Serialize};
 
@@ -132,8 +132,10 @@ fn measure_lag(
 /// Number of events that are not in the database yet.
 fn lag(nats: &mut Nats) -> anyhow::Result<u64> {
     let stream = Shards::new(1).and_then(|shards| shards.all().next()).context("one shard")?;
-    let info = nats
-        .request(&format!("{ARCHIVE_API}.CONSUMER.INFO.{}.{ARCHIVE_CONSUMER}", stream.stream()))?;
+    let info = nats.request(&format!(
+        "{JETSTREAM_API}.CONSUMER.INFO.{}.{ARCHIVE_CONSUMER}",
+        stream.stream()
+    ))?;
     let number = |name: &str| info[name].as_u64().with_context(|| format!("no {name} in {info}"));
     Ok(number("num_pending")? + number("num_ack_pending")?)
 }

@@ -7,7 +7,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use protocol::{
-    Code, json::BadJson, message_rules::MessageTextError, rate::OverBudget, token::TokenError,
+    Code, json::JsonError, message_rules::MessageTextError, rate::OverBudget, token::TokenError,
 };
 use serde::Serialize;
 use service::roomlog::LogError;
@@ -17,7 +17,7 @@ use store::{SearchRefused, StoreError, Throttled, TooManyNewRooms};
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     #[error("{0}")]
-    Json(#[from] BadJson),
+    Json(#[from] JsonError),
     #[error("{field}: {detail}")]
     Invalid { field: &'static str, detail: String },
     #[error("the body must be JSON: send content-type: application/json")]
@@ -198,7 +198,7 @@ impl ApiError {
 
     fn errors(&self) -> Vec<FieldError> {
         match self {
-            Self::Json(BadJson { field: Some(field), detail, .. }) => {
+            Self::Json(JsonError { field: Some(field), detail, .. }) => {
                 vec![FieldError { field: field.clone(), detail: detail.clone() }]
             }
             Self::Invalid { field, detail } => {

@@ -14,7 +14,7 @@ use axum::{
     },
     http::{header, request::Parts},
 };
-use protocol::{Code, FileId, RoomName, SessionId, UserId, json::BadJson, token::Access};
+use protocol::{Code, FileId, RoomName, SessionId, UserId, json::JsonError, token::Access};
 use serde::de::DeserializeOwned;
 use service::{client, trace::TraceParent};
 use store::db::on_db;
@@ -84,7 +84,7 @@ impl<T: DeserializeOwned> FromRequestParts<AppState> for Params<T> {
 
 /// Parses axum's message `Failed to deserialize query string: limit: …` into a field and a code: axum
 /// reports them nowhere else.
-fn bad_query(text: &str) -> BadJson {
+fn bad_query(text: &str) -> JsonError {
     let detail = text.split_once("query string: ").map_or(text, |(_, rest)| rest);
     for (said, code) in [
         ("unknown field `", Code::UnknownField),
@@ -94,7 +94,7 @@ fn bad_query(text: &str) -> BadJson {
         // In front of it the field's name may stand once more.
         let found = detail.find(said).map(|start| &detail[start..]);
         if let Some((detail, field)) = found.zip(found.and_then(|text| text.split('`').nth(1))) {
-            return BadJson { code, field: Some(field.to_owned()), detail: detail.to_owned() };
+            return JsonError { code, field: Some(field.to_owned()), detail: detail.to_owned() };
         }
     }
     let (field, detail) = match detail.split_once(": ") {
@@ -102,7 +102,7 @@ fn bad_query(text: &str) -> BadJson {
         _ => ("query", detail),
     };
     let (field, detail) = (Some(field.to_owned()), detail.to_owned());
-    BadJson { code: Code::InvalidValue, field, detail }
+    JsonError { code: Code::InvalidValue, field, detail }
 }
 
 /// The `{name}` of a path. A text that is no valid name is answered like an unknown room.

@@ -22,7 +22,7 @@ use futures_util::StreamExt as _;
 use protocol::{
     RoomId, Seq,
     seq::SeqError,
-    subject::{ARCHIVE_API, ARCHIVE_CONSUMER, Stored},
+    subject::{ARCHIVE_CONSUMER, JETSTREAM_API, Stored},
 };
 use service::stream::ShardStream;
 use store::db::{self, Database};
@@ -79,7 +79,7 @@ struct Batch {
 
 impl Source {
     pub fn new(client: Client, stream: ShardStream, volumes: Arc<Volumes>) -> Self {
-        let context = jetstream::with_prefix(client.clone(), ARCHIVE_API);
+        let context = jetstream::with_prefix(client.clone(), JETSTREAM_API);
         let (consumer, held) = (OnceCell::new(), Mutex::default());
         Self { client, context, consumer, stream, volumes, held }
     }

@@ -144,7 +144,7 @@ client_events! {
     }
 }
 
-fn refusal(bad: json::BadJson) -> Refusal {
+fn refusal(bad: json::JsonError) -> Refusal {
     let is_room = bad.field.as_deref() == Some("roomId");
     let code = match bad.code {
         Code::InvalidValue | Code::WrongType if is_room => Code::BadRoomId,

@@ -24,7 +24,7 @@ pub const PURGED_BUCKET: &str = "purged";
 /// The subjects on which the stream of [`REVOKED_BUCKET`] republishes its entries: `chat.revoked.<key>`.
 pub const REVOKED_NEWS: &str = "chat.revoked.>";
 /// The prefix of JetStream's API for all accounts but `provision`'s, which reach parts of it by imports.
-pub const ARCHIVE_API: &str = "JS.CHAT.API";
+pub const JETSTREAM_API: &str = "JS.CHAT.API";
 /// The stream of dead letters: events that the archive could not store, kept for diagnosis.
 pub const DEAD_STREAM: &str = "DEAD";
 /// The subjects that [`DEAD_STREAM`] stores: [`Shard::dead`] of every shard.

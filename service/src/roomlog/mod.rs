@@ -10,7 +10,7 @@ use async_nats::{
 };
 use protocol::{
     RoomId, Seq,
-    subject::{ARCHIVE_API, PURGED_BUCKET, Shard, Shards},
+    subject::{JETSTREAM_API, PURGED_BUCKET, Shard, Shards},
 };
 
 pub use self::{
@@ -42,7 +42,7 @@ impl RoomLog {
             .timeout(ANSWER_WITHIN)
             .ack_timeout(ANSWER_WITHIN)
             .build(client.clone());
-        let api = jetstream::with_prefix(client.clone(), ARCHIVE_API);
+        let api = jetstream::with_prefix(client.clone(), JETSTREAM_API);
         let stored = DirectGet::new(client);
         let purged = Bucket::new(stored.clone(), PURGED_BUCKET);
         Self { stored, purged, context, api, shards, high_water: HighWater::new(shards) }

@@ -27,7 +27,7 @@ async fn purge(world: &World, room: RoomId, keep_from: u64) {
     let shards = Shards::new(1).unwrap();
     let kept = keep_from.try_into().unwrap();
     RoomLog::new(archive.clone(), shards).keep_from(room, kept).await.unwrap();
-    let jetstream = async_nats::jetstream::with_prefix(archive, subject::ARCHIVE_API);
+    let jetstream = async_nats::jetstream::with_prefix(archive, subject::JETSTREAM_API);
     let stream = jetstream.get_stream("CHAT_0").await.unwrap();
     let purge = stream.purge().filter(subject::stored(shards, room)).sequence(keep_from);
     assert!(purge.await.unwrap().purged > 0);

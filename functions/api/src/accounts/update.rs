@@ -1,7 +1,7 @@
 //! `PATCH /user`: changes display name and password.
 
 use axum::{Json, extract::State};
-use protocol::{Code, DisplayName, json::BadJson};
+use protocol::{Code, DisplayName, json::JsonError};
 use serde::Deserialize;
 use store::{
     db::on_tx,
@@ -50,7 +50,7 @@ pub async fn update(
     state.budgets.charge_user(user.id()).await?;
     let mut proven = None;
     if let Some(password) = password {
-        let current = current_password.ok_or(BadJson {
+        let current = current_password.ok_or(JsonError {
             code: Code::MissingField,
             field: Some("currentPassword".to_owned()),
             detail: "a new password needs the current one".to_owned(),

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use axum::http::StatusCode;
 use protocol::{
     Code,
-    json::BadJson,
+    json::JsonError,
     rate::{Budget, OverBudget},
     token::TokenError,
 };
@@ -77,7 +77,8 @@ pub fn describe(document: &mut Value) {
 
 /// What is refused before a handler runs, or whatever it does.
 fn implied(path: &str, operation: &Value) -> Vec<ApiError> {
-    let bad = |code| ApiError::Json(BadJson { code, field: None, detail: shape(code).to_owned() });
+    let bad =
+        |code| ApiError::Json(JsonError { code, field: None, detail: shape(code).to_owned() });
     let mut all = vec![ApiError::Internal(anyhow::anyhow!("")), ApiError::Timeout];
     let parameters = || operation["parameters"].as_array().into_iter().flatten();
     let has = |place: &str| parameters().any(|parameter| parameter["in"] == place);

@@ -1,6 +1,6 @@
 //! Consumers: a push consumer would deliver stored payloads to any subject, with the server's rights.
 
-use protocol::subject::ARCHIVE_API;
+use protocol::subject::JETSTREAM_API;
 use serde_json::json;
 use stories::{Database, World};
 
@@ -23,7 +23,7 @@ async fn nobody_but_the_release_step_makes_or_changes_a_consumer() {
                         "name": name, "deliver_subject": deliver, "ack_policy": "none",
                         "deliver_policy": "all",
                     }});
-                    for prefix in ["$JS.API", ARCHIVE_API] {
+                    for prefix in ["$JS.API", JETSTREAM_API] {
                         for subject in [
                             format!("{prefix}.CONSUMER.CREATE.{stream}"),
                             format!("{prefix}.CONSUMER.CREATE.{stream}.{name}"),
@@ -41,7 +41,7 @@ async fn nobody_but_the_release_step_makes_or_changes_a_consumer() {
         tokio::time::sleep(NO_ANSWER).await;
         assert_eq!(everything(&admin).await, before, "{role}");
         let pull = json!({ "stream_name": "CHAT_0", "config": { "durable_name": "archive" } });
-        for prefix in ["$JS.API", ARCHIVE_API] {
+        for prefix in ["$JS.API", JETSTREAM_API] {
             let subject = format!("{prefix}.CONSUMER.CREATE.CHAT_0.archive");
             assert!(!is_answered(&client, &subject, &pull.to_string()).await, "{role}");
         }

@@ -11,7 +11,7 @@ use async_nats::{
     jetstream::{self, Context},
 };
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use protocol::subject::ARCHIVE_API;
+use protocol::subject::JETSTREAM_API;
 use serde_json::{Value, json};
 use stories::{Database, World};
 
@@ -85,7 +85,10 @@ async fn every_role_can_do_its_work_and_no_other() {
         }
     }
     for request in ["STREAM.INFO.CHAT_0", "CONSUMER.INFO.CHAT_0.archive"] {
-        assert!(is_answered(&archive, &format!("{ARCHIVE_API}.{request}"), "").await, "{request}");
+        assert!(
+            is_answered(&archive, &format!("{JETSTREAM_API}.{request}"), "").await,
+            "{request}"
+        );
     }
     assert!(world.archive_once().await > 0);
     let before = everything(&admin).await;
@@ -107,7 +110,7 @@ async fn every_role_can_do_its_work_and_no_other() {
             ("CONSUMER.DELETE.CHAT_0.archive", ""),
             ("CONSUMER.PAUSE.CHAT_0.archive", r#"{"pause_until":"2999-01-01T00:00:00Z"}"#),
         ] {
-            for prefix in ["$JS.API", ARCHIVE_API] {
+            for prefix in ["$JS.API", JETSTREAM_API] {
                 requests.push((client.clone(), format!("{prefix}.{subject}"), body));
             }
         }

@@ -1,7 +1,7 @@
 //! Requests whose answer the server is to send somewhere else: it does so with its own rights.
 
 use async_nats::Client;
-use protocol::subject::ARCHIVE_API;
+use protocol::subject::JETSTREAM_API;
 use serde_json::json;
 use stories::{Database, World};
 
@@ -61,7 +61,7 @@ fn requests(payload: &str) -> Vec<(String, String)> {
         .map(|body| ("$JS.API.DIRECT.GET.CHAT_0".to_owned(), body))
         .collect();
     requests.push((format!("$JS.API.DIRECT.GET.CHAT_0.chat.0.in.{payload}"), String::new()));
-    for prefix in ["$JS.API", ARCHIVE_API] {
+    for prefix in ["$JS.API", JETSTREAM_API] {
         for request in ["STREAM.INFO.CHAT_0", "CONSUMER.INFO.CHAT_0.archive"] {
             requests.push((format!("{prefix}.{request}"), String::new()));
         }
@@ -148,7 +148,7 @@ async fn the_archive_cannot_have_its_messages_or_acknowledgements_sent_elsewhere
     }
     let before = everything(&admin).await;
     for target in TARGETS.into_iter().filter(|target| !is_own("archive", target)) {
-        for prefix in ["$JS.API", ARCHIVE_API] {
+        for prefix in ["$JS.API", JETSTREAM_API] {
             let next = format!("{prefix}.CONSUMER.MSG.NEXT.CHAT_0.archive");
             send(&archive, (next, r#"{"batch":10,"no_wait":true}"#.to_owned()), target).await;
             let purge = format!("{prefix}.STREAM.PURGE.CHAT_0");
