@@ -38,7 +38,7 @@ impl Representation {
             .unwrap_or(HeaderValue::from_static("application/octet-stream"));
         Self {
             content_type,
-            hash: sha256.iter().take(16).map(|byte| format!("{byte:02x}")).collect(),
+            hash: hex::encode(sha256.get(..16).unwrap_or(sha256)),
             identity: bytes(identity),
             brotli: brotli.map(bytes),
             gzip: gzip.map(bytes),

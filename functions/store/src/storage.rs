@@ -161,7 +161,7 @@ impl Storage {
             Ok(object) => {
                 let sha256 = object.checksum_sha256().and_then(|text| {
                     let bytes = BASE64_STANDARD.decode(text).ok()?;
-                    Some(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+                    Some(hex::encode(bytes))
                 });
                 Ok(Some(UploadedObject {
                     size: object.content_length().and_then(|n| n.try_into().ok()).unwrap_or(0),
@@ -195,7 +195,7 @@ impl Storage {
         while let Some(chunk) = body.next().await {
             hash.update(chunk.map_err(|error| failed("read an object", error))?);
         }
-        Ok(hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex::encode(hash.finalize()))
     }
 
     /// Removes an object; one that is not there is removed.

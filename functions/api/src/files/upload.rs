@@ -24,25 +24,15 @@ pub struct Sha256Hex([u8; 32]);
 impl TryFrom<String> for Sha256Hex {
     type Error = &'static str;
     fn try_from(text: String) -> Result<Self, &'static str> {
-        let bad = "must be 64 hexadecimal digits";
-        if text.len() != 64 || !text.is_ascii() {
-            return Err(bad);
-        }
         let mut hash = [0; 32];
-        for (index, byte) in hash.iter_mut().enumerate() {
-            let digits = text.get(2 * index..2 * index + 2).ok_or(bad)?;
-            if !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
-                return Err(bad);
-            }
-            *byte = u8::from_str_radix(digits, 16).map_err(|_| bad)?;
-        }
+        hex::decode_to_slice(&text, &mut hash).map_err(|_| "must be 64 hexadecimal digits")?;
         Ok(Self(hash))
     }
 }
 
 impl Sha256Hex {
     fn to_hex(&self) -> String {
-        self.0.iter().map(|byte| format!("{byte:02x}")).collect()
+        hex::encode(self.0)
     }
 }
 
