@@ -5,11 +5,31 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use stories::{Database, World};
 
-/// Each README with the first header cells of its two tables of events.
-const READMES: [(&str, [&str; 2]); 2] = [
-    (include_str!("../../../README.md"), ["| client sends", "| server sends"]),
-    (include_str!("../../../README.ko.md"), ["| 클라이언트가 보냄", "| 서버가 보냄"]),
+/// A README with the first header cells of its tables of HTTP functions and of the two kinds of events.
+struct Readme {
+    text: &'static str,
+    http: &'static str,
+    client: &'static str,
+    server: &'static str,
+}
+
+const READMES: [Readme; 2] = [
+    Readme {
+        text: include_str!("../../../README.md"),
+        http: "| call",
+        client: "| client sends",
+        server: "| server sends",
+    },
+    Readme {
+        text: include_str!("../../../README.ko.md"),
+        http: "| 호출",
+        client: "| 클라이언트가 보냄",
+        server: "| 서버가 보냄",
+    },
 ];
+/// Pages, which OpenAPI describes and the READMEs' tables of HTTP functions leave out.
+const PAGES: [&str; 5] =
+    ["get /", "get /docs/events", "get /login", "get /new-room", "get /signup"];
 
 /// The top-level field names of a cell like `{roomId,after?,online:{count,users}}`, each with its `?`.
 fn fields(cell: &str) -> BTreeSet<String> {
@@ -59,8 +79,8 @@ fn rows(readme: &str, head: &str) -> Vec<(String, String)> {
 #[test]
 fn the_readmes_tables_of_events_are_the_protocols() {
     let document = protocol::asyncapi::document();
-    for (readme, [client, server]) in READMES {
-        check_tables(&document, rows(readme, client), rows(readme, server));
+    for Readme { text, client, server, .. } in READMES {
+        check_tables(&document, rows(text, client), rows(text, server));
     }
 }
 
@@ -101,4 +121,42 @@ async fn the_server_describes_itself() {
     }
     let http: Value = serde_json::from_str(&get("/openapi.json").await).unwrap();
     assert!(http["info"]["description"].as_str().unwrap().contains("/asyncapi.json"));
+    for Readme { text, http: head, .. } in READMES {
+        assert_eq!(listed_operations(text, head), described_operations(&http));
+    }
+}
+
+/// The operations in a table of HTTP functions, as `get /room/{name}`. A code span is a method with a path,
+/// a method alone for the path before it, or a path alone for `get`.
+fn listed_operations(readme: &str, head: &str) -> BTreeSet<String> {
+    let mut operations = BTreeSet::new();
+    for (call, _) in rows(readme, head) {
+        let mut path = "";
+        for span in call.split('`').filter(|span| span.contains(|c: char| c.is_ascii_alphabetic()))
+        {
+            let method = match span.split_once(' ') {
+                Some((method, of)) => {
+                    path = of;
+                    method
+                }
+                None if span.starts_with('/') => {
+                    path = span;
+                    "get"
+                }
+                None => span,
+            };
+            operations.insert(format!("{} {path}", method.to_lowercase()));
+        }
+    }
+    operations
+}
+
+fn described_operations(document: &Value) -> BTreeSet<String> {
+    let paths = document["paths"].as_object().unwrap().iter();
+    let operations = paths.flat_map(|(path, item)| {
+        let methods = item.as_object().unwrap().iter();
+        let methods = methods.filter(|(_, operation)| operation["responses"].is_object());
+        methods.map(move |(method, _)| format!("{method} {path}"))
+    });
+    operations.filter(|operation| !PAGES.contains(&operation.as_str())).collect()
 }
