@@ -5,6 +5,7 @@
 
 pub mod cycles;
 pub mod dependencies;
+pub mod documents;
 pub mod edges;
 pub mod imports;
 pub mod measures;
