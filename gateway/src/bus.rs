@@ -112,7 +112,7 @@ impl Bus {
     }
 
     /// Tells all gateways with sockets in the room; lost when NATS is away.
-    pub async fn tell(&self, room: RoomId, event: &EphemeralEvent) {
+    pub async fn send(&self, room: RoomId, event: &EphemeralEvent) {
         if let Ok(payload) = serde_json::to_vec(event) {
             self.publish_live(subject::live(room), payload.into()).await;
         }

@@ -1,5 +1,5 @@
-//! Whether the tasks without which a gateway cannot work are still running. tokio keeps a panic inside
-//! its task, so without this the process would stay up and ready while some of its sockets hang.
+//! Supervises the tasks that a gateway cannot work without. tokio catches a task's panic, so without this the
+//! process would stay up and ready while some of its sockets hang.
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
@@ -17,17 +17,17 @@ impl Default for Health {
 }
 
 impl Health {
-    /// Runs a task to its end. A panic or an error is final for the gateway.
+    /// Runs a task to its end. A panic or an error is a failure of the gateway.
     pub async fn supervise(self, name: String, task: impl Future<Output = anyhow::Result<()>>) {
         let failure = match AssertUnwindSafe(task).catch_unwind().await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => format!("{name} failed: {error:#}"),
-            // The panic's message is on standard error already.
+            // The panic message was already printed to standard error.
             Err(_) => format!("{name} panicked"),
         };
         tracing::error!(failure, "the gateway cannot go on");
         metrics::counter!("gateway_failures_total").increment(1);
-        // The first failure is the cause; those after it are its consequences.
+        // Later failures are usually consequences of the first.
         self.0.send_if_modified(|first| {
             let is_first = first.is_none();
             first.get_or_insert(failure);
@@ -35,7 +35,7 @@ impl Health {
         });
     }
 
-    /// No supervised task has failed.
+    /// Whether no supervised task has failed.
     pub fn is_good(&self) -> bool {
         self.0.borrow().is_none()
     }

@@ -1,4 +1,4 @@
-//! The public keys that tokens are verified with, kept fresh.
+//! The public keys that verify tokens, fetched again regularly.
 
 use std::{
     collections::HashMap,
@@ -13,19 +13,19 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::KeySource;
 
-/// A rotated key is found this soon even if no token signed by it was seen.
+/// A rotated key is fetched within this time, even before a token signed by it comes.
 const REFRESH_EVERY: Duration = Duration::from_secs(60);
-/// Tokens with made-up key ids must not become requests to the functions. A token with an unknown key
-/// waits for the next fetch this long at most.
+/// Tokens with invented key ids must not cause a request each. A token with an unknown key waits at most this
+/// long for the next fetch.
 const REFRESH_AT_MOST_EVERY: Duration = Duration::from_secs(2);
 const FETCH_WITHIN: Duration = Duration::from_secs(5);
-/// Until the first keys are there, which they may not be while everything is starting.
+/// Until the first keys have come: the functions may start later than the gateway.
 const RETRY_FIRST_EVERY: Duration = Duration::from_millis(250);
-/// During a deploy, functions with the old key and with the new one answer in turn; a key counts
-/// until it has not been seen for longer than any token lives.
+/// A key is valid until it was missing for longer than any token lives. During a deployment, functions with the
+/// old and the new key answer in turn.
 const KEEP_UNSEEN: Duration = Duration::from_secs(3600);
 
-/// The keys, shared by all threads.
+/// The keys. Clones share them.
 #[derive(Clone)]
 pub struct Keys(Arc<Inner>);
 
@@ -43,7 +43,7 @@ struct Seen {
 }
 
 impl Keys {
-    /// Starts fetching; keys given inline are there at once.
+    /// Starts fetching. Keys given inline are available at once.
     pub async fn start(source: KeySource, shutdown: CancellationToken) -> anyhow::Result<Self> {
         let http = reqwest::Client::builder().timeout(FETCH_WITHIN).build()?;
         let keys = Self(Arc::new(Inner {
@@ -74,31 +74,30 @@ impl Keys {
         }
     }
 
-    /// There are keys.
+    /// Whether any keys are known.
     pub fn ready(&self) -> bool {
         self.verifier().is_some()
     }
 
-    /// The verifier with the keys known now; none before the first fetch.
+    /// A verifier with the known keys; none before the first fetch.
     pub fn verifier(&self) -> Option<Arc<Verifier>> {
         self.0.verifier.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
     }
 
-    /// Verifies an access token; an unknown key is looked for once before it is refused.
+    /// Verifies an access token, after another fetch if its key is unknown.
     pub async fn access(&self, token: &str) -> Result<Access, TokenError> {
         match self.verify(token) {
             Err(TokenError::UnknownKey) => {
-                self.look_again().await;
+                self.fetch_again().await;
                 self.verify(token)
             }
             result => result,
         }
     }
 
-    /// Fetches the keys because of a token whose key is unknown. All who ask at once wait for one
-    /// fetch, and fetches are limited: one that began before the question does not answer it, as the
-    /// key may be newer.
-    pub async fn look_again(&self) {
+    /// Fetches the keys because a token's key is unknown. Concurrent callers share one fetch, and fetches are
+    /// rate-limited. A fetch that began before the call does not count, because the key may be newer.
+    pub async fn fetch_again(&self) {
         if matches!(self.0.source, KeySource::Inline(_)) {
             return;
         }
@@ -121,7 +120,7 @@ impl Keys {
         }
     }
 
-    /// Verifies with the keys that are there.
+    /// Verifies an access token with the known keys.
     pub fn verify(&self, token: &str) -> Result<Access, TokenError> {
         self.verifier().ok_or(TokenError::UnknownKey)?.access(token)
     }

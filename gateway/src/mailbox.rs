@@ -1,5 +1,5 @@
-//! What a room's task has yet to handle, in the order in which it came: commands of sockets, messages
-//! of NATS. It holds no memory while it is empty, as rooms are most of the time.
+//! A room's mailbox: commands of workers and messages of NATS, in the order in which they came. It takes no
+//! memory while it is empty, as most rooms' mailboxes are.
 
 use std::{
     collections::VecDeque,
@@ -14,20 +14,20 @@ use crate::{
     command::RoomCommand,
 };
 
-/// Commands that wait for one room. A join storm of more than this is told to try again.
+/// Commands that wait for one room. The joins of a bigger storm are refused with `busy`.
 const COMMANDS: usize = 8_192;
-/// Messages of NATS that wait for one room, and bytes of them: what comes on top is dropped and read
-/// from the stream later. More than what comes while a room waits for an answer of JetStream.
+/// Messages of NATS that wait for one room, and their bytes. Further ones are dropped and read from the stream
+/// later. More than what comes while a room waits for an answer of JetStream.
 const MESSAGES: usize = 16_384;
 const BYTES: usize = 8 * 1024 * 1024;
 
-/// Something to handle.
+/// A command or a message for a room.
 #[derive(Debug)]
 pub enum Mail {
     Command(RoomCommand),
-    /// An event as the stream republished it.
+    /// An event republished by the stream.
     Stored(Republished),
-    /// What other gateways say.
+    /// An [`crate::ephemeral::EphemeralEvent`], encoded.
     Ephemeral(Bytes),
     Question(Asked),
 }
@@ -42,14 +42,14 @@ impl Mail {
     }
 }
 
-/// Why a command was not taken.
+/// Why a command was refused, with the command.
 #[derive(Debug)]
-pub enum NotTaken {
+pub enum RefusedCommand {
     Full(RoomCommand),
     Closed(RoomCommand),
 }
 
-/// What was there.
+/// The content of a mailbox.
 #[derive(Debug, Default)]
 pub struct Taken {
     pub mail: VecDeque<Mail>,
@@ -82,13 +82,13 @@ impl Mailbox {
     }
 
     /// Adds a command.
-    pub fn command(&self, command: RoomCommand) -> Result<(), NotTaken> {
+    pub fn command(&self, command: RoomCommand) -> Result<(), RefusedCommand> {
         let mut state = self.lock();
         if state.closed {
-            return Err(NotTaken::Closed(command));
+            return Err(RefusedCommand::Closed(command));
         }
         if state.commands >= COMMANDS {
-            return Err(NotTaken::Full(command));
+            return Err(RefusedCommand::Full(command));
         }
         state.commands += 1;
         state.mail.push_back(Mail::Command(command));
@@ -97,7 +97,7 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Adds a message of NATS, or notes that it was missed.
+    /// Adds a message of NATS. If the mailbox is full, notes that it was missed.
     pub fn message(&self, message: Mail) {
         let mut state = self.lock();
         if state.closed {
@@ -118,18 +118,18 @@ impl Mailbox {
     }
 
     /// Notes that messages may have been missed.
-    pub fn miss(&self) {
+    pub fn mark_missed(&self) {
         self.lock().missed = true;
         self.0.arrived.notify_one();
     }
 
-    /// Nothing is there.
+    /// Whether there is nothing to handle.
     pub fn is_empty(&self) -> bool {
         let state = self.lock();
         state.mail.is_empty() && !state.missed
     }
 
-    /// Waits for something and takes all that is there. For one task only.
+    /// Waits for mail and takes all of it. For one task only.
     pub async fn take(&self) -> Taken {
         loop {
             if let Some(taken) = self.take_now() {
@@ -149,16 +149,16 @@ impl Mailbox {
         Some(Taken { mail: std::mem::take(&mut state.mail), missed })
     }
 
-    /// Takes nothing any more; what was there.
+    /// Refuses all further mail; returns what was left.
     pub fn close(&self) -> VecDeque<Mail> {
         let mut state = self.lock();
         state.closed = true;
         std::mem::take(&mut state.mail)
     }
 
-    /// Closes it, however its task ends.
-    pub fn close_when_dropped(&self) -> Closing {
-        Closing(self.clone())
+    /// A guard that closes the mailbox, however its task ends.
+    pub fn close_on_drop(&self) -> CloseOnDrop {
+        CloseOnDrop(self.clone())
     }
 
     /// See [`Self::close`].
@@ -167,10 +167,10 @@ impl Mailbox {
     }
 }
 
-/// See [`Mailbox::close_when_dropped`].
-pub struct Closing(Mailbox);
+/// See [`Mailbox::close_on_drop`].
+pub struct CloseOnDrop(Mailbox);
 
-impl Drop for Closing {
+impl Drop for CloseOnDrop {
     fn drop(&mut self) {
         self.0.close();
     }
@@ -205,9 +205,9 @@ mod tests {
         ));
         assert!(!missed && mailbox.is_empty());
         assert_eq!(mailbox.lock().mail.capacity(), 0);
-        // What comes while it is waited for wakes.
+        // New mail wakes the task that waits.
         let other = mailbox.clone();
-        let (taken, ()) = tokio::join!(mailbox.take(), async move { other.miss() });
+        let (taken, ()) = tokio::join!(mailbox.take(), async move { other.mark_missed() });
         assert!(taken.missed && taken.mail.is_empty());
     }
 
@@ -217,7 +217,7 @@ mod tests {
         for _ in 0..COMMANDS {
             mailbox.command(leave()).unwrap();
         }
-        assert!(matches!(mailbox.command(leave()), Err(NotTaken::Full(_))));
+        assert!(matches!(mailbox.command(leave()), Err(RefusedCommand::Full(_))));
         mailbox.message(stored(1, BYTES));
         assert!(!mailbox.lock().missed);
         mailbox.message(stored(2, 1));
@@ -228,6 +228,6 @@ mod tests {
         assert!(taken.missed && taken.mail.len() == MESSAGES);
         mailbox.command(leave()).unwrap();
         assert_eq!(mailbox.close().len(), 1);
-        assert!(matches!(mailbox.command(leave()), Err(NotTaken::Closed(_))));
+        assert!(matches!(mailbox.command(leave()), Err(RefusedCommand::Closed(_))));
     }
 }

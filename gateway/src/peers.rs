@@ -1,4 +1,4 @@
-//! The other gateways: who is alive. A gateway unheard of for a while takes its users with it.
+//! The other gateways. When one has sent no heartbeat for a while, rooms drop the presence of its users.
 
 use std::{
     collections::HashMap,
@@ -13,23 +13,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{bus::Bus, ephemeral::GatewayId};
 
-/// Three signs of life may be lost before a gateway counts as dead.
-const SAY_EVERY: Duration = Duration::from_secs(5);
+/// Two heartbeats may be lost before a gateway counts as dead.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 const DEAD_AFTER: Duration = Duration::from_secs(15);
 
+/// A heartbeat.
 #[derive(Serialize, Deserialize)]
 struct Alive {
     gateway: GatewayId,
-    /// It stops now.
+    /// It is the last one: the gateway stops.
     leaving: bool,
 }
 
-/// The gateways heard of lately, this one not among them.
+/// The other gateways, with the time of each one's last heartbeat. Clones share them.
 #[derive(Clone, Default)]
 pub struct Peers(Arc<Mutex<HashMap<GatewayId, Instant>>>);
 
 impl Peers {
-    /// No other gateway is known.
+    /// Whether no other gateway is known.
     pub fn is_alone(&self) -> bool {
         self.lock().is_empty()
     }
@@ -38,8 +39,8 @@ impl Peers {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Notes a sign of life. True when the gateway was not known.
-    fn hear(&self, gateway: GatewayId) -> bool {
+    /// Notes a heartbeat. True if the gateway was unknown.
+    fn note(&self, gateway: GatewayId) -> bool {
         self.lock().insert(gateway, Instant::now()).is_none()
     }
 
@@ -53,7 +54,7 @@ impl Peers {
         dead.map(|(gateway, _)| gateway).collect()
     }
 
-    /// Says that this gateway is alive, and listens to the others; `lost` is told of the dead.
+    /// Sends heartbeats and receives those of others. `lost` is called for each gateway that is gone.
     pub async fn run(
         self,
         bus: Bus,
@@ -62,7 +63,7 @@ impl Peers {
         shutdown: CancellationToken,
     ) -> anyhow::Result<()> {
         let mut alive = bus.gateways_alive().await?;
-        let mut tick = tokio::time::interval(SAY_EVERY);
+        let mut tick = tokio::time::interval(HEARTBEAT_EVERY);
         loop {
             tokio::select! {
                 () = shutdown.cancelled() => break,
@@ -78,8 +79,8 @@ impl Peers {
                         _ if gateway == own => {}
                         true if self.forget(gateway) => lost(gateway),
                         true => {}
-                        // A new gateway knows us at once, not only at the next tick.
-                        false if self.hear(gateway) => announce(&bus, own, false).await,
+                        // So that a new gateway need not wait for the next heartbeat.
+                        false if self.note(gateway) => announce(&bus, own, false).await,
                         false => {}
                     }
                 }
@@ -89,7 +90,7 @@ impl Peers {
     }
 }
 
-/// Says that a gateway is alive, or that it leaves.
+/// Sends a heartbeat.
 pub async fn announce(bus: &Bus, gateway: GatewayId, leaving: bool) {
     if let Ok(payload) = serde_json::to_vec(&Alive { gateway, leaving }) {
         bus.publish_live(GATEWAY_ALIVE.to_owned(), payload.into()).await;

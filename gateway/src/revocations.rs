@@ -1,8 +1,8 @@
-//! Hearing of revocations, so that none is missed, and telling those who hold what is revoked.
+//! Watches the bucket of revocations, so that none is missed, and tells the workers and rooms concerned.
 //!
-//! New entries of the bucket come as messages. Messages may be lost: whenever that is possible, the whole bucket is read
-//! again, and every [`LOOK_EVERY`] what is new in it. All of its entries are read in their order, not only the last one of
-//! each key: the outbox may put an older state after a newer one, and the version in it decides.
+//! New entries come as messages. When messages may have been lost, the whole bucket is read again; besides, new
+//! entries are read every [`POLL_EVERY`]. All entries are read in order, not only the last one of each key: the
+//! outbox may write an older state after a newer one, and the version in it decides.
 
 use std::time::Duration;
 
@@ -19,22 +19,22 @@ use crate::{
     room::Rooms,
 };
 
-/// Entries that are read by one request.
+/// Entries read by one request.
 const READ_AT_ONCE: usize = 1_024;
-/// After a failure.
-const TRY_AGAIN_AFTER: Duration = Duration::from_millis(500);
-/// In a NATS cluster a new subscription takes a moment to be known everywhere, and a replica may lag behind: what was put
-/// in that moment is found by one more look after it.
-const LOOK_AGAIN_AFTER: Duration = Duration::from_secs(2);
-/// How long it may go unnoticed that nothing comes any more. Costs one request.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// How long to wait after a failure.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// In a NATS cluster a new subscription takes a moment to reach all servers, and a replica may lag behind. What
+/// was put in that moment is found by one more read after this time.
+const POLL_AGAIN_AFTER: Duration = Duration::from_secs(2);
+/// How long a silent loss of messages may go unnoticed. Each poll costs one request.
+const POLL_EVERY: Duration = Duration::from_secs(60);
 
-/// An entry that is younger than this is in the bucket.
-const KEPT_SURELY: Duration = Duration::from_secs(limits::REVOKED_SECONDS / 2);
+/// An entry younger than this cannot have expired from the bucket.
+const SURELY_KEPT: Duration = Duration::from_secs(limits::REVOKED_SECONDS / 2);
 
-/// A token was made at most a token's life before it was shown. If it was shown less than this ago, whatever revoked it is
-/// still in the bucket.
-const SHOWN_SURELY: Duration =
+/// If a token was shown less than this ago, its revocation is still in the bucket, because the token was made at
+/// most a token's life earlier.
+const RECENTLY_SHOWN: Duration =
     Duration::from_secs(limits::REVOKED_SECONDS - *limits::TOKEN_SECONDS.end() as u64);
 
 /// See the module.
@@ -43,18 +43,18 @@ pub struct Revocations {
     set: RevokedSet,
     workers: Workers,
     rooms: Rooms,
-    /// How old [`Known::at`] may be before sockets have to prove anew who they are.
+    /// How old [`Known::at`] may be before sockets must authenticate again.
     unseen_at_most: Duration,
     known: Known,
 }
 
-/// How much of the bucket is known.
+/// How much of the bucket was read.
 struct Known {
     /// The newest entry; [`Seq::ZERO`] for none.
     seq: Seq,
-    /// When it came as a message. Of one that was read it is not known how old it is.
+    /// When it came as a message. None if it was read, because its age is unknown then.
     heard_at: Option<Instant>,
-    /// Everything that was revoked before this is known.
+    /// Everything revoked before this is known.
     at: Instant,
 }
 
@@ -78,14 +78,14 @@ impl Revocations {
         Self { bus, set, workers, rooms, unseen_at_most, known }
     }
 
-    /// Goes on until `ended`.
+    /// Watches until `ended`.
     pub async fn run(mut self, ended: CancellationToken) {
         let watching = async {
             loop {
                 if let Err(error) = self.watch().await {
                     tracing::warn!(%error, "the revocations cannot be read");
                 }
-                tokio::time::sleep(TRY_AGAIN_AFTER).await;
+                tokio::time::sleep(RETRY_AFTER).await;
             }
         };
         ended.run_until_cancelled(watching).await;
@@ -94,33 +94,33 @@ impl Revocations {
     async fn watch(&mut self) -> Result<(), LogError> {
         let mut disturbed = self.bus.disturbed();
         disturbed.mark_unchanged();
-        // Subscribed first and read after, so that no entry falls between.
+        // Subscribed first and read after, so that no entry is missed between.
         let mut news = self.bus.revocation_news().await?;
-        self.read_whole().await?;
-        let mut look_at = Instant::now() + LOOK_AGAIN_AFTER;
+        self.read_all().await?;
+        let mut poll_at = Instant::now() + POLL_AGAIN_AFTER;
         loop {
             tokio::select! {
                 entry = news.next() => match entry {
                     Some(entry) => {
                         self.known.add(entry.seq, Some(Instant::now()));
-                        self.note(entry).await;
+                        self.add(entry).await;
                     }
                     None => return Err(LogError::Unavailable("the subscription ended".into())),
                 },
                 Ok(()) = disturbed.changed() => {
-                    self.read_whole().await?;
-                    look_at = Instant::now() + LOOK_AGAIN_AFTER;
+                    self.read_all().await?;
+                    poll_at = Instant::now() + POLL_AGAIN_AFTER;
                 }
-                () = tokio::time::sleep_until(look_at) => {
+                () = tokio::time::sleep_until(poll_at) => {
                     self.read_after(self.known.seq).await?;
-                    look_at = Instant::now() + LOOK_EVERY;
+                    poll_at = Instant::now() + POLL_EVERY;
                 }
             }
         }
     }
 
-    /// Reads the bucket from its beginning. Until that is done this gateway is not ready.
-    async fn read_whole(&mut self) -> Result<(), LogError> {
+    /// Reads the whole bucket. Until that is done the gateway is not ready.
+    async fn read_all(&mut self) -> Result<(), LogError> {
         self.set.set_complete(false);
         let (before, heard_at) = (self.known.seq, self.known.heard_at);
         self.known.seq = Seq::ZERO;
@@ -128,11 +128,10 @@ impl Revocations {
         let newest = self.known.seq;
         self.known.add(before, heard_at);
         read?;
-        // An entry that was heard not long ago cannot have expired.
-        let is_kept = heard_at.is_some_and(|at| at.elapsed() < KEPT_SURELY);
+        let is_kept = heard_at.is_some_and(|at| at.elapsed() < SURELY_KEPT);
         if newest < before && is_kept {
             tracing::warn!("the bucket of revocations has lost entries");
-            self.prove_again(Some(Instant::now())).await;
+            self.reauthenticate(Some(Instant::now())).await;
             self.known.seq = newest;
         }
         self.set.set_complete(true);
@@ -147,32 +146,33 @@ impl Revocations {
             for entry in entries {
                 seq = entry.seq;
                 self.known.add(seq, None);
-                self.note(entry).await;
+                self.add(entry).await;
             }
             if is_all {
                 break;
             }
         }
         if began.duration_since(self.known.at) > self.unseen_at_most {
-            tracing::warn!("revocations were not known for long, and some may be gone");
-            self.prove_again(began.checked_sub(SHOWN_SURELY)).await;
+            tracing::warn!("revocations were not read for too long, and some may have expired");
+            self.reauthenticate(began.checked_sub(RECENTLY_SHOWN)).await;
         }
         self.known.at = began;
         Ok(())
     }
 
-    /// An entry may be of a kind that a newer version writes. A deleted one is not taken back: nothing is.
-    async fn note(&mut self, entry: BucketEntry) {
+    /// Adds an entry. One of an unknown kind comes from a newer version. A deleted one changes nothing: revocations
+    /// are never taken back.
+    async fn add(&mut self, entry: BucketEntry) {
         let BucketEntry { key, value, .. } = entry;
         let Some((revoked, value)) = Revoked::parse(&key).zip(value) else { return };
         match Revocation::parse(revoked, &value) {
-            Ok(revocation) if self.set.insert(revocation) => self.tell(revocation).await,
+            Ok(revocation) if self.set.insert(revocation) => self.announce(revocation).await,
             Ok(_) => {}
             Err(error) => tracing::error!(key, %error, "a revocation cannot be read"),
         }
     }
 
-    async fn tell(&self, revocation: Revocation) {
+    async fn announce(&self, revocation: Revocation) {
         match revocation {
             Revocation::Over(Revoked::Room(room)) => {
                 if self.rooms.send(room, RoomCommand::Deleted).is_err() {
@@ -184,16 +184,16 @@ impl Revocations {
             }
             Revocation::Member(room, user, state) => {
                 if self.rooms.send(room, RoomCommand::Member { user, state }).is_err() {
-                    // Too busy to say so in its order; what counts is that it is so.
+                    // The room is too busy to apply it in order with its events.
                     self.workers.send_all(|| WorkerCommand::Member { room, user, state }).await;
                 }
             }
         }
     }
 
-    /// Somebody may have been revoked, and the bucket no longer says so. All sockets leave their rooms and may join again
-    /// with new tickets; those that have shown no token since this moment have to connect again.
-    async fn prove_again(&self, shown_before: Option<Instant>) {
+    /// Revocations may have been missed. All sockets leave their rooms and must join again with new tickets; those
+    /// whose token was shown before `shown_before` must connect again.
+    async fn reauthenticate(&self, shown_before: Option<Instant>) {
         metrics::counter!("gateway_proofs_demanded_total").increment(1);
         let shown_before = shown_before.map(Instant::into_std);
         self.workers.send_all(|| WorkerCommand::Reauthenticate { shown_before }).await;

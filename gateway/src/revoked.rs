@@ -1,5 +1,5 @@
-//! What is no longer valid, or no longer so, although its token has not expired. Entries are only added: a late one
-//! counts for nothing, and no message from outside takes one back.
+//! Recent revocations, checked in addition to the expiry of tokens. Entries are only added: a late one changes
+//! nothing, and no message can take one back.
 
 use std::{
     collections::HashMap,
@@ -16,17 +16,17 @@ use protocol::{
     subject::{MemberState, MemberStateError, Revoked},
 };
 
-/// Longer than any token that a revocation is for can live.
+/// Longer than any revoked token can live.
 const KEEP: Duration = Duration::from_secs(limits::REVOKED_SECONDS);
-/// Old entries are looked for once per this many new ones, so that a look costs nothing on average.
+/// Expired entries are removed once per this many new ones, so that the sweep costs little on average.
 const SWEEP_EVERY: usize = 1024;
 
-/// What an entry of the bucket says.
+/// An entry of the bucket of revocations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Revocation {
-    /// It is over, whatever the value.
+    /// A session, an account or a room is over, whatever the value.
     Over(Revoked),
-    /// What a user is in a room now.
+    /// A user's membership in a room changed.
     Member(RoomId, UserId, MemberState),
 }
 
@@ -42,7 +42,7 @@ impl Revocation {
     }
 }
 
-/// The revocations of the last minutes, shared by all threads.
+/// The revocations of the last minutes. Clones share them.
 #[derive(Debug, Clone, Default)]
 pub struct RevokedSet(Arc<Inner>);
 
@@ -55,13 +55,13 @@ struct Inner {
 #[derive(Debug, Default)]
 struct Entries {
     over: HashMap<Revoked, Instant>,
-    /// Of each membership the newest state.
+    /// The newest state of each membership.
     members: HashMap<(RoomId, UserId), (MemberState, Instant)>,
 }
 
 impl RevokedSet {
-    /// Adds one. False if it is older than what is known, or not news: entries may come late, and
-    /// all come again when the bucket is read anew.
+    /// Adds a revocation. False if it is known or outdated: entries may come late, and all come again when the
+    /// bucket is read again.
     pub fn insert(&self, revocation: Revocation) -> bool {
         let now = Instant::now();
         let mut entries = self.write();
@@ -83,7 +83,7 @@ impl RevokedSet {
         }
     }
 
-    /// Whether all that is in the bucket has been read: nobody whose ticket is revoked gets in.
+    /// Sets whether the whole bucket has been read, so that every revoked ticket is refused.
     pub fn set_complete(&self, is_complete: bool) {
         self.0.is_complete.store(is_complete, Ordering::Release);
     }
@@ -93,13 +93,13 @@ impl RevokedSet {
         self.0.is_complete.load(Ordering::Acquire)
     }
 
-    /// Any of these.
+    /// Whether any of these is revoked.
     pub fn contains_any(&self, revoked: &[Revoked]) -> bool {
         let over = &self.read().over;
         !over.is_empty() && revoked.iter().any(|revoked| over.contains_key(revoked))
     }
 
-    /// The newest that is known of a membership that changed.
+    /// The newest known state of a membership that changed.
     pub fn member(&self, room: RoomId, user: UserId) -> Option<MemberState> {
         self.read().members.get(&(room, user)).map(|(state, _)| *state)
     }

@@ -2,19 +2,21 @@
 
 use axum::{
     Json, Router,
-    http::{Method, header},
+    extract::State,
+    http::{Method, StatusCode, header},
+    response::IntoResponse,
     routing::{any, get},
 };
 use serde_json::json;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
-use super::{handshake, readiness, state::HttpState};
+use super::{handshake, state::HttpState};
 
 /// `/socket.io/`, `/healthz` and `/readyz`.
 pub fn router(state: HttpState) -> Router {
     Router::new()
         .route("/healthz", get(|| async { Json(json!({ "status": "ok" })) }))
-        .route("/readyz", get(readiness::handle))
+        .route("/readyz", get(ready))
         .with_state(state.clone())
         .merge(socket_router(state))
 }
@@ -28,6 +30,13 @@ pub fn socket_router(state: HttpState) -> Router {
         router = router.route("/engine.io/", any(handshake::handle));
     }
     router.layer(cors(&state.origins)).with_state(state)
+}
+
+async fn ready(State(state): State<HttpState>) -> impl IntoResponse {
+    let (is_ready, checks) = state.readiness.check(state.draining.is_cancelled()).await;
+    let status = if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let retry_after = [(header::RETRY_AFTER, "1")];
+    (status, (!is_ready).then_some(retry_after), Json(checks))
 }
 
 /// Long-polling from a page of another origin is a cross-origin request. Credentials are allowed for the

@@ -1,4 +1,5 @@
-//! Who is in a room, over all gateways. Pure: changes go in, what to tell comes out, in batches.
+//! The users in a room, over all gateways. Pure: changes go in; messages for sockets and gateways come out,
+//! in batches.
 
 use std::collections::{HashMap, HashSet};
 
@@ -6,14 +7,14 @@ use protocol::{UserId, event::Online, limits, stored::Person};
 
 use crate::ephemeral::{GatewayId, Gossip};
 
-/// Users in one message between gateways, which NATS limits to 1 MiB.
+/// Users in one message between gateways; NATS limits a message to 1 MiB.
 const USERS_PER_MESSAGE: usize = 2_000;
 
-/// What the room's sockets are told.
+/// A presence change for the room's sockets.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     pub count: usize,
-    /// New, or known under another name before.
+    /// New users, and users with a new name.
     pub joined: Vec<Person>,
     pub left: Vec<Person>,
 }
@@ -22,19 +23,19 @@ pub struct Change {
 #[derive(Debug)]
 pub struct Presence {
     gateway: GatewayId,
-    /// How many sockets each user has here.
+    /// Each user's number of sockets on this gateway.
     local: HashMap<UserId, usize>,
     remote: HashMap<GatewayId, HashSet<UserId>>,
-    /// Everybody, with the number of gateways they are on.
+    /// All users, each with the number of gateways that they are on.
     online: HashMap<UserId, (Person, usize)>,
     /// Users that changed since the last [`Self::take_change`], as they were before.
     touched: HashMap<UserId, Option<Person>>,
-    /// Users that came to or left this gateway since the last [`Self::take_gossip`].
+    /// Users who came to or left this gateway since the last [`Self::take_gossip`].
     announce: HashSet<UserId>,
 }
 
 impl Presence {
-    /// Nobody, seen by `gateway`.
+    /// No users. `gateway` is this one.
     pub fn new(gateway: GatewayId) -> Self {
         Self {
             gateway,
@@ -76,8 +77,8 @@ impl Presence {
         }
     }
 
-    /// Another gateway said something. True when it asked and is to be answered.
-    pub fn hear(&mut self, gossip: Gossip) -> bool {
+    /// Applies a message of another gateway. True if it asks for this gateway's users.
+    pub fn apply(&mut self, gossip: Gossip) -> bool {
         match gossip {
             Gossip::Ask { gateway } => return gateway != self.gateway,
             Gossip::All { gateway, .. } | Gossip::Change { gateway, .. }
@@ -100,7 +101,7 @@ impl Presence {
         false
     }
 
-    /// A gateway is gone and its users with it.
+    /// Removes the users of a gateway that is gone.
     pub fn lose(&mut self, gateway: GatewayId) {
         for user in self.remote.remove(&gateway).unwrap_or_default() {
             self.disappear(user);
@@ -144,12 +145,12 @@ impl Presence {
         }
     }
 
-    /// How many users are here.
+    /// The number of users.
     pub fn count(&self) -> usize {
         self.online.len()
     }
 
-    /// Who is here now.
+    /// The number of users, and some of them.
     pub fn online(&self) -> Online {
         let users = self.online.values().take(limits::ONLINE_USERS_LISTED);
         Online {
@@ -158,17 +159,17 @@ impl Presence {
         }
     }
 
-    /// Those of `users` who are here now.
+    /// Those of `users` who are in the room.
     pub fn among(&self, users: &[UserId]) -> Vec<UserId> {
         users.iter().filter(|user| self.online.contains_key(user)).copied().collect()
     }
 
-    /// Something changed since it was last told.
+    /// Whether there are changes to send.
     pub fn is_changed(&self) -> bool {
         !self.touched.is_empty() || !self.announce.is_empty()
     }
 
-    /// What to tell the room's sockets; who came and left again meanwhile is not in it.
+    /// Takes the changes for the room's sockets. Users who came and left again meanwhile are not included.
     pub fn take_change(&mut self) -> Option<Change> {
         let (mut joined, mut left) = (Vec::new(), Vec::new());
         for (user, before) in std::mem::take(&mut self.touched) {
@@ -187,7 +188,7 @@ impl Presence {
         Some(Change { count: self.online.len(), joined, left })
     }
 
-    /// What to tell the other gateways.
+    /// Takes the changes for the other gateways.
     pub fn take_gossip(&mut self) -> Vec<Gossip> {
         let announced: Vec<UserId> = std::mem::take(&mut self.announce).into_iter().collect();
         let to_gossip = |users: &[UserId]| {
@@ -232,7 +233,7 @@ mod tests {
         let ada = person("Ada");
         presence.enter(ada.clone());
         presence.enter(ada.clone());
-        presence.hear(Gossip::Change { gateway: there, joined: vec![ada.clone()], left: vec![] });
+        presence.apply(Gossip::Change { gateway: there, joined: vec![ada.clone()], left: vec![] });
         let change = presence.take_change().unwrap();
         assert_eq!((change.count, change.joined), (1, vec![ada.clone()]));
 
@@ -240,7 +241,7 @@ mod tests {
         presence.leave(ada.id);
         assert_eq!(presence.take_change(), None);
         assert_eq!(presence.among(&[UserId::generate(), ada.id]), [ada.id], "over there");
-        presence.hear(Gossip::Change { gateway: there, joined: vec![], left: vec![ada.id] });
+        presence.apply(Gossip::Change { gateway: there, joined: vec![], left: vec![ada.id] });
         let change = presence.take_change().unwrap();
         assert_eq!((change.count, change.left), (0, vec![ada.clone()]));
         assert!(presence.among(&[ada.id]).is_empty());
@@ -252,8 +253,8 @@ mod tests {
         let mut presence = Presence::new(here);
         let (ada, bob) = (person("Ada"), person("Bob"));
         let all = |users| Gossip::All { gateway: there, first: true, users };
-        presence.hear(all(vec![ada.clone()]));
-        presence.hear(all(vec![bob.clone()]));
+        presence.apply(all(vec![ada.clone()]));
+        presence.apply(all(vec![bob.clone()]));
         assert_eq!(presence.take_change().unwrap().joined, vec![bob.clone()]);
         presence.lose(there);
         assert_eq!(presence.take_change().unwrap().left, vec![bob]);
@@ -270,9 +271,9 @@ mod tests {
         let expected = Gossip::Change { gateway: here, joined: vec![ada.clone()], left: vec![] };
         assert_eq!(gossip, vec![expected]);
         for echo in gossip {
-            assert!(!presence.hear(echo));
+            assert!(!presence.apply(echo));
         }
-        assert!(presence.hear(Gossip::Ask { gateway: Uuid::from_u128(3) }));
+        assert!(presence.apply(Gossip::Ask { gateway: Uuid::from_u128(3) }));
         presence.leave(ada.id);
         assert_eq!(presence.online().count, 0);
     }

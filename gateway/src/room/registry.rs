@@ -1,4 +1,4 @@
-//! Finds the task of a room, and starts it for the first who asks.
+//! Finds the task of a room, and starts it for the first join.
 
 use std::{
     collections::HashMap,
@@ -12,10 +12,10 @@ use super::Context;
 use crate::{
     command::RoomCommand,
     ephemeral::GatewayId,
-    mailbox::{Mailbox, NotTaken},
+    mailbox::{Mailbox, RefusedCommand},
 };
 
-/// The rooms that have sockets on this gateway, or had some a moment ago.
+/// The rooms that have sockets on this gateway, or had some a moment ago. Clones share them.
 #[derive(Clone)]
 pub struct Rooms(Arc<Inner>);
 
@@ -25,7 +25,7 @@ struct Inner {
 }
 
 impl Rooms {
-    /// Rooms that are spread over these threads, at least one.
+    /// No rooms. They will be spread over these threads, of which there is at least one.
     pub fn new(homes: impl IntoIterator<Item = (Handle, Context)>) -> Self {
         let homes = homes.into_iter().map(|(thread, context)| (thread, Arc::new(context)));
         Self(Arc::new(Inner { homes: homes.collect(), rooms: Mutex::default() }))
@@ -40,20 +40,19 @@ impl Rooms {
         self.0.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Hands a command to a room, never waiting. The command comes back when the room's mailbox is
-    /// full.
+    /// Sends a command to a room without waiting. Returns the command if the room's mailbox is full.
     pub fn send(&self, room: RoomId, mut command: RoomCommand) -> Result<(), RoomCommand> {
         let mut rooms = self.lock();
         if let Some(mailbox) = rooms.get(&room) {
             match mailbox.command(command) {
                 Ok(()) => return Ok(()),
-                Err(NotTaken::Full(command)) => return Err(command),
-                // It ended in this moment.
-                Err(NotTaken::Closed(returned)) => command = returned,
+                Err(RefusedCommand::Full(command)) => return Err(command),
+                // The room has just ended.
+                Err(RefusedCommand::Closed(returned)) => command = returned,
             }
         }
         if !matches!(command, RoomCommand::Join { .. }) {
-            // Nobody is in a room that has ended.
+            // A room that has ended has no sockets.
             return Ok(());
         }
         let mailbox = Mailbox::default();
@@ -62,11 +61,11 @@ impl Rooms {
         metrics::gauge!("gateway_rooms").set(rooms.len() as f64);
         let (thread, context) = self.home(room);
         thread.spawn(self.clone().run(room, context.clone(), mailbox));
-        sent.map_err(|(NotTaken::Full(command) | NotTaken::Closed(command))| command)
+        sent.map_err(|(RefusedCommand::Full(command) | RefusedCommand::Closed(command))| command)
     }
 
     async fn run(self, room: RoomId, context: Arc<Context>, mailbox: Mailbox) {
-        let _closing = mailbox.close_when_dropped();
+        let _closing = mailbox.close_on_drop();
         super::task::run(room, context, mailbox).await;
         let mut rooms = self.lock();
         if rooms.get(&room).is_some_and(Mailbox::is_closed) {
@@ -75,11 +74,11 @@ impl Rooms {
         metrics::gauge!("gateway_rooms").set(rooms.len() as f64);
     }
 
-    /// Tells all rooms that a gateway is gone.
+    /// Tells all rooms that another gateway is gone.
     pub fn lost(&self, gateway: GatewayId) {
         for mailbox in self.lock().values() {
             if mailbox.command(RoomCommand::GatewayLost { gateway }).is_err() {
-                tracing::warn!(%gateway, "a room was too busy to hear that a gateway is gone");
+                tracing::warn!(%gateway, "a room's mailbox is full: it keeps the presence of a lost gateway");
             }
         }
     }

@@ -1,5 +1,5 @@
-//! A room's newest events, in order and without a gap: what is delivered, and what a rejoin replays.
-//! Pure: it says what to fetch and never fetches.
+//! A room's newest events, in order and without a gap, for replays. Pure: it decides what to fetch and never
+//! fetches.
 
 use std::collections::VecDeque;
 
@@ -8,31 +8,30 @@ use protocol::{Seq, limits, stored::Position};
 
 use crate::{batch::Batch, memory::Pressure};
 
-/// What to do with an event that arrived.
+/// Where an event belongs in relation to the last delivered one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// It follows the last one.
     Next,
-    /// It was delivered already.
+    /// It was delivered before.
     Known,
     /// Events between the last one and this one are missing and must be fetched first.
-    AfterHole,
+    AfterGap,
 }
 
-/// Where an event belongs after the one at `last`. `prev` may lie before that one when the stream
-/// was purged; an event between them cannot be missing, as sequences only grow. An event without a
-/// `prev` in a room that had one comes from a stream that no longer has it: whether something between
-/// was lost, the stream's marks say.
+/// Where an event belongs after the one at `last`. `prev` may be before `last` when the stream was purged;
+/// nothing can be missing between them, because sequences only grow. An event without `prev` in a room that
+/// has had events means that the stream has purged them all: the purge marks show whether any is missing.
 pub fn place(last: Seq, position: Position) -> Place {
     match position {
         Position { seq, .. } if seq <= last => Place::Known,
-        Position { prev: Seq::ZERO, .. } if last > Seq::ZERO => Place::AfterHole,
+        Position { prev: Seq::ZERO, .. } if last > Seq::ZERO => Place::AfterGap,
         Position { prev, .. } if prev <= last => Place::Next,
-        _ => Place::AfterHole,
+        _ => Place::AfterGap,
     }
 }
 
-/// How much a ring keeps.
+/// How much a ring may keep.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Allowance {
     events: usize,
@@ -40,15 +39,15 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// Enough for every client of a room to rejoin after a gateway's death without a read from
-    /// JetStream; a busier room falls back on the stream.
+    /// Enough for the clients of a room to rejoin after a gateway's death without reading the stream; a busier
+    /// room falls back on the stream.
     const USUAL: Self = Self { events: limits::REPLAY_EVENTS, bytes: 512 * 1024 };
-    /// While the process's memory is short: who is back at once still finds what was missed.
+    /// While the process's memory is short: enough for clients that rejoin at once.
     const SHORT: Self = Self { events: limits::REPLAY_EVENTS, bytes: 16 * 1024 };
-    /// While a crowd rejoins that was away for longer: what one read from the stream, all share.
+    /// While a crowd rejoins that was away for longer: one read from the stream serves all of them.
     const WIDE: Self = Self { events: limits::REPLAY_EVENTS, bytes: limits::REPLAY_BYTES };
 
-    /// By how short memory is, and whether long replays were asked for a moment ago.
+    /// By the memory pressure, and whether long replays were requested a moment ago.
     pub fn of(pressure: Pressure, is_wide: bool) -> Self {
         match pressure {
             Pressure::Low if is_wide => Self::WIDE,
@@ -80,12 +79,12 @@ impl Ring {
         self.last
     }
 
-    /// All events after this one are here.
+    /// The ring contains all events after this one.
     pub fn complete_since(&self) -> Seq {
         self.complete_since
     }
 
-    /// How many events are here.
+    /// The number of events.
     pub fn events(&self) -> usize {
         self.events
     }
@@ -95,7 +94,7 @@ impl Ring {
         self.bytes
     }
 
-    /// Appends the stored events that follow the last one.
+    /// Appends events that follow the last one.
     pub fn push(&mut self, batch: Batch, allowance: Allowance) {
         let Some(last) = batch.last() else { return };
         debug_assert!(last > self.last);
@@ -106,7 +105,7 @@ impl Ring {
         self.trim(allowance);
     }
 
-    /// The frames of all events after `after`, or none when the ring does not reach back that far.
+    /// The frames of all events after `after`; none if the ring does not reach back that far.
     pub fn since(&self, after: Seq) -> Option<Vec<Bytes>> {
         if after < self.complete_since || after > self.last {
             return None;
@@ -116,8 +115,8 @@ impl Ring {
         Some(self.batches.range(from..).map(|batch| batch.after(after)).collect())
     }
 
-    /// Reaches further back: `batches` are all events after `after` up to what the ring is complete
-    /// since, as read from the stream. Call [`Self::trim`] once they were used.
+    /// Extends the ring backwards. `batches` contain all events after `after` up to [`Self::complete_since`], as
+    /// read from the stream. Call [`Self::trim`] once they were used.
     pub fn extend_back(&mut self, after: Seq, batches: Vec<Batch>) {
         for batch in batches.into_iter().rev() {
             self.bytes += batch.size();
@@ -127,7 +126,7 @@ impl Ring {
         self.complete_since = self.complete_since.min(after);
     }
 
-    /// Forgets the oldest events past the allowance.
+    /// Drops the oldest events over the allowance.
     pub fn trim(&mut self, allowance: Allowance) {
         while self.events > allowance.events || self.bytes > allowance.bytes {
             let Some(batch) = self.batches.pop_front() else { return };
@@ -166,9 +165,9 @@ mod tests {
         };
         assert_eq!(place(5, 9, 5), Place::Next);
         assert_eq!(place(5, 9, 3), Place::Next);
-        assert_eq!(place(5, 9, 0), Place::AfterHole);
+        assert_eq!(place(5, 9, 0), Place::AfterGap);
         assert_eq!(place(0, 9, 0), Place::Next);
-        assert_eq!(place(5, 9, 7), Place::AfterHole);
+        assert_eq!(place(5, 9, 7), Place::AfterGap);
         assert_eq!(place(9, 9, 5), Place::Known);
         ring.push(batch(&[9]), Allowance::USUAL);
         assert!(ring.since(4.into()).is_none() && ring.since(10.into()).is_none());
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn it_forgets_the_oldest_and_knows_that_it_did() {
+    fn the_oldest_events_are_dropped_and_no_longer_replayed() {
         let mut ring = Ring::new(Seq::ZERO);
         let newest = limits::REPLAY_EVENTS as u32 + 7;
         (1..=newest).for_each(|seq| ring.push(batch(&[seq]), Allowance::USUAL));

@@ -1,21 +1,21 @@
-//! A room's task: waits for mail and moments, and hands them to the room.
+//! A room's task: waits for mail and for timers.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use protocol::{Code, RoomId, code::Refusal};
 use tokio::sync::watch;
 
-use super::{BATCH, Context, Room};
+use super::{context::Context, state::Room};
 use crate::{
     command::{RoomCommand, WorkerCommand},
     mailbox::{Mail, Mailbox},
 };
 
-/// Runs a room until it has been empty for a while or is deleted. All but the waiting is boxed, so that a
-/// room that is idle holds no memory for it.
-pub(super) async fn run(id: RoomId, context: Arc<Context>, mailbox: Mailbox) {
+/// Runs a room until it has been empty for a while or is deleted. All futures but the waiting are boxed, so
+/// that an idle room takes no memory for them.
+pub async fn run(id: RoomId, context: Arc<Context>, mailbox: Mailbox) {
     let opened = Box::pin(Room::open(id, context.clone(), &mailbox)).await;
-    let (mut room, _listening, mut mail) = match opened {
+    let (mut room, _subscription, mut mail) = match opened {
         Ok(opened) => opened,
         Err(error) => {
             tracing::warn!(room = %id, %error, "a room could not be opened");
@@ -26,15 +26,15 @@ pub(super) async fn run(id: RoomId, context: Arc<Context>, mailbox: Mailbox) {
     let mut disturbed: watch::Receiver<u64> = context.bus.disturbed();
     disturbed.mark_unchanged();
     let mut is_over = false;
-    while !is_over && !room.is_deleted {
+    while !is_over && !room.is_deleted() {
         let mut missed = false;
         if mail.is_empty() {
             tokio::select! {
                 taken = mailbox.take() => { mail = taken.mail; missed = taken.missed; }
                 Ok(()) = disturbed.changed() => missed = true,
-                () = service::time::sleep_until(room.next_moment()) => {
-                    // A join that came in this moment keeps the room open.
-                    is_over = Box::pin(room.on_time()).await && mailbox.is_empty();
+                () = service::time::sleep_until(room.next_timer()) => {
+                    // A join that has just come keeps the room open.
+                    is_over = Box::pin(room.on_timers()).await && mailbox.is_empty();
                 }
             }
         }
@@ -42,12 +42,12 @@ pub(super) async fn run(id: RoomId, context: Arc<Context>, mailbox: Mailbox) {
             Box::pin(room.on_mail(&mut mail)).await;
         }
         if missed {
-            Box::pin(room.on_disturbed()).await;
+            Box::pin(room.on_missed()).await;
         }
     }
     mail.extend(mailbox.close());
     let closed = "the room just closed here; try again";
-    let refusal = match room.is_deleted {
+    let refusal = match room.is_deleted() {
         true => deleted(),
         false => Refusal::new(Code::Unavailable, closed),
     };
@@ -59,7 +59,7 @@ fn deleted() -> Refusal {
     Refusal::new(Code::RoomDeleted, "the room was deleted")
 }
 
-/// The room ends: everyone who asks in this moment is told, and the next one starts it anew.
+/// Refuses the joins that came while the room ended; the next one opens it again.
 async fn refuse_all(context: &Context, id: RoomId, mail: VecDeque<Mail>, refusal: Refusal) {
     for mail in mail {
         if let Mail::Command(RoomCommand::Join { socket, ack, .. }) = mail {
@@ -67,33 +67,6 @@ async fn refuse_all(context: &Context, id: RoomId, mail: VecDeque<Mail>, refusal
             let command = WorkerCommand::JoinRefused { socket: socket.id, room: id, ack, refusal };
             context.workers.send(socket.worker, command).await;
         }
-    }
-}
-
-impl Room {
-    /// Handles what came, in its order; events that follow each other go out together. What comes
-    /// after the room's last event stays.
-    async fn on_mail(&mut self, mail: &mut VecDeque<Mail>) {
-        let mut stored = Vec::new();
-        while let Some(next) = mail.pop_front() {
-            let follows = matches!(mail.front(), Some(Mail::Stored(_))) && stored.len() + 1 < BATCH;
-            match next {
-                Mail::Stored(event) => {
-                    stored.push(event);
-                    if !follows {
-                        self.on_stored(std::mem::take(&mut stored)).await;
-                    }
-                }
-                Mail::Command(command) => Box::pin(self.on_command(command)).await,
-                Mail::Ephemeral(payload) => Box::pin(self.on_ephemeral(&payload)).await,
-                Mail::Question(asked) => self.on_question(asked),
-            }
-            if self.is_deleted {
-                return;
-            }
-        }
-        // An idle room holds no memory for its busy past.
-        *mail = VecDeque::new();
     }
 }
 

@@ -1,4 +1,4 @@
-//! Connecting to a NATS server and signing in.
+//! Connects to a NATS server and authenticates.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -22,11 +22,11 @@ use super::wire::{Decoder, Operation, ServerInfo};
 /// Bytes read at once.
 const READ: usize = 64 * 1024;
 
-/// What carries the protocol: TCP, or TLS over it.
+/// A byte stream: TCP, or TLS over TCP.
 pub trait Carrier: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Carrier for T {}
 
-/// A connection that is signed in.
+/// An authenticated connection.
 pub struct Connection {
     pub stream: Box<dyn Carrier>,
     pub decoder: Decoder,
@@ -37,13 +37,13 @@ fn broken(error: impl std::fmt::Display) -> io::Error {
     io::Error::other(error.to_string())
 }
 
-/// Where a server is.
+/// The address of a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     host: String,
     port: u16,
     tls: bool,
-    /// Of the address itself, as in `nats://user:password@host`.
+    /// User and password from the address, as in `nats://user:password@host`.
     user: Option<(String, String)>,
 }
 
@@ -62,18 +62,18 @@ impl Server {
         })
     }
 
-    /// Another server of the same cluster.
-    pub fn beside(&self, address: &str) -> Option<Self> {
+    /// Another server of the same cluster, with the same security.
+    pub fn peer(&self, address: &str) -> Option<Self> {
         let other = Self::parse(address)?;
         Some(Self { tls: self.tls, user: self.user.clone(), ..other })
     }
 
-    /// Connects and signs in, within the time that an answer may take.
+    /// Connects and authenticates, within the time that an answer may take.
     pub async fn connect(&self, config: &NatsConfig) -> io::Result<Connection> {
-        timeout(ANSWER_WITHIN, self.sign_in(config)).await?
+        timeout(ANSWER_WITHIN, self.authenticate(config)).await?
     }
 
-    async fn sign_in(&self, config: &NatsConfig) -> io::Result<Connection> {
+    async fn authenticate(&self, config: &NatsConfig) -> io::Result<Connection> {
         let stream = TcpStream::connect((&*self.host, self.port)).await?;
         stream.set_nodelay(true)?;
         let (mut stream, mut decoder): (Box<dyn Carrier>, _) =
@@ -93,7 +93,7 @@ impl Server {
             "version": env!("CARGO_PKG_VERSION"), "protocol": 1, "echo": true, "headers": true,
             "no_responders": true, "name": format!("chatting-room {} rooms", config.role),
         });
-        self.prove(config, &info, &mut hello).await?;
+        self.add_credentials(config, &info, &mut hello).await?;
         stream.write_all(format!("CONNECT {hello}\r\nPING\r\n").as_bytes()).await?;
         loop {
             match decoder.operation().map_err(broken)? {
@@ -105,8 +105,8 @@ impl Server {
         }
     }
 
-    /// Adds to `hello` who we are.
-    async fn prove(
+    /// Adds credentials to `hello`.
+    async fn add_credentials(
         &self,
         config: &NatsConfig,
         info: &ServerInfo,
@@ -136,7 +136,7 @@ impl Server {
     }
 }
 
-/// Reads what is there; an error at the end.
+/// Reads what has come; an error at the end of the stream.
 pub async fn read(stream: &mut Box<dyn Carrier>, decoder: &mut Decoder) -> io::Result<()> {
     decoder.buffer.reserve(READ);
     match stream.read_buf(&mut decoder.buffer).await? {
@@ -153,7 +153,7 @@ async fn secured(stream: Box<dyn Carrier>, host: &str) -> io::Result<impl Carrie
     TlsConnector::from(Arc::new(config)).connect(name, stream).await
 }
 
-/// The JWT and the seed of a credentials file: each stands between lines of dashes.
+/// The JWT and the seed in a credentials file, each between lines of dashes.
 fn credentials(text: &str) -> Option<(&str, &str)> {
     let mut blocks = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let mut after = |title: &str| {
@@ -165,8 +165,8 @@ fn credentials(text: &str) -> Option<(&str, &str)> {
     Some((jwt, seed))
 }
 
-/// The longest pause between two tries to connect is short, as every room waits for it.
-pub fn pause(failures: u32) -> Duration {
+/// The backoff before the next try to connect. Its maximum is short, because all rooms wait for it.
+pub fn backoff(failures: u32) -> Duration {
     let doubled = Duration::from_millis(50 << failures.min(6));
     if failures == 0 { Duration::ZERO } else { doubled.min(Duration::from_secs(2)) }
 }
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn pauses_grow_and_end_growing() {
-        assert_eq!(pause(0), Duration::ZERO);
-        assert!(pause(1) < pause(3) && pause(1_000) == Duration::from_secs(2));
+        assert_eq!(backoff(0), Duration::ZERO);
+        assert!(backoff(1) < backoff(3) && backoff(1_000) == Duration::from_secs(2));
     }
 }

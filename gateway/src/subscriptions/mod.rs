@@ -1,8 +1,8 @@
-//! What rooms hear from NATS: one connection for all rooms of a worker, which hands each message to
-//! its room's mailbox.
+//! The rooms' subscriptions to NATS: one connection per worker, which passes each message to its room's
+//! mailbox.
 //!
-//! Why not async-nats: its client gives every subscription a channel of its own, 6.5 KiB each and
-//! three for a room, however silent the room is. Here a subscription is an entry of a table.
+//! Why not async-nats: its client allocates a channel per subscription, 6.5 KiB each and three per room,
+//! even for a silent room. Here a subscription is an entry of a table.
 
 mod connect;
 mod wire;
@@ -32,7 +32,7 @@ use tokio::{
 };
 
 use self::{
-    connect::{Connection, Server, pause, read},
+    connect::{Connection, Server, backoff, read},
     wire::{Message, Operation},
 };
 use crate::{
@@ -40,13 +40,14 @@ use crate::{
     mailbox::{Mail, Mailbox},
 };
 
-/// The server is asked for a sign of life this often, and is gone when it gave none twice.
+/// How often the server is pinged. It counts as gone after two pings without an answer.
 const PING_EVERY: Duration = Duration::from_secs(10);
 
-/// Bytes of answers that wait for the connection to take them; what comes on top is lost.
-const OUT_AT_MOST: usize = 1024 * 1024;
+/// Bytes of answers that wait to be sent; further answers are dropped.
+const MAX_OUT_BYTES: usize = 1024 * 1024;
 
-/// The subscriptions of a room; a subscription's number is four times the room's and this.
+/// The kinds of a room's subscriptions. The id of a subscription is [`KINDS`] times the room's number plus
+/// the kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Stored = 0,
@@ -63,7 +64,7 @@ pub struct Subscriptions(Arc<Inner>);
 struct Inner {
     shards: Shards,
     table: Mutex<Table>,
-    /// Something is to be written.
+    /// Wakes the connection's task: there is something to write.
     queued: Notify,
 }
 
@@ -73,7 +74,8 @@ struct Table {
     next: u64,
     /// Lines for the server.
     out: Vec<u8>,
-    /// `PING`s that were sent on this connection, and who waits for the `PONG` to which of them.
+    /// `PING`s sent and `PONG`s received on this connection, and the tasks that wait for the `PONG` to a
+    /// certain `PING`.
     pings: u64,
     pongs: u64,
     waiting: Vec<(u64, oneshot::Sender<()>)>,
@@ -86,8 +88,8 @@ struct Entry {
     questions: bool,
 }
 
-/// A room is listened to until this is dropped.
-pub struct Listening {
+/// The subscriptions of a room, which end when this is dropped.
+pub struct RoomSubscription {
     subscriptions: Subscriptions,
     number: u64,
 }
@@ -105,8 +107,12 @@ impl Subscriptions {
         self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Has a room's mailbox get the room's stored and live events. Returns once the server knows.
-    pub async fn listen(&self, room: RoomId, mailbox: Mailbox) -> Result<Listening, LogError> {
+    /// Subscribes to a room's stored and ephemeral events. Returns once the server has confirmed it.
+    pub async fn subscribe(
+        &self,
+        room: RoomId,
+        mailbox: Mailbox,
+    ) -> Result<RoomSubscription, LogError> {
         let (heard, known) = oneshot::channel();
         let number = {
             let mut table = self.table();
@@ -118,12 +124,12 @@ impl Subscriptions {
             }
             table.rooms.insert(number, entry);
             let ping = table.ping();
-            // While NATS is away, those who gave up would gather here.
+            // Those who gave up would accumulate here while NATS is unreachable.
             table.waiting.retain(|(_, heard)| !heard.is_closed());
             table.waiting.push((ping, heard));
             number
         };
-        let listening = Listening { subscriptions: self.clone(), number };
+        let listening = RoomSubscription { subscriptions: self.clone(), number };
         self.0.queued.notify_one();
         match timeout(ANSWER_WITHIN, known).await {
             Ok(Ok(())) => Ok(listening),
@@ -131,11 +137,12 @@ impl Subscriptions {
         }
     }
 
-    /// Answers; lost when NATS is away. On this connection, as only who was asked may answer.
+    /// Answers a question; lost while NATS is unreachable. On this connection, because only the receiver of a
+    /// request may answer it.
     pub fn answer(&self, asked: Asked, online: Vec<UserId>) {
         let answer = PresenceReply { online }.encode();
         let mut table = self.table();
-        if table.connected && table.out.len() < OUT_AT_MOST {
+        if table.connected && table.out.len() < MAX_OUT_BYTES {
             let head = format!("PUB {} {}\r\n", asked.reply, answer.len());
             table.out.extend_from_slice(head.as_bytes());
             table.out.extend_from_slice(&answer);
@@ -145,30 +152,30 @@ impl Subscriptions {
         self.0.queued.notify_one();
     }
 
-    /// Rooms hear NATS.
+    /// Whether the connection works.
     pub fn is_connected(&self) -> bool {
         self.table().connected
     }
 
-    /// Connects and serves the connection, for ever.
+    /// Connects, and reconnects for ever.
     async fn run(self, config: NatsConfig) {
         let given: Vec<Server> = config.url.split(',').filter_map(Server::parse).collect();
         let mut servers = given.clone();
         let (mut next, mut failures) = (0, 0);
         while let Some(server) = servers.get(next % servers.len().max(1)).cloned() {
-            tokio::time::sleep(pause(failures)).await;
+            tokio::time::sleep(backoff(failures)).await;
             let ended = match server.connect(&config).await {
                 Ok(connection) => {
                     failures = 0;
                     servers = given.clone();
                     let discovered = connection.info.connect_urls.iter();
-                    servers.extend(discovered.filter_map(|url| server.beside(url)));
+                    servers.extend(discovered.filter_map(|url| server.peer(url)));
                     self.serve(connection).await
                 }
                 Err(error) => Err(error),
             };
             if let Err(error) = ended {
-                tracing::warn!(%error, "rooms do not hear NATS; connecting again");
+                tracing::warn!(%error, "the rooms' connection to NATS broke; reconnecting");
             }
             self.table().connected = false;
             (next, failures) = (next + 1, failures + 1);
@@ -187,7 +194,7 @@ impl Subscriptions {
                     Operation::Ping => self.table().out.extend_from_slice(b"PONG\r\n"),
                     Operation::Pong => self.table().on_pong(),
                     Operation::Error(error) if error.contains("Permissions Violation") => {
-                        tracing::error!(%error, "NATS does not let rooms listen");
+                        tracing::error!(%error, "NATS refused a subscription or an answer of a room");
                     }
                     Operation::Error(error) => return Err(io::Error::other(error.to_owned())),
                     Operation::Info(_) | Operation::Ok => {}
@@ -195,7 +202,7 @@ impl Subscriptions {
             }
             let out = std::mem::take(&mut self.table().out);
             if !out.is_empty() {
-                // A server that is gone without a word takes nothing, and no sign of life is waited for meanwhile.
+                // A server that vanished takes nothing, and pongs are not awaited meanwhile.
                 timeout(PING_EVERY, stream.write_all(&out)).await??;
             }
             tokio::select! {
@@ -212,17 +219,17 @@ impl Subscriptions {
         }
     }
 
-    /// A new connection knows of nothing, and what was published in between was missed.
+    /// Subscribes all rooms on a new connection. What was published since the old one broke was missed.
     fn subscribe_all(&self) {
         let mut table = self.table();
         let Table { rooms, out, .. } = &mut *table;
         out.clear();
         for (number, entry) in rooms {
             entry.subscribe(*number, self.0.shards, out);
-            entry.mailbox.miss();
+            entry.mailbox.mark_missed();
         }
         (table.connected, table.pings, table.pongs) = (true, 0, 0);
-        // Whoever waited for the old connection waits for this one.
+        // Those who waited for the old connection now wait for this one.
         let ping = table.ping();
         table.waiting.iter_mut().for_each(|(waits_for, _)| *waits_for = ping);
     }
@@ -233,7 +240,7 @@ impl Subscriptions {
             .rooms
             .get(&(message.sid / KINDS))
             .map(|entry| (entry.room, entry.mailbox.clone()));
-        // The room may have ended in this moment.
+        // The room may have just ended.
         let Some((room, mailbox)) = found else { return };
         let mail = match message.sid % KINDS {
             stored if stored == Kind::Stored as u64 => republished(self.0.shards, room, &message),
@@ -260,7 +267,7 @@ impl Table {
     fn on_pong(&mut self) {
         self.pongs += 1;
         for (_, heard) in self.waiting.extract_if(.., |(ping, _)| *ping <= self.pongs) {
-            // Whoever waited may have given up.
+            // The task may have given up.
             let _ = heard.send(());
         }
     }
@@ -282,8 +289,8 @@ fn subscribe(out: &mut Vec<u8>, subject: &str, number: u64, kind: Kind) {
     out.extend_from_slice(format!("SUB {subject} {sid}\r\n").as_bytes());
 }
 
-impl Listening {
-    /// Has the mailbox also get questions of who is online.
+impl RoomSubscription {
+    /// Subscribes also to questions about who is online.
     pub fn answer_questions(&self) {
         let mut table = self.subscriptions.table();
         let Table { rooms, out, connected, .. } = &mut *table;
@@ -298,7 +305,7 @@ impl Listening {
     }
 }
 
-impl Drop for Listening {
+impl Drop for RoomSubscription {
     fn drop(&mut self) {
         let mut table = self.subscriptions.table();
         let Some(entry) = table.rooms.remove(&self.number) else { return };
@@ -314,15 +321,15 @@ impl Drop for Listening {
     }
 }
 
-/// An event that the room's stream stored on the room's subject. Whatever else comes was sent by another gateway, which may
-/// not publish there, but can name the subject as the reply to a request: see infra/nats/nats.conf.
+/// A stored event that the room's stream republished. Any other message comes from another gateway, which may
+/// not publish there but can name the subject as the reply subject of a request: see infra/nats/nats.conf.
 fn republished(shards: Shards, room: RoomId, message: &Message<'_>) -> Option<Mail> {
     let is_stored = message.header("Nats-Stream") == Some(&shards.of(room).stream())
         && message.header("Nats-Subject") == Some(&subject::stored(shards, room));
     let number = |name| message.header(name)?.parse().ok();
     let numbers = number("Nats-Sequence").zip(number("Nats-Last-Sequence"));
     let Some((seq, prev)) = numbers.filter(|_| is_stored) else {
-        tracing::error!(%room, "a message that the stream did not republish");
+        tracing::error!(%room, "dropped a message that the stream did not republish");
         return None;
     };
     let trace = message.header(subject::TRACEPARENT).and_then(|trace| trace.parse().ok());

@@ -5,17 +5,17 @@
 use bytes::{Buf as _, BytesMut};
 use serde::Deserialize;
 
-/// Bytes of one line; the server's `INFO` names the cluster's other servers.
-const LINE_AT_MOST: usize = 64 * 1024;
-/// Bytes of one message. NATS's own bound is 64 MiB, its default 1 MiB.
-const MESSAGE_AT_MOST: usize = 64 * 1024 * 1024;
+/// Bytes of one line; the server's `INFO` lists the cluster's other servers.
+const MAX_LINE: usize = 64 * 1024;
+/// Bytes of one message. NATS allows 64 MiB at most, and 1 MiB by default.
+const MAX_MESSAGE: usize = 64 * 1024 * 1024;
 
-/// The server broke the protocol: the connection is of no use any more.
+/// The server violated the protocol: the connection cannot be used any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the NATS server sent {0}")]
 pub struct ProtocolError(&'static str);
 
-/// What a server says of itself.
+/// The server's `INFO`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct ServerInfo {
@@ -28,7 +28,7 @@ pub struct ServerInfo {
 /// A message of a subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Message<'a> {
-    /// The subscription's number.
+    /// The subscription's id.
     pub sid: u64,
     pub reply: Option<&'a str>,
     headers: &'a [u8],
@@ -47,7 +47,7 @@ pub enum Operation<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// The last value of a header: a publisher can send one of any name, and the server appends its own.
+    /// The last value of a header. A publisher can set any header; the server appends its own after them.
     pub fn header(&self, name: &str) -> Option<&'a str> {
         let lines = self.headers.rsplit(|byte| *byte == b'\n');
         lines
@@ -56,21 +56,21 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Takes operations out of what was received.
+/// Decodes received bytes into operations.
 #[derive(Debug, Default)]
 pub struct Decoder {
     /// Where received bytes are appended.
     pub buffer: BytesMut,
-    /// Bytes of the operation that was taken last.
+    /// Bytes of the last operation.
     taken: usize,
 }
 
 impl Decoder {
-    /// The next operation, once all of it is there.
+    /// The next operation, once it is complete.
     pub fn operation(&mut self) -> Result<Option<Operation<'_>>, ProtocolError> {
         self.buffer.advance(std::mem::take(&mut self.taken));
         let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') else {
-            return match self.buffer.len() > LINE_AT_MOST {
+            return match self.buffer.len() > MAX_LINE {
                 true => Err(ProtocolError("a line without end")),
                 false => Ok(None),
             };
@@ -112,7 +112,7 @@ struct Sizes<'a> {
     sid: u64,
     reply: Option<&'a str>,
     headers: usize,
-    /// With the headers.
+    /// Including the headers.
     total: usize,
 }
 
@@ -129,7 +129,7 @@ impl<'a> Sizes<'a> {
         };
         let number = |text: &str| text.parse::<usize>().map_err(|_| wrong);
         let (headers, total) = (number(headers)?, number(total)?);
-        if headers > total || total > MESSAGE_AT_MOST {
+        if headers > total || total > MAX_MESSAGE {
             return Err(wrong);
         }
         Ok(Self { sid: sid.parse().map_err(|_| wrong)?, reply, headers, total })
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_says_is_read() {
+    fn operations_of_a_server_are_read() {
         let info = "INFO {\"server_id\":\"X\",\"nonce\":\"abc\",\"connect_urls\":[\"10.0.0.1:4222\"]} \r\n";
         let mut decoder = Decoder::default();
         decoder.buffer.extend_from_slice(info.as_bytes());
@@ -200,7 +200,7 @@ mod tests {
         for text in ["NOPE\r\n", "MSG a 1\r\n", "MSG a x 1\r\n", "HMSG a 1 9 4\r\n", "INFO {\r\n"] {
             assert!(operations(text.as_bytes(), 100).is_err(), "{text}");
         }
-        assert!(operations(&[b'x'; LINE_AT_MOST + 1], 1_000).is_err());
+        assert!(operations(&[b'x'; MAX_LINE + 1], 1_000).is_err());
         assert!(operations(b"MSG a 1 99999999999\r\n", 100).is_err());
     }
 

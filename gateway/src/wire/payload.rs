@@ -36,22 +36,22 @@ pub struct Encoder {
 impl Encoder {
     /// Adds the whole frames that `slice` begins with. False once the body takes no more.
     pub fn add(&mut self, mut slice: &[u8]) -> bool {
-        while let Some((frame, rest)) = ws::split_own(slice) {
+        while let Some((frame, rest)) = ws::split_frame(slice) {
             if self.body.len() >= FULL {
                 return false;
             }
             match frame {
-                ws::OwnFrame::Text(text) => self.packet(text),
-                ws::OwnFrame::Binary(bytes) => {
+                ws::ServerFrame::Text(text) => self.packet(text),
+                ws::ServerFrame::Binary(bytes) => {
                     self.packet("b");
                     BASE64_STANDARD.encode_string(bytes, &mut self.body);
                 }
                 // The official client drops the events of a body that closes the session: the close
                 // is the next poll's answer.
-                ws::OwnFrame::Close if !self.body.is_empty() => return false,
-                ws::OwnFrame::Close => self.packet("1"),
+                ws::ServerFrame::Close if !self.body.is_empty() => return false,
+                ws::ServerFrame::Close => self.packet("1"),
                 // An answer to a WebSocket's own ping; there is none here.
-                ws::OwnFrame::Pong => {}
+                ws::ServerFrame::Pong => {}
             }
             self.taken += slice.len() - rest.len();
             slice = rest;

@@ -1,10 +1,10 @@
-//! Our own frames: not masked, never in fragments.
+//! Encodes a server's frames: not masked, never fragmented.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{BINARY, CLOSE, PONG, TEXT};
+use super::opcode::{BINARY, CLOSE, PONG, TEXT};
 
-/// Appends a text message, given in parts to spare a copy.
+/// Appends a text message, given in parts to avoid a copy.
 pub fn put_text(frame: &mut BytesMut, parts: &[&str]) {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     put_header(frame, TEXT, length);
@@ -29,7 +29,7 @@ fn put_header(frame: &mut BytesMut, opcode: u8, length: usize) {
     }
 }
 
-/// A text message of its own. See [`put_text`].
+/// A text message in a buffer for itself. See [`put_text`].
 pub fn text(parts: &[&str]) -> Bytes {
     let mut frame = BytesMut::new();
     put_text(&mut frame, parts);
@@ -48,7 +48,7 @@ pub fn binary(payload: &[u8]) -> Bytes {
 pub fn pong(payload: &Bytes) -> Bytes {
     let mut frame = BytesMut::with_capacity(payload.len() + 2);
     frame.put_u8(0x80 | PONG);
-    // The decoder let no ping of more than 125 bytes through.
+    // The decoder refuses pings of more than 125 bytes.
     frame.put_u8(payload.len() as u8);
     frame.put_slice(payload);
     frame.freeze()
@@ -64,17 +64,17 @@ pub fn close(code: u16, reason: &str) -> Bytes {
     frame.freeze()
 }
 
-/// What a frame of ours says.
+/// A frame that this module encoded, decoded again for long-polling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OwnFrame<'a> {
+pub enum ServerFrame<'a> {
     Text(&'a str),
     Binary(&'a [u8]),
     Pong,
     Close,
 }
 
-/// The first of the frames that functions of this module wrote, and those behind it.
-pub fn split_own(bytes: &[u8]) -> Option<(OwnFrame<'_>, &[u8])> {
+/// Splits the first frame from bytes that this module encoded.
+pub fn split_frame(bytes: &[u8]) -> Option<(ServerFrame<'_>, &[u8])> {
     let (&[first, second], rest) = bytes.split_first_chunk()?;
     let (length, rest) = match second {
         126 => {
@@ -85,10 +85,10 @@ pub fn split_own(bytes: &[u8]) -> Option<(OwnFrame<'_>, &[u8])> {
     };
     let (payload, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
     let frame = match first & 0x0F {
-        TEXT => OwnFrame::Text(str::from_utf8(payload).ok()?),
-        BINARY => OwnFrame::Binary(payload),
-        CLOSE => OwnFrame::Close,
-        _ => OwnFrame::Pong,
+        TEXT => ServerFrame::Text(str::from_utf8(payload).ok()?),
+        BINARY => ServerFrame::Binary(payload),
+        CLOSE => ServerFrame::Close,
+        _ => ServerFrame::Pong,
     };
     Some((frame, rest))
 }
@@ -116,12 +116,12 @@ mod tests {
         fn frames_are_split_as_they_were_put_together(length in 0..70_000_usize, next in ".{0,10}") {
             let payload = "é".repeat(length / 2);
             let frames = [binary(payload.as_bytes()), text(&[&payload]), close(1000, "")].concat();
-            let (first, rest) = split_own(&frames).unwrap();
-            prop_assert_eq!(first, OwnFrame::Binary(payload.as_bytes()));
-            let (second, rest) = split_own(rest).unwrap();
-            prop_assert_eq!(second, OwnFrame::Text(&payload));
-            prop_assert_eq!(split_own(rest), Some((OwnFrame::Close, &[][..])));
-            prop_assert!(split_own(next.as_bytes().get(..1).unwrap_or_default()).is_none());
+            let (first, rest) = split_frame(&frames).unwrap();
+            prop_assert_eq!(first, ServerFrame::Binary(payload.as_bytes()));
+            let (second, rest) = split_frame(rest).unwrap();
+            prop_assert_eq!(second, ServerFrame::Text(&payload));
+            prop_assert_eq!(split_frame(rest), Some((ServerFrame::Close, &[][..])));
+            prop_assert!(split_frame(next.as_bytes().get(..1).unwrap_or_default()).is_none());
         }
     }
 }

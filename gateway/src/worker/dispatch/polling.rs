@@ -1,0 +1,198 @@
+//! Long-polling: requests that poll for packets, requests that post packets, and the upgrade to WebSocket.
+
+use std::{rc::Rc, time::Duration};
+
+use bytes::Bytes;
+use tokio::{
+    net::TcpStream,
+    sync::oneshot,
+    time::{Instant, MissedTickBehavior, interval_at},
+};
+
+use super::{SharedWorker, Worker, receive};
+use crate::{
+    command::Posting,
+    wire::{
+        packet::EnginePacket,
+        payload,
+        sid::{Sid, SocketId},
+        ws::{self, Decoder, Message, Violation},
+    },
+    worker::{
+        context::Context,
+        socket::{Socket, Transport},
+    },
+};
+
+/// How often a poll that waits during an upgrade is answered.
+const RELEASE_EVERY: Duration = Duration::from_millis(100);
+/// Packets of one request that are handled before other sockets have their turn.
+const PACKETS_AT_ONCE: usize = 64;
+/// How long to try to send the refusal of an upgrade.
+const REFUSE_WITHIN: Duration = Duration::from_secs(1);
+
+impl Worker {
+    /// Passes a request to its session, which is closed if the request breaks the protocol. `handle` returns
+    /// whether packets can be sent now. A request without a session is dropped.
+    pub fn on_request(
+        &mut self,
+        sid: Sid,
+        handle: impl FnOnce(&mut Socket, &Context) -> Result<bool, Violation>,
+    ) {
+        let Some(id) = self.sockets.find(sid) else { return };
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        match handle(socket, &self.context) {
+            Ok(true) => self.rooms.unblock(id, &mut self.sockets),
+            Ok(false) => {}
+            Err(violation) => self.close_now(id, violation),
+        }
+    }
+
+    /// Handles posted packets. `respond` is answered once more may be posted, and dropped if the packets
+    /// break the protocol.
+    pub fn post(&mut self, sid: Sid, body: String, posting: Posting, respond: oneshot::Sender<()>) {
+        let (Some(id), Some(worker)) = (self.sockets.find(sid), self.me.upgrade()) else { return };
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        if !socket.transport().is_polling() {
+            return;
+        }
+        socket.stats_mut().count_received(body.len());
+        self.received.increment(body.len() as u64);
+        tokio::task::spawn_local(async move {
+            if handle_packets(worker, id, body).await.is_some() {
+                // Before the answer, after which the next request may come.
+                drop(posting);
+                // The client may have hung up.
+                let _ = respond.send(());
+            }
+        });
+    }
+
+    /// Closes a session whose client cannot be told later.
+    pub fn close_now(&mut self, id: SocketId, Violation { code, reason }: Violation) {
+        metrics::counter!("gateway_violations_total").increment(1);
+        self.close(id, code, reason);
+        self.flush_socket(id);
+        self.remove(id, None);
+    }
+
+    /// Starts the upgrade of a session to a WebSocket.
+    pub fn upgrade(&mut self, sid: Sid, stream: std::net::TcpStream, received: &Bytes) {
+        let stream = match TcpStream::from_std(stream) {
+            Ok(stream) => Rc::new(stream),
+            Err(error) => return tracing::error!(%error, "a connection cannot be taken over"),
+        };
+        let id = self.sockets.find(sid);
+        let (Some(id), Some(worker)) = (id, self.me.upgrade()) else { return refuse(stream) };
+        let Some(socket) = self.sockets.get_mut(id) else { return refuse(stream) };
+        if !socket.transport_mut().begin_upgrade() {
+            return refuse(stream);
+        }
+        // The packets of the upgrade are a few bytes long; longer ones may come right behind them.
+        let mut decoder = Decoder::new(self.context.max_message(socket.is_limited()));
+        decoder.feed(received);
+        let within = self.context.rules.limits.step();
+        tokio::task::spawn_local(async move {
+            let probed = probe(&worker, id, &stream, &mut decoder);
+            let probed = tokio::time::timeout(within, probed).await.ok().flatten();
+            if probed.is_some() {
+                return worker.borrow_mut().upgraded(id, stream, decoder);
+            }
+            refuse(stream);
+            if let Some(socket) = worker.borrow_mut().sockets.get_mut(id) {
+                socket.transport_mut().cancel_upgrade();
+            }
+        });
+    }
+
+    fn upgraded(&mut self, id: SocketId, stream: Rc<TcpStream>, decoder: Decoder) {
+        let Some(socket) = self.sockets.get_mut(id) else { return refuse(stream) };
+        let before = socket.transport().name();
+        let mut transport = Transport::websocket(stream.clone());
+        transport.set_reader(receive::spawn_reader(self.me.clone(), id, stream));
+        metrics::gauge!("gateway_sockets", "transport" => before).decrement(1);
+        metrics::gauge!("gateway_sockets", "transport" => transport.name()).increment(1);
+        self.rooms.unblock(id, &mut self.sockets);
+        if let Some(socket) = self.sockets.get_mut(id) {
+            // A poll that still waits is refused: its client said that it stopped to poll.
+            socket.upgrade(transport, decoder);
+            socket.limit_messages(|is_limited| self.context.max_message(is_limited));
+        }
+        // Handles what came right behind the last packet of the upgrade.
+        self.on_bytes(id, &[]);
+    }
+}
+
+/// Handles the packets of a body. None if they broke the protocol or the session ended.
+async fn handle_packets(worker: SharedWorker, id: SocketId, body: String) -> Option<()> {
+    for (nth, message) in payload::decode(&body).enumerate() {
+        if nth % PACKETS_AT_ONCE == PACKETS_AT_ONCE - 1 {
+            tokio::task::yield_now().await;
+        }
+        let handled = message.and_then(|message| worker.borrow_mut().on_message(id, message));
+        if let Err(violation) = handled {
+            worker.borrow_mut().close_now(id, violation);
+            return None;
+        }
+        let mut pause = worker.borrow_mut().pause(id);
+        while let Some(reason) = pause {
+            reason.over().await.ok()?;
+            pause = worker.borrow_mut().pause(id);
+        }
+    }
+    Some(())
+}
+
+/// Closes a WebSocket that may not take over. A new one must be awaited to be writable first.
+fn refuse(stream: Rc<TcpStream>) {
+    tokio::task::spawn_local(async move {
+        if let Ok(Ok(())) = tokio::time::timeout(REFUSE_WITHIN, stream.writable()).await {
+            // The connection may be gone already.
+            let _ = stream.try_write(&ws::close(1008, "no session to take over"));
+        }
+    });
+}
+
+/// The packets of an upgrade: `2probe`, `3probe`, and `5` once the client has stopped to poll.
+async fn probe(
+    worker: &SharedWorker,
+    id: SocketId,
+    stream: &TcpStream,
+    decoder: &mut Decoder,
+) -> Option<()> {
+    let mut release = interval_at(Instant::now() + RELEASE_EVERY, RELEASE_EVERY);
+    release.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut is_probed, mut chunk) = (false, [0; 1024]);
+    loop {
+        while let Some(message) = decoder.message().ok()? {
+            let Message::Text(text) = message else { return None };
+            match EnginePacket::parse(&text).ok()? {
+                EnginePacket::Ping("probe") if !is_probed => {
+                    is_probed = true;
+                    stream.writable().await.ok()?;
+                    stream.try_write(&ws::text(&["3probe"])).ok()?;
+                }
+                EnginePacket::Upgrade if is_probed => return Some(()),
+                _ => return None,
+            }
+        }
+        tokio::select! {
+            readable = stream.readable() => {
+                readable.ok()?;
+                match stream.try_read(&mut chunk) {
+                    Ok(0) => return None,
+                    Ok(count) => decoder.feed(&chunk[..count]),
+                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                    Err(_) => return None,
+                }
+            }
+            _ = release.tick(), if is_probed => {
+                let mut worker = worker.borrow_mut();
+                let socket = worker.sockets.get_mut(id)?;
+                if !socket.transport_mut().release_poll() {
+                    return None;
+                }
+            }
+        }
+    }
+}

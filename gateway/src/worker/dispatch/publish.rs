@@ -1,0 +1,240 @@
+//! Publishes what sockets send. The events of one socket are published one after the other, so that they
+//! keep their order; JetStream's acknowledgements are awaited side by side.
+
+use std::time::{Duration, Instant};
+
+use protocol::{
+    Code, RoomId, Seq, UserId,
+    code::Refusal,
+    event::{Done, Stored},
+    limits,
+    message_lookup::FirstStored,
+    stored::StoredEvent,
+};
+use service::{
+    roomlog::{LogError, Pending, PendingEvent},
+    trace::TraceParent,
+};
+use tokio::sync::oneshot;
+
+use super::{SharedWorker, Worker};
+use crate::{
+    bus::Bus,
+    command::RoomCommand,
+    ephemeral::EphemeralEvent,
+    room::Rooms,
+    session::Needs,
+    wire::sid::SocketId,
+    worker::socket::{OutgoingEvent, OutgoingItem},
+};
+
+/// How long a room may take to answer whether a message may get a reaction.
+const ROOM_ANSWERS_WITHIN: Duration = Duration::from_secs(1);
+
+impl Worker {
+    /// Publishes an event after all that the socket sent before.
+    pub fn publish(&mut self, id: SocketId, item: OutgoingItem) {
+        let Some(socket) = self.sockets.get_mut(id) else { return };
+        let ack = item.ack;
+        match socket.publishing_mut().push(item) {
+            Ok(starts) => {
+                self.outgoing.increment(1.0);
+                if starts && let Some(worker) = self.me.upgrade() {
+                    tokio::task::spawn_local(publish_all(worker, id));
+                }
+            }
+            Err(_) => {
+                let detail = "the gateway's memory is short; try again";
+                self.sockets.acknowledge(id, ack, Err(Refusal::new(Code::Busy, detail)));
+            }
+        }
+    }
+
+    /// An event of `size` bytes was stored, sent or refused.
+    fn published(
+        &mut self,
+        id: SocketId,
+        size: usize,
+        ack: Option<u64>,
+        outcome: Result<Done, Refusal>,
+    ) {
+        self.outgoing.decrement(1.0);
+        if let Some(socket) = self.sockets.get_mut(id) {
+            socket.publishing_mut().finish(size);
+            self.sockets.acknowledge(id, ack, outcome);
+        }
+    }
+}
+
+/// Publishes the queued events of a socket.
+async fn publish_all(worker: SharedWorker, id: SocketId) {
+    let (bus, rooms) = {
+        let worker = worker.borrow();
+        (worker.context.bus.clone(), worker.context.rooms.clone())
+    };
+    loop {
+        let next = worker.borrow_mut().sockets.get_mut(id).and_then(|s| s.publishing_mut().next());
+        let Some(item) = next else { return };
+        let size = item.size();
+        let OutgoingItem { room, event, ack } = item;
+        let started = Instant::now();
+        match submit(&bus, &rooms, room, event).await {
+            Ok(Submitted::Pending(pending)) => {
+                let (worker, bus) = (worker.clone(), bus.clone());
+                tokio::task::spawn_local(async move {
+                    let outcome = pending.acknowledged(&bus, room).await;
+                    metrics::histogram!("gateway_store_seconds").record(started.elapsed());
+                    let outcome = outcome.map_err(|error| refusal(&error));
+                    worker.borrow_mut().published(id, size, ack, outcome);
+                });
+            }
+            Ok(Submitted::Done(done)) => worker.borrow_mut().published(id, size, ack, Ok(done)),
+            Err(refusal) => worker.borrow_mut().published(id, size, ack, Err(refusal)),
+        }
+    }
+}
+
+/// An event that was given to NATS.
+enum Submitted {
+    Pending(PendingAck),
+    /// Nothing to wait for.
+    Done(Done),
+}
+
+/// An acknowledgement of JetStream that has not come yet.
+enum PendingAck {
+    Event(PendingEvent),
+    Read(Pending, UserId, Seq),
+}
+
+impl PendingAck {
+    async fn acknowledged(self, bus: &Bus, room: RoomId) -> Result<Done, LogError> {
+        match self {
+            Self::Event(event) => bus.log().stored(event).await.map(Done::Stored),
+            Self::Read(pending, user, seq) => {
+                pending.stored().await?;
+                bus.send(room, &EphemeralEvent::Read { user, seq }).await;
+                Ok(Done::EMPTY)
+            }
+        }
+    }
+}
+
+async fn submit(
+    bus: &Bus,
+    rooms: &Rooms,
+    room: RoomId,
+    event: OutgoingEvent,
+) -> Result<Submitted, Refusal> {
+    match event {
+        OutgoingEvent::Stored { id, event, needs, look_up } => {
+            if look_up && let Some(first) = earlier(bus, room, &event).await? {
+                return Ok(Submitted::Done(Done::Stored(first)));
+            }
+            let pending = append(bus, rooms, room, &id, event, needs).await?;
+            Ok(Submitted::Pending(PendingAck::Event(pending)))
+        }
+        OutgoingEvent::Read { user, seq } => {
+            let pending = bus.store_read(room, user, seq).await;
+            let pending = pending.map_err(|error| refusal(&error))?;
+            Ok(Submitted::Pending(PendingAck::Read(pending, user, seq)))
+        }
+        OutgoingEvent::Ephemeral(event) => {
+            bus.send(room, &event).await;
+            Ok(Submitted::Done(Done::EMPTY))
+        }
+    }
+}
+
+/// Where an earlier try of a message was stored.
+async fn earlier(bus: &Bus, room: RoomId, event: &StoredEvent) -> Result<Option<Stored>, Refusal> {
+    let StoredEvent::ReceiveMsg(message) = event else { return Ok(None) };
+    let first = bus.sent(room, message.from.id, message.id).await;
+    let first = first.map_err(|error| refusal(&error))?;
+    Ok(first.map(|FirstStored { seq, at }| Stored { seq, at, duplicate: true }))
+}
+
+async fn append(
+    bus: &Bus,
+    rooms: &Rooms,
+    room: RoomId,
+    id: &str,
+    mut event: StoredEvent,
+    needs: Needs,
+) -> Result<PendingEvent, Refusal> {
+    check_reaction(rooms, room, &event).await?;
+    look_up(bus, room, &mut event, needs).await?;
+    let trace = Some(TraceParent::root());
+    bus.log().append_event(room, id, &event, trace).await.map_err(|error| refusal(&error))
+}
+
+/// Refuses a reaction of one kind too many, as far as the room's recently delivered events show. The
+/// archive, which knows all events, keeps no more either.
+async fn check_reaction(rooms: &Rooms, room: RoomId, event: &StoredEvent) -> Result<(), Refusal> {
+    let StoredEvent::Reaction { target, emoji, on: true, .. } = event else { return Ok(()) };
+    let (respond, answer) = oneshot::channel();
+    let check = RoomCommand::CheckReaction { target: *target, emoji: emoji.clone(), respond };
+    if rooms.send(room, check).is_err() {
+        return Err(Refusal::new(Code::Busy, "the room is busy; try again"));
+    }
+    // Without an answer, because the room is busy or has just ended, the reaction is allowed.
+    match tokio::time::timeout(ROOM_ANSWERS_WITHIN, answer).await {
+        Ok(Ok(false)) => {
+            let detail = format!(
+                "a message has at most {} kinds of reactions; use one of those that are there",
+                limits::REACTION_KINDS
+            );
+            Err(Refusal::new(Code::TooManyReactions, detail))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Looks up what an event refers to.
+async fn look_up(
+    bus: &Bus,
+    room: RoomId,
+    event: &mut StoredEvent,
+    needs: Needs,
+) -> Result<(), Refusal> {
+    match (needs, event) {
+        (Needs::File(id), StoredEvent::ReceiveMsg(message)) => {
+            let found = bus.file(room, id).await.map_err(|error| refusal(&error))?;
+            let missing =
+                Refusal::new(Code::NoSuchFile, "there is no complete file of that id in the room");
+            message.file = Some(found.ok_or(missing)?);
+            Ok(())
+        }
+        (Needs::Message { seq, author }, _) => {
+            let found = bus.log().event(room, seq).await.map_err(|error| refusal(&error))?;
+            match (found, author) {
+                (Some(StoredEvent::ReceiveMsg(message)), Some(author))
+                    if message.from.id != author =>
+                {
+                    Err(Refusal::new(Code::Forbidden, "the message is somebody else's"))
+                }
+                (Some(StoredEvent::ReceiveMsg(_)), _) => Ok(()),
+                _ => Err(Refusal::new(
+                    Code::NoSuchMessage,
+                    "there is no message at that seq, or it is too old to be changed",
+                )),
+            }
+        }
+        (Needs::Nothing | Needs::File(_), _) => Ok(()),
+    }
+}
+
+fn refusal(error: &LogError) -> Refusal {
+    match error {
+        LogError::Full => {
+            Refusal::new(Code::StorageFull, "nothing can be stored right now; try again later")
+        }
+        LogError::Unavailable(reason) => {
+            tracing::warn!(%reason, "an event was not confirmed as stored");
+            Refusal::new(
+                Code::Unavailable,
+                "it is not known whether it was stored; send it again with the same id",
+            )
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! The loop that runs a worker.
+
+use std::{rc::Rc, time::Duration};
+
+use futures_util::FutureExt as _;
+use tokio::sync::Notify;
+
+use super::{SharedWorker, Worker};
+use crate::{command::WorkerInbox, worker::context::Context};
+
+/// Commands handled before sockets are written: with more, the first ones would be late.
+const TURN: usize = 64;
+/// How often commands that found no place are sent again, the end of a drain is checked and gauges are
+/// set.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Runs a worker until all its sockets are drained, or the gateway is dropped.
+pub async fn run(index: usize, context: Context, mut inbox: WorkerInbox) {
+    let wake = Rc::new(Notify::new());
+    let (health, budget) = (context.health.clone(), context.budget.clone());
+    let worker = Worker::new(index, context, wake.clone());
+    let flush = flush_each_turn(worker.clone(), wake).map(Ok);
+    tokio::task::spawn_local(health.supervise(format!("the writer of worker {index}"), flush));
+    let depth = metrics::gauge!("gateway_inbox", "shard" => index.to_string());
+    let used = metrics::gauge!("gateway_memory_used_bytes");
+    let mut tick = tokio::time::interval(TICK);
+    let mut turn = Vec::with_capacity(TURN);
+    loop {
+        let next = worker.borrow().timers.next();
+        tokio::select! {
+            count = inbox.recv_many(&mut turn, TURN) => {
+                if count == 0 {
+                    return;
+                }
+                let mut worker = worker.borrow_mut();
+                turn.drain(..).for_each(|command| worker.on_command(command));
+            }
+            () = service::time::sleep_until(next) => worker.borrow_mut().on_timers(),
+            _ = tick.tick() => {
+                depth.set(inbox.len() as f64);
+                used.set(budget.used() as f64);
+                worker.borrow_mut().rooms.link().retry();
+            }
+        }
+        if worker.borrow_mut().is_drained() {
+            return;
+        }
+        // Under load the inbox may never be empty; readers and the flush need their turn.
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Runs last in every turn of the thread's scheduler: whatever became ready for a socket in the turn,
+/// acknowledgements and rooms' frames alike, leaves in one write.
+async fn flush_each_turn(worker: SharedWorker, wake: Rc<Notify>) {
+    loop {
+        wake.notified().await;
+        worker.borrow_mut().flush();
+    }
+}

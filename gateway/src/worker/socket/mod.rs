@@ -1,0 +1,29 @@
+//! One socket: its transport, the handler of its messages, and what it still has to be sent. Each part
+//! keeps its own invariants; a [`Socket`] combines them.
+
+mod backlog;
+mod chat;
+mod echo;
+mod gate;
+mod handler;
+mod intake;
+mod outbox;
+mod publishing;
+mod reaction;
+mod state;
+mod stats;
+mod transport;
+
+pub use self::{
+    backlog::{Backlog, Place, RoomKey, RoomLogs},
+    chat::Chat,
+    echo::Echo,
+    gate::{Gate, Pause},
+    handler::Handler,
+    intake::Intake,
+    outbox::TooMuch,
+    publishing::{OutgoingEvent, OutgoingItem, Publishing},
+    reaction::Reaction,
+    state::Socket,
+    transport::{Flushed, Transport},
+};
