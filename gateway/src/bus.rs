@@ -1,4 +1,4 @@
-//! NATS as the gateway sees it: the only module here that knows async-nats.
+//! The gateway's NATS client: the only module that uses async-nats.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,24 +25,24 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{config::Config, ephemeral::EphemeralEvent};
 
-/// How often the streams are compared with what is known of them.
+/// How often the streams are compared with the newest sequences known.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
-/// How long a look into the database may take. Who answers gives up a second sooner, and says so.
+/// How long a lookup in the database may take. The answering process gives up a second earlier.
 const SENT_WITHIN: Duration = Duration::from_secs(3);
 
-/// The connection, shared by all threads.
+/// A connection. Clones share it.
 #[derive(Clone)]
 pub struct Bus {
     client: Client,
     log: RoomLog,
     revoked: Bucket,
     files: Bucket,
-    /// Counts the moments at which messages may have been missed.
+    /// Counts the occasions on which messages may have been missed.
     disturbed: watch::Receiver<u64>,
 }
 
-/// A stored event as the stream republished it.
+/// A stored event, republished by the stream.
 #[derive(Debug)]
 pub struct Republished {
     pub position: Position,
@@ -50,7 +50,7 @@ pub struct Republished {
     pub trace: Option<TraceParent>,
 }
 
-/// A question that waits for its answer.
+/// A presence query, with the subject of its answer.
 #[derive(Debug)]
 pub struct Asked {
     pub question: PresenceQuery,
@@ -80,7 +80,7 @@ impl Bus {
         &self.log
     }
 
-    /// Changes whenever messages may have been missed: after a reconnect, or a slow subscription.
+    /// Changes whenever messages may have been missed: after a reconnect, or when a subscription was too slow.
     pub fn disturbed(&self) -> watch::Receiver<u64> {
         self.disturbed.clone()
     }
@@ -99,7 +99,7 @@ impl Bus {
         }
     }
 
-    /// Other gateways' signs of life.
+    /// Heartbeats of gateways, this one included.
     pub async fn gateways_alive(
         &self,
     ) -> Result<impl Stream<Item = Bytes> + Send + Unpin + use<>, LogError> {
@@ -111,14 +111,14 @@ impl Bus {
         subscribed.map_err(|error| LogError::Unavailable(error.to_string().into()))
     }
 
-    /// Tells all gateways with sockets in the room; lost when NATS is away.
+    /// Sends an ephemeral event to all gateways with sockets in the room; lost while NATS is unreachable.
     pub async fn send(&self, room: RoomId, event: &EphemeralEvent) {
         if let Ok(payload) = serde_json::to_vec(event) {
             self.publish_live(subject::live(room), payload.into()).await;
         }
     }
 
-    /// Queues how far a user has read a room. Only the furthest counts, so a repeated one is harmless.
+    /// Stores how far a user has read a room. Only the furthest mark counts, so a repetition is harmless.
     pub async fn store_read(
         &self,
         room: RoomId,
@@ -131,24 +131,24 @@ impl Bus {
         self.log.publish(subject, &id, payload, None).await
     }
 
-    /// Sends what is not stored; lost when nobody listens or NATS is away.
+    /// Publishes without storing; lost while nobody subscribes or NATS is unreachable.
     pub async fn publish_live(&self, subject: String, payload: Bytes) {
         if let Err(error) = self.client.publish(subject, payload).await {
-            tracing::warn!(%error, "a live event could not be sent");
+            tracing::warn!(%error, "an ephemeral event could not be sent");
         }
     }
 
     /// A complete file of a room.
     pub async fn file(&self, room: RoomId, file: FileId) -> Result<Option<FileRef>, LogError> {
         let entry = self.files.value(&subject::file_key(room, file)).await?;
-        // One that is empty says that the file was removed.
+        // An empty value means that the file was removed.
         let Some(json) = entry.filter(|json| !json.is_empty()) else { return Ok(None) };
         serde_json::from_slice(&json).map(Some).map_err(|error| {
             LogError::Unavailable(format!("the file's entry cannot be read: {error}").into())
         })
     }
 
-    /// Where a message was stored first, if it was: asked of a process with a database.
+    /// Where a message was stored first, if it was. Asks a process that has a database.
     pub async fn sent(
         &self,
         room: RoomId,

@@ -13,33 +13,33 @@ use service::{
 
 use crate::memory;
 
-/// Everything a gateway needs to know.
+/// The configuration of a gateway.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub nats: NatsConfig,
     /// `CHAT_SHARDS`: how many streams the rooms are spread over; the same for all processes.
     pub shards: Shards,
     pub keys: KeySource,
-    /// `ALLOWED_ORIGINS`: pages of these origins may connect; `*` lets all. Programs send no Origin.
+    /// `ALLOWED_ORIGINS`: pages of these origins may connect; `*` allows all. Programs usually send no origin.
     pub origins: Vec<String>,
     /// `GATEWAY_THREADS`: threads that hold sockets; by default one per core.
     pub threads: usize,
     /// `DRAIN_SECONDS`: how long clients have to move to another gateway when this one stops.
     pub drain: Duration,
     pub limits: Limits,
-    /// `LIMIT_USER_EVENT_RATE`, `LIMIT_ROOM_EVENT_RATE` and their bursts, and what was published so far.
+    /// `LIMIT_USER_EVENT_RATE`, `LIMIT_ROOM_EVENT_RATE` and their bursts, with what was used of them.
     pub publish: PublishBudgets,
-    /// `MEMORY_BUDGET_BYTES`: what all sockets and rooms together may buffer; by default a quarter of
-    /// what the process may use.
+    /// `MEMORY_BUDGET_BYTES`: what all sockets and rooms together may buffer; by default a quarter of the memory
+    /// limit.
     pub memory_budget: usize,
-    /// `REVOCATIONS_UNSEEN_SECONDS`: after so long without knowledge of what was revoked, sockets have to prove anew
-    /// who they are. Less than the bucket keeps revocations, which is [`limits::REVOKED_SECONDS`].
+    /// `REVOCATIONS_UNSEEN_SECONDS`: when the bucket of revocations was not read for this long, sockets must
+    /// authenticate again. Less than the bucket keeps entries, which is [`limits::REVOKED_SECONDS`].
     pub revocations_unseen_at_most: Duration,
-    /// `TRUSTED_PROXY_HOPS`: proxies of ours in front, each of which adds to `X-Forwarded-For`.
+    /// `TRUSTED_PROXY_HOPS`: trusted proxies in front, each of which appends to `X-Forwarded-For`.
     pub trusted_hops: usize,
-    /// `CONFORMANCE_ECHO`: serves the handlers that the conformance suites of engine.io-protocol
-    /// and socket.io-protocol expect, at `/engine.io/` and `/socket.io/`, instead of the chat. For
-    /// tests only: connections that do not come from loopback are refused.
+    /// `CONFORMANCE_ECHO`: at `/engine.io/` and `/socket.io/`, echoes as the conformance suites of
+    /// engine.io-protocol and socket.io-protocol expect, instead of the chat. For tests only: only connections
+    /// from loopback are accepted.
     pub conformance_echo: bool,
 }
 
@@ -52,7 +52,7 @@ pub enum KeySource {
     Inline(String),
 }
 
-/// What one client may do to us. 0 in the environment switches a limit off.
+/// Limits per client. 0 in the environment switches a limit off.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// `LIMIT_MESSAGE_CHARS`
@@ -71,30 +71,30 @@ pub struct Limits {
     pub sockets_per_address: usize,
     /// `LIMIT_HANDSHAKE_SECONDS`: an unauthenticated socket is closed after this.
     pub handshake: Duration,
-    /// `PING_INTERVAL_SECONDS` and `PING_TIMEOUT_SECONDS`: Engine.IO's heartbeat. Seconds may have
-    /// a fraction, here and in the handshake's.
+    /// `PING_INTERVAL_SECONDS` and `PING_TIMEOUT_SECONDS`: Engine.IO's heartbeat. Fractions of seconds are
+    /// allowed, here and for the handshake.
     pub ping_interval: Duration,
     pub ping_timeout: Duration,
 }
 
-/// Joins and leaves at once, as a multiple of the room limit: a client that joins all its rooms, is told
-/// `lag` in all of them and joins them again at once is within its budget.
+/// The burst of joins and leaves, as a multiple of the room limit: a client may join all its rooms, get `lag` in all
+/// of them and join them again at once.
 const JOINS_PER_ROOM: usize = 2;
-/// Pings, pongs and other packets without content that a socket may send. With the shortest ping
-/// interval of [`SHORTEST_PING`], a client answers 10 a second.
+/// The rate of pings, pongs and other packets without content. With [`SHORTEST_PING`], a client answers 10 pings a
+/// second.
 const CONTROL_RATE: f64 = 20.0;
 const CONTROL_BURST: u32 = 100;
-/// A frame limit that is switched off still has this one: a length is no reason to run out of memory.
-const FRAME_BYTES_AT_MOST: usize = 16 * 1024 * 1024;
+/// Applies even if the frame limit is switched off, to bound memory.
+const MAX_FRAME_BYTES: usize = 16 * 1024 * 1024;
 /// Half of the time for which revocations are kept.
 const REVOCATIONS_UNSEEN_SECONDS: u64 = limits::REVOKED_SECONDS / 2;
-/// By five minutes less than they are kept: clocks differ, and a cut connection is noticed late.
+/// Five minutes less than revocations are kept: clocks differ, and a broken connection is noticed late.
 const REVOCATIONS_UNSEEN_SECONDS_AT_MOST: u64 = limits::REVOKED_SECONDS - 300;
-/// A day: switched off, but still a number that time can be added to.
+/// A switched-off deadline: a day, so that it can still be added to a time.
 const NO_LIMIT: Duration = Duration::from_secs(24 * 3600);
-/// A step of a handshake ends after this even if its limit is switched off.
+/// The deadline of one handshake step if the handshake limit is switched off.
 const LONGEST_STEP: Duration = Duration::from_secs(60);
-/// More pings than this would be load, not life.
+/// More frequent pings would only cause load.
 const SHORTEST_PING: Duration = Duration::from_millis(100);
 
 impl Default for Limits {
@@ -133,8 +133,8 @@ impl Limits {
         Rate::new(CONTROL_RATE, CONTROL_BURST)
     }
 
-    /// How long one step of a handshake may take once the socket's own deadline is off: a request's
-    /// body, the change of transports.
+    /// How long one step may take that the handshake deadline does not cover: the body of a request, the upgrade to
+    /// WebSocket.
     pub fn step(&self) -> Duration {
         self.handshake.min(LONGEST_STEP)
     }
@@ -153,9 +153,7 @@ impl Limits {
         };
         Self {
             message_chars: env.limit("LIMIT_MESSAGE_CHARS", default.message_chars),
-            frame_bytes: env
-                .limit("LIMIT_FRAME_BYTES", default.frame_bytes)
-                .min(FRAME_BYTES_AT_MOST),
+            frame_bytes: env.limit("LIMIT_FRAME_BYTES", default.frame_bytes).min(MAX_FRAME_BYTES),
             event_rate: env.or("LIMIT_EVENT_RATE", default.event_rate),
             event_burst: env.or("LIMIT_EVENT_BURST", default.event_burst),
             rooms_per_socket: env.limit("LIMIT_ROOMS_PER_SOCKET", default.rooms_per_socket),

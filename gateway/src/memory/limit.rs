@@ -1,16 +1,16 @@
-//! How much memory this process may use, as the system says: containers' limits, or the machine's.
+//! The memory limit of this process: that of its container, or the machine's memory.
 
 use std::{fs, path::Path};
 
-/// The share of the memory limit that the budget is unless it is set: sockets, connections, the
-/// kernel's buffers and the allocator's reserve need the rest.
+/// The default budget is the memory limit divided by this: connections, the kernel's buffers and the
+/// allocator's reserve need the rest.
 const SHARE: u64 = 4;
-/// A smaller budget would refuse what single sockets need.
+/// A smaller budget would be too small even for single sockets.
 pub const LEAST_BUDGET: usize = 1024 * 1024;
-/// Where the system says nothing.
+/// Assumed if the system reports no limit.
 const UNKNOWN: u64 = 1024 * 1024 * 1024;
 
-/// A share of what this process may use.
+/// The default budget.
 pub fn default_budget() -> usize {
     budget_of(limit_under(Path::new("/")).unwrap_or(UNKNOWN))
 }
@@ -19,8 +19,8 @@ fn budget_of(limit: u64) -> usize {
     usize::try_from(limit / SHARE).unwrap_or(usize::MAX).max(LEAST_BUDGET)
 }
 
-/// The least of the machine's memory and the limits of this process's control groups, of both
-/// versions, and of the groups above them.
+/// The least of the machine's memory and the limits of this process's control groups, of version 1 and 2, and
+/// their parents.
 fn limit_under(root: &Path) -> Option<u64> {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
     let of_groups = groups.lines().filter_map(|line| {
@@ -33,14 +33,14 @@ fn limit_under(root: &Path) -> Option<u64> {
             }
             _ => return None,
         };
-        // In a container the path may be the host's, and the mount be the group itself.
+        // In a container the path may be that on the host, while the mount is the group itself.
         let above = Path::new(path.trim_start_matches('/')).ancestors();
         above.filter_map(|group| number(&root.join(mount).join(group).join(file))).min()
     });
     of_groups.chain(machine(root)).min()
 }
 
-/// The number in a file; none where it says `max`.
+/// The number in a file; none if it contains `max`.
 fn number(file: &Path) -> Option<u64> {
     fs::read_to_string(file).ok()?.trim().parse().ok()
 }

@@ -1,8 +1,8 @@
-//! The memory that the whole process may spend on buffered data: replays, rooms' rings, frames that
-//! slow sockets have yet to take. Bounds per socket multiply with the sockets; this one does not.
+//! The memory budget of the process for buffered data: replays, rooms' rings, backlogs of slow sockets. Limits
+//! per socket multiply with the number of sockets; this one does not.
 //!
-//! Bytes are counted where they are allocated, once, however many sockets share them: a
-//! [`Reservation`] lives as long as the buffer that it is for.
+//! Bytes are counted once, where they are allocated, however many sockets share them: a [`Reservation`] lives as
+//! long as its buffer.
 
 mod limit;
 
@@ -15,13 +15,13 @@ use bytes::Bytes;
 
 pub use self::limit::{LEAST_BUDGET, default_budget};
 
-/// What a buffer is for. Where memory is short, the less urgent is refused first.
+/// What a buffer is for. When memory is short, less urgent buffers are refused first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// A long replay: up to three quarters of the budget, so that a crowd that rejoins leaves room
-    /// for those who chat.
+    /// A long replay: up to three quarters of the budget, so that a crowd that rejoins leaves memory for the
+    /// others.
     Replay,
-    /// What chatting needs: answers, short replays, received messages. Up to the whole budget.
+    /// Answers, short replays, received messages: up to the whole budget.
     Live,
 }
 
@@ -30,15 +30,15 @@ pub enum Purpose {
 pub enum Pressure {
     /// At most half.
     Low,
-    /// More than half: what can be read again is not kept.
+    /// More than half: what can be read from the stream again is not kept.
     Short,
-    /// More than seven eighths: slow sockets are told `lag` early.
+    /// More than seven eighths: slow sockets get `lag` early.
     High,
-    /// All of it: no socket may be behind.
+    /// More than all: no socket may be behind.
     Exhausted,
 }
 
-/// The budget has no room for it now.
+/// The budget is used up for now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the memory budget is used up")]
 pub struct Exhausted;
@@ -60,7 +60,7 @@ impl Budget {
         Self(Arc::new(Inner { limit, used: AtomicUsize::new(0) }))
     }
 
-    /// Up to how many used bytes a purpose is granted more.
+    /// The number of used bytes up to which a purpose gets more.
     pub fn ceiling(&self, purpose: Purpose) -> usize {
         match purpose {
             Purpose::Replay => self.0.limit - self.0.limit / 4,
@@ -68,7 +68,7 @@ impl Budget {
         }
     }
 
-    /// Bytes reserved now.
+    /// The bytes that are reserved now.
     pub fn used(&self) -> usize {
         self.0.used.load(Relaxed)
     }
@@ -84,25 +84,25 @@ impl Budget {
         }
     }
 
-    /// Whether so much would be granted now.
+    /// Whether a reservation would succeed now.
     pub fn has_room(&self, bytes: usize, purpose: Purpose) -> bool {
         self.used().saturating_add(bytes) <= self.ceiling(purpose)
     }
 
-    /// A reservation of nothing, to grow later.
+    /// An empty reservation, to grow later.
     pub fn nothing(&self) -> Reservation {
         Reservation { budget: self.clone(), bytes: 0 }
     }
 
-    /// Reserves for a buffer that is about to be made.
+    /// Reserves memory for a buffer that is about to be made.
     pub fn try_reserve(&self, bytes: usize, purpose: Purpose) -> Result<Reservation, Exhausted> {
         let mut reservation = self.nothing();
         reservation.try_grow(bytes, purpose)?;
         Ok(reservation)
     }
 
-    /// Reserves for a buffer that exists already and is delivered, whatever is used: the pressure
-    /// that this makes takes memory back elsewhere.
+    /// Reserves memory for a buffer that exists already, even over the budget: the resulting pressure frees
+    /// memory elsewhere.
     pub fn charge(&self, bytes: usize) -> Reservation {
         let mut reservation = self.nothing();
         reservation.cover(bytes);
@@ -110,15 +110,15 @@ impl Budget {
     }
 }
 
-/// Bytes of the budget, given back when this is dropped.
+/// Bytes of the budget, returned when this is dropped.
 #[derive(Debug)]
 pub struct Reservation {
     budget: Budget,
     bytes: usize,
 }
 
-/// What a socket may hold without a reservation: its usual answers cost no access to the shared
-/// count.
+/// Bytes that a socket may hold without a reservation, so that usual answers need no access to the shared
+/// counter.
 const FREE: usize = 4 * 1024;
 /// [`Reservation::try_follow`] reserves in multiples of this.
 const STEP: usize = 16 * 1024;
@@ -150,7 +150,7 @@ impl Reservation {
         }
     }
 
-    /// Gives back all but `bytes`.
+    /// Returns all but `bytes`.
     pub fn shrink(&mut self, bytes: usize) {
         let excess = self.bytes.saturating_sub(bytes);
         if excess > 0 {
@@ -159,7 +159,7 @@ impl Reservation {
         }
     }
 
-    /// Becomes as large as a buffer that exists already; see [`Budget::charge`].
+    /// Resizes to a buffer that exists already; see [`Budget::charge`].
     pub fn cover(&mut self, bytes: usize) {
         let missing = bytes.saturating_sub(self.bytes);
         if missing > 0 {
@@ -169,20 +169,20 @@ impl Reservation {
         self.shrink(bytes);
     }
 
-    /// Covers a buffer that changes often, in coarse steps. It stays as it is when refused.
+    /// Resizes in coarse steps, for a buffer that changes often. Unchanged if refused.
     pub fn try_follow(&mut self, bytes: usize) -> Result<(), Exhausted> {
         let wanted = if bytes <= FREE { 0 } else { bytes.next_multiple_of(STEP) };
         if wanted > self.bytes {
             return self.try_grow(wanted - self.bytes, Purpose::Live);
         }
-        // Not for each step down: it may go up again at once.
+        // Not at each step down, because the buffer may grow again at once.
         if wanted <= self.bytes / 2 {
             self.shrink(wanted);
         }
         Ok(())
     }
 
-    /// Ties the reservation to a buffer: it is given back when the last clone or slice is dropped.
+    /// Ties the reservation to a buffer: it is returned when the last clone or slice is dropped.
     pub fn hold(self, buffer: impl AsRef<[u8]> + Send + 'static) -> Bytes {
         Bytes::from_owner(Held { buffer, _reservation: self })
     }

@@ -9,11 +9,11 @@ use serde_json::{Value, value::RawValue};
 
 use super::ws::{Violation, protocol_error};
 
-/// Attachments that a binary packet may announce. No event of the contract takes one; a few are
-/// accepted so that a mistaken client learns of its mistake instead of losing its socket.
+/// Attachments that a binary packet may announce. No event of the contract takes one; a few are accepted so that
+/// a faulty client gets an error instead of losing its socket.
 const MAX_ATTACHMENTS: u32 = 10;
 
-/// Bytes of a namespace's name. A refusal repeats the name, so an unbounded one would cost memory.
+/// Bytes of a namespace's name. Bounded, because a refusal repeats the name.
 const MAX_NAMESPACE: usize = 256;
 
 /// An Engine.IO packet from a client.
@@ -29,7 +29,7 @@ pub enum EnginePacket<'a> {
 }
 
 impl<'a> EnginePacket<'a> {
-    /// Reads one text message.
+    /// Parses a text message.
     pub fn parse(text: &'a str) -> Result<Self, Violation> {
         match text.split_at_checked(1) {
             Some(("1", "")) => Ok(Self::Close),
@@ -43,7 +43,7 @@ impl<'a> EnginePacket<'a> {
     }
 }
 
-/// What a Socket.IO packet is.
+/// The type of a Socket.IO packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     Connect,
@@ -57,13 +57,12 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet<'a> {
     pub kind: Kind,
-    /// Binary messages that follow and belong to it; [`Kind::Event`] and [`Kind::Ack`] only.
+    /// Number of binary messages that follow and belong to it; only for [`Kind::Event`] and [`Kind::Ack`].
     pub attachments: u32,
     /// `/` when the packet names none.
     pub namespace: &'a str,
     pub ack: Option<u64>,
-    /// JSON: of an event an array that begins with a text, of an ack an array, else an object or
-    /// nothing.
+    /// JSON: an array that begins with a string for an event, an array for an ack, else an object or nothing.
     pub data: Cow<'a, str>,
 }
 
@@ -74,7 +73,7 @@ impl<'a> Packet<'a> {
         Self { kind, attachments: 0, namespace: "/", ack, data: data.into() }
     }
 
-    /// Reads the data of an Engine.IO message packet, as a server does.
+    /// Parses the data of an Engine.IO message packet from a client.
     pub fn parse(text: &'a str) -> Result<Self, Violation> {
         let (kind, rest) = text.split_at_checked(1).ok_or(protocol_error("an empty packet"))?;
         let (kind, is_binary) = match kind {
@@ -124,8 +123,8 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// The event's name as it is written, for rate limits: cheaper than [`Self::event`]. Empty if it is
-    /// written in an unusual way, such as with escapes.
+    /// The event's name, for rate limits: cheaper than [`Self::event`]. Empty if the name is written with
+    /// escapes.
     pub fn event_name(&self) -> &str {
         let name = self.data.trim_start().strip_prefix('[').map(str::trim_start);
         let name = name.and_then(|rest| rest.strip_prefix('"')?.split_once('"'));
@@ -184,7 +183,7 @@ fn attachments(rest: &str) -> Result<(u32, &str), Violation> {
     }
 }
 
-/// `/name,` at the start; without it the namespace is `/`. A query behind it is passed over.
+/// `/name,` at the start; without it the namespace is `/`. A query after the name is ignored.
 fn namespace(rest: &str) -> (&str, &str) {
     if !rest.starts_with('/') {
         return ("/", rest);

@@ -1,8 +1,8 @@
 //! Payloads of HTTP long-polling: several Engine.IO packets in one body.
 //!
 //! <https://github.com/socketio/engine.io-protocol>, "Packet encoding": packets are separated by
-//! U+001E; a binary one is `b` and base64. Towards the client the same frames are used that go to
-//! WebSockets, without their headers, so that nothing above knows of the difference.
+//! U+001E; a binary one is `b` and base64. Bodies for a client are made of the same frames that WebSockets get,
+//! without their headers, so the code above is the same for both.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -11,10 +11,10 @@ use super::ws::{self, Message, Violation, protocol_error};
 
 /// U+001E, RECORD SEPARATOR.
 const SEPARATOR: char = '\u{1e}';
-/// A body that grows past this is sent; the next poll brings the rest.
+/// A body that exceeds this is sent; the rest follows with the next poll.
 const FULL: usize = 256 * 1024;
 
-/// Reads a client's body as the messages that a WebSocket would have brought.
+/// Decodes a client's body into the messages that a WebSocket would have received.
 pub fn decode(body: &str) -> impl Iterator<Item = Result<Message, Violation>> {
     body.split(SEPARATOR).map(|packet| match packet.strip_prefix('b') {
         Some(base64) => BASE64_STANDARD
@@ -25,16 +25,16 @@ pub fn decode(body: &str) -> impl Iterator<Item = Result<Message, Violation>> {
     })
 }
 
-/// Puts frames of ours into a body.
+/// Encodes a server's frames into a body.
 #[derive(Debug, Default)]
 pub struct Encoder {
     body: String,
-    /// Bytes of the frames that are in it.
+    /// Bytes of the frames in the body.
     taken: usize,
 }
 
 impl Encoder {
-    /// Adds the whole frames that `slice` begins with. False once the body takes no more.
+    /// Adds the complete frames at the start of `slice`. False once the body is full.
     pub fn add(&mut self, mut slice: &[u8]) -> bool {
         while let Some((frame, rest)) = ws::split_frame(slice) {
             if self.body.len() >= FULL {
@@ -46,11 +46,11 @@ impl Encoder {
                     self.packet("b");
                     BASE64_STANDARD.encode_string(bytes, &mut self.body);
                 }
-                // The official client drops the events of a body that closes the session: the close
-                // is the next poll's answer.
+                // The official client drops the events of a body that closes the session, so the close needs a
+                // body for itself.
                 ws::ServerFrame::Close if !self.body.is_empty() => return false,
                 ws::ServerFrame::Close => self.packet("1"),
-                // An answer to a WebSocket's own ping; there is none here.
+                // The answer to a WebSocket ping, which long-polling does not have.
                 ws::ServerFrame::Pong => {}
             }
             self.taken += slice.len() - rest.len();
@@ -66,7 +66,7 @@ impl Encoder {
         self.body.push_str(start);
     }
 
-    /// The body, and how many bytes of frames are in it; none without a packet.
+    /// The body, with the bytes of the frames in it; none if it is empty.
     pub fn finish(self) -> Option<(String, usize)> {
         (self.taken > 0).then_some((self.body, self.taken))
     }

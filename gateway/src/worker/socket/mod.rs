@@ -15,14 +15,14 @@ mod stats;
 mod transport;
 
 pub use self::{
-    backlog::{Backlog, Place, RoomKey, RoomLogs},
+    backlog::{Place, RoomKey, RoomLogs},
     chat::Chat,
     echo::Echo,
-    gate::{Gate, Pause},
+    gate::Pause,
     handler::Handler,
     intake::Intake,
     outbox::TooMuch,
-    publishing::{OutgoingEvent, OutgoingItem, Publishing},
+    publishing::{OutgoingEvent, OutgoingItem},
     reaction::Reaction,
     state::Socket,
     transport::{Flushed, Transport},

@@ -145,7 +145,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_what_was_queued(frames in prop::collection::vec((1..300_usize, any::<bool>()), 0..30), writes in prop::collection::vec(1..500_usize, 0..40)) {
+        fn what_is_written_is_what_was_queued(
+            frames in prop::collection::vec((1..300_usize, any::<bool>()), 0..30),
+            writes in prop::collection::vec(1..500_usize, 0..40),
+        ) {
             let budget = Budget::new(usize::MAX);
             let mut outbox = Outbox::new(budget.nothing());
             let mut expected = Vec::new();
