@@ -91,9 +91,9 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn hostile_payloads_are_refused_without_panic(payload: Vec<u8>) {
-            let _ = MessageLookup::decode(&payload);
-            let _ = LookupReply::decode(&payload);
+        fn arbitrary_payloads_are_refused(payload: Vec<u8>) {
+            proptest::prop_assert!(MessageLookup::decode(&payload).is_err());
+            proptest::prop_assert!(LookupReply::decode(&payload).is_err());
         }
     }
 }

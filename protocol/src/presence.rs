@@ -104,7 +104,9 @@ mod tests {
             if let Ok(query) = PresenceQuery::decode(payload) {
                 proptest::prop_assert_eq!(PresenceQuery::decode(&query.encode()), Ok(query));
             }
-            let _ = PresenceReply::decode(payload);
+            if let Ok(reply) = PresenceReply::decode(payload) {
+                proptest::prop_assert_eq!(PresenceReply::decode(&reply.encode()), Ok(reply));
+            }
         }
     }
 

@@ -1,5 +1,5 @@
-"""The Python client, unmodified: connect by its default transports and over each alone, join, send with
-acknowledgement, receive, reconnect and take up where it was."""
+"""The Python client, unmodified: connect with the default transports and with each alone, join, send with
+acknowledgement, receive, reconnect and continue where it was."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import uuid
 import socketio
 
 BASE, GATEWAY = os.environ["BASE"], os.environ["GATEWAY"]
-SOON = 20
+DEADLINE = 20
 
 
 def call(method, path, token=None, body=None):
@@ -19,7 +19,7 @@ def call(method, path, token=None, body=None):
         headers["authorization"] = f"Bearer {token}"
     data = json.dumps(body).encode() if body is not None else None
     request = urllib.request.Request(BASE + path, data, headers, method=method)
-    with urllib.request.urlopen(request, timeout=SOON) as response:
+    with urllib.request.urlopen(request, timeout=DEADLINE) as response:
         text = response.read()
     return json.loads(text) if text else None
 
@@ -34,11 +34,11 @@ class Person:
         self.socket = socketio.Client(reconnection_delay=0.1)
         self.socket.on("receive-msg", self.messages.put)
         self.socket.on("connect", lambda: self.connects.put(True))
-        self.socket.connect(GATEWAY, auth={"token": self.token}, wait_timeout=SOON, **options)
-        self.connects.get(timeout=SOON)
+        self.socket.connect(GATEWAY, auth={"token": self.token}, wait_timeout=DEADLINE, **options)
+        self.connects.get(timeout=DEADLINE)
 
     def ask(self, event, data):
-        return self.socket.call(event, data, timeout=SOON)
+        return self.socket.call(event, data, timeout=DEADLINE)
 
     def join(self, after=None):
         entered = call("GET", "/room/lobby", self.token)
@@ -63,24 +63,24 @@ for sender in (ada, bob, eve):
     sent = sender.ask("send-msg", {"roomId": room, "msg": "안녕", "id": str(uuid.uuid4())})
     assert sent["ok"], sent
     for receiver in (ada, bob, eve):
-        message = receiver.messages.get(timeout=SOON)
+        message = receiver.messages.get(timeout=DEADLINE)
         assert (message["msg"], message["seq"]) == ("안녕", sent["seq"]), message
 assert (ada.socket.transport(), eve.socket.transport()) == ("websocket", "polling")
 
 refused = ada.ask("send-msg", {"roomId": "x.>", "msg": "x"})
 assert refused["error"]["code"] == "bad-room-id", refused
 
-# The transport breaks; the client reconnects by itself and takes up where it was.
+# The transport breaks; the client reconnects by itself and continues where it was.
 bob.socket.eio.ws.close()
 missed = ada.ask("send-msg", {"roomId": room, "msg": "missed"})
-bob.connects.get(timeout=SOON)
+bob.connects.get(timeout=DEADLINE)
 _, again = bob.join(after=missed["seq"] - 1)
 assert again["recovered"], again
-assert bob.messages.get(timeout=SOON)["msg"] == "missed"
+assert bob.messages.get(timeout=DEADLINE)["msg"] == "missed"
 
 try:
     socketio.SimpleClient().connect(GATEWAY, auth={"token": "x"})
-    raise SystemExit("a bad token was let in")
+    raise SystemExit("an invalid token was accepted")
 except socketio.exceptions.ConnectionError:
     pass
 

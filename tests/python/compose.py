@@ -1,4 +1,4 @@
-"""Checks of infra/compose.yaml that Docker Compose does not make. Prints each fault; exits 1 if there is any."""
+"""Checks of infra/compose.yaml that Docker Compose does not make. Prints each fault; exits with 1 if there is one."""
 
 import pathlib
 import re
@@ -16,7 +16,7 @@ def proxied_services(caddyfile):
 
 
 def faults(services, proxied):
-    """All that is wrong, as sentences."""
+    """Every fault, as a sentence."""
     builders = {}
     for name, service in services.items():
         builders.setdefault(service["image"], []).append((name, "build" in service))
@@ -25,7 +25,7 @@ def faults(services, proxied):
         if len(building) > 1:
             yield f"{image} is built by {', '.join(building)} side by side: let one build it"
     if not proxied:
-        yield "no service is found behind Caddy: was the Caddyfile's form changed?"
+        yield "no service was found behind Caddy: has the format of the Caddyfile changed?"
     for name in sorted(proxied):
         environment = services[name].get("environment", {})
         if str(environment.get("TRUSTED_PROXY_HOPS")) != "1":

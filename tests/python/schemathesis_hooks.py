@@ -1,4 +1,5 @@
-"""What the description cannot say: which calls end a session, whose password is right, which room is there, where a page begins."""
+"""Hooks that give Schemathesis what the OpenAPI document cannot express: valid passwords, existing rooms and files,
+cursors, and callers whose sessions may end."""
 
 import atexit
 import collections
@@ -14,36 +15,36 @@ import schemathesis
 
 BASE = os.environ["BASE"]
 PASSWORD = "correct horse battery"
-ROOM_PASSWORD = "open sesame"  # Of bob's room "vault".
-SOON = 20
+ROOM_PASSWORD = "open sesame"  # The password of Bob's room "vault".
+DEADLINE = 20
 # Larger files are declared and not uploaded.
 UPLOAD_BYTES = 1 << 20
-# The caller's session may be over afterwards, so these calls are never ada's.
+# These calls can end the caller's session, so they are never made as Ada.
 ENDING = {"POST /logout", "DELETE /user", "PATCH /user", "DELETE /user/session/{id}"}
-# What other calls stand on is not for these: in the lobby, ada stays the only owner.
+# These calls must not change the lobby, which other calls need: Ada stays its only owner.
 SPOILING = {"DELETE /room/{name}", "PATCH /room/{name}", "PATCH /room/{name}/member/{userId}"}
 
 numbers = itertools.count(1)
-cursors = {}  # By operation, the last `next` that it gave.
+cursors = {}  # The last `next` of each operation.
 uploaded = []  # Files that can be completed.
-refresh_tokens = []  # Not spent yet.
-asked = collections.Counter()  # By operation, how often it was asked what it should do.
-answered = collections.Counter()  # By operation, how often it did what it was asked for.
+refresh_tokens = []  # Unused refresh tokens.
+asked = collections.Counter()  # The number of valid calls of each operation.
+answered = collections.Counter()  # The number of successful calls of each operation.
 
 
-def elsewhere():
-    """An address that nobody has called from: Schemathesis is many people, and the server is behind our proxy."""
+def new_address():
+    """A client address that was not used before, as a trusted proxy sends it: limits per address must not apply."""
     number = next(numbers)
     return f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
 
 
 def call(method, path, body=None, token=None):
-    headers = {"content-type": "application/json", "x-forwarded-for": elsewhere()}
+    headers = {"content-type": "application/json", "x-forwarded-for": new_address()}
     if token is not None:
         headers["authorization"] = f"Bearer {token}"
     data = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(BASE + path, data, headers, method=method)
-    with urllib.request.urlopen(request, timeout=SOON) as response:
+    with urllib.request.urlopen(request, timeout=DEADLINE) as response:
         return json.loads(response.read() or b"null")
 
 
@@ -51,17 +52,17 @@ def log_in(name):
     return call("POST", "/login", {"name": name, "password": PASSWORD})
 
 
-def somebody():
-    """Logged in, with an account that nothing else needs."""
-    name = f"passer-by-{next(numbers)}"
+def new_user():
+    """Logs in with a new account that nothing else uses."""
+    name = f"user-{next(numbers)}"
     call("POST", "/user", {"name": name, "password": PASSWORD})
     return log_in(name)
 
 
 @functools.cache
 def known(name):
-    """Logged in once for all: ada, who owns the lobby, or an account that only these hooks call so."""
-    return log_in(name) if name == "ada" else somebody()
+    """Logs in once as Ada, who owns the lobby, or with a new account that these hooks know by this name."""
+    return log_in(name) if name == "ada" else new_user()
 
 
 def ada():
@@ -71,22 +72,22 @@ def ada():
 @schemathesis.hook
 def before_call(context, case, kwargs):
     label = case.operation.label
-    case.headers["x-forwarded-for"] = elsewhere()
+    case.headers["x-forwarded-for"] = new_address()
     is_right = case.meta is not None and case.meta.generation.mode.is_positive
     if is_right and case.query:
         take_one_page(label, case.query)
     if is_right and label == "POST /room" and isinstance(case.body, dict) and "name" in case.body:
         case.body["name"] = assigned(case.body["name"])
-    # Every other time, for what is not there or wrong is asked about too. What a chain of calls found stays.
+    # Every other call gets valid values, because missing and wrong ones are tested too. Chains of calls keep theirs.
     is_chosen = is_right and case.meta.phase.name != "stateful" and not asked[label] % 2
     asked[label] += is_right
     if is_chosen and label in CHOICES:
         CHOICES[label](case)
     if is_right and label == "DELETE /room/{name}/member/{userId}":
-        ban_no_oneself(case)
+        avoid_banning_the_caller(case)
     if label in SPOILING and case.path_parameters.get("name") == "lobby":
-        in_clay(case)
-    # Not where the token was left out or spoiled to see that it is asked for.
+        in_new_room(case)
+    # Only with a valid token: a missing or invalid one must stay so, because its refusal is tested.
     if label in ENDING and case.headers.get("authorization", "").startswith("Bearer eyJ"):
         token = caller(label, is_chosen)
         case.headers["authorization"] = f"Bearer {token}"
@@ -101,17 +102,17 @@ def caller(label, is_chosen):
     if label == "DELETE /user/session/{id}" and is_chosen:
         return log_in(known("other guest")["user"]["name"])["accessToken"]
     if label in ("PATCH /user", "DELETE /user") and is_chosen:
-        return somebody()["accessToken"]
+        return new_user()["accessToken"]
     return known("guest")["accessToken"]
 
 
 def assigned(name):
-    r"""Schemathesis takes whole blocks for the `\p{M}` of the pattern; some of their places are no character (yet)."""
+    r"""Removes unassigned code points: Schemathesis uses whole Unicode blocks for `\p{M}` in the pattern."""
     return "".join(c for c in name if unicodedata.category(c) != "Cn") or "x"
 
 
 def take_one_page(label, query):
-    """A cursor is one that this list gave, and goes alone: `before`, `after` and it say the same thing in three ways."""
+    """Uses a cursor that this list returned. `cursor`, `before` and `after` exclude each other: one is kept."""
     if "cursor" in query:
         if label in cursors:
             query["cursor"] = cursors[label]
@@ -121,13 +122,13 @@ def take_one_page(label, query):
         del query[other]
 
 
-def ban_no_oneself(case):
-    """Which is refused, and a description does not know who asks."""
+def avoid_banning_the_caller(case):
+    """A ban of the caller is refused, and the document does not know the caller."""
     if case.path_parameters["userId"] == known("ada")["user"]["id"]:
         case.query.pop("ban", None)
 
 
-# --- What makes a call one that can be answered -------------------------------------------------------------------
+# --- Values that make a call succeed ------------------------------------------------------------------------------
 
 
 def in_lobby(case):
@@ -135,22 +136,22 @@ def in_lobby(case):
 
 
 def of_carol(case):
-    """A member of the lobby, taken in again if the call before put them out."""
+    """A member of the lobby, invited again in case an earlier call removed her."""
     carol = known("carol")["user"]
     call("POST", "/room/lobby/member", {"name": carol["name"]}, ada())
     case.path_parameters.update(name="lobby", userId=carol["id"])
 
 
-def in_clay(case):
-    """A room that may become anything. It is ada's, and carol is in it too."""
-    name = f"clay-{next(numbers)}"
+def in_new_room(case):
+    """A new room that the call may change. Ada owns it, and Carol is a member."""
+    name = f"new-{next(numbers)}"
     call("POST", "/room", {"name": name}, ada())
     call("POST", f"/room/{name}/member", {"name": known("carol")["user"]["name"]}, ada())
     case.path_parameters["name"] = name
 
 
 def role_of_carol(case):
-    in_clay(case)
+    in_new_room(case)
     case.path_parameters["userId"] = known("carol")["user"]["id"]
 
 
@@ -176,7 +177,7 @@ def log_in_as_guest(case):
 
 
 def refresh(case):
-    """By body or by cookie."""
+    """Puts an unused refresh token into the body or the cookie."""
     token = refresh_tokens.pop() if refresh_tokens else log_in(known("guest")["user"]["name"])["refreshToken"]
     if isinstance(case.body, dict) and case.body.get("refreshToken") is not None:
         case.body["refreshToken"] = token
@@ -219,8 +220,8 @@ CHOICES = {
     "PATCH /user": prove("currentPassword"),
     "DELETE /user": prove("password"),
     "GET /room/{name}": in_lobby,
-    "PATCH /room/{name}": in_clay,
-    "DELETE /room/{name}": in_clay,
+    "PATCH /room/{name}": in_new_room,
+    "DELETE /room/{name}": in_new_room,
     "POST /room/{name}/broadcast": in_lobby,
     "GET /room/{name}/member": in_lobby,
     "POST /room/{name}/member": join,
@@ -253,17 +254,17 @@ def after_call(context, case, response):
 
 
 def upload(to, content):
-    """Half of a file's way is the storage's, which is not described here."""
+    """Uploads to the object storage, which the document does not describe."""
     request = urllib.request.Request(to["url"], content, to["headers"], method=to["method"])
     try:
-        urllib.request.urlopen(request, timeout=SOON).close()
+        urllib.request.urlopen(request, timeout=DEADLINE).close()
         return True
     except urllib.error.HTTPError:
-        return False  # It has another SHA-256 than declared. `complete` is asked about files that are not there, too.
+        return False  # Its SHA-256 is not the declared one. `complete` is also called for files without an object.
 
 
 @atexit.register
-def tell():
-    """The story asks whether every operation was ever of use."""
+def write_answered():
+    """The test checks that every operation succeeded at least once."""
     with open(os.environ["ANSWERED"], "w") as file:
         json.dump(answered, file)

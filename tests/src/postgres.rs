@@ -1,8 +1,7 @@
-//! One PostgreSQL cluster for a run of the tests, in a folder of its own, and a database per world.
+//! One temporary PostgreSQL cluster for a run of the tests, with a database for each system.
 
 use std::{
     io::Write as _,
-    net::TcpListener,
     os::unix::process::CommandExt as _,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -15,6 +14,8 @@ use sqlx::{Connection as _, Executor as _, PgConnection};
 use crate::eventually;
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
+/// How often the server is started anew because another process took its port first.
+const START_ATTEMPTS: usize = 5;
 
 static CLUSTER: OnceLock<Cluster> = OnceLock::new();
 
@@ -22,8 +23,8 @@ struct Cluster {
     port: u16,
     log: PathBuf,
     _server: Child,
-    /// Its input is kept open: when this process ends, however it does, the shell at the other end
-    /// stops the server and removes its folder.
+    /// A shell that reads its input, which this process keeps open. When this process ends for any reason,
+    /// the shell stops the server and removes the folder.
     _watcher: Child,
 }
 
@@ -32,8 +33,8 @@ pub async fn new_database() -> String {
     let port = CLUSTER.get_or_init(start).port;
     let url = |database: &str| format!("postgres://postgres@127.0.0.1:{port}/{database}");
     let name = format!("w{}", uuid::Uuid::new_v4().simple());
-    // Its port opens before it takes anybody in.
-    let mut admin = eventually("PostgreSQL to take us in", || async {
+    // The port opens before the server accepts clients.
+    let mut admin = eventually("PostgreSQL to accept a connection", || async {
         PgConnection::connect(&url("postgres")).await.ok()
     })
     .await;
@@ -43,7 +44,7 @@ pub async fn new_database() -> String {
     url(&name)
 }
 
-/// Where the server logs, every line with its database and a `|` in front.
+/// The server's log. Every line begins with the name of its database and a `|`.
 pub fn log() -> &'static Path {
     &CLUSTER.get_or_init(start).log
 }
@@ -62,7 +63,7 @@ fn binaries() -> PathBuf {
     newest().or_else(on_path).expect("PostgreSQL's server is needed: `infra/setup.sh test` gets it")
 }
 
-/// PostgreSQL refuses to run as root; then it runs as its own user.
+/// A command of the user `postgres` if this runs as root: PostgreSQL refuses to run as root.
 fn command(program: &Path) -> Command {
     let is_root = Command::new("id").arg("-u").output().is_ok_and(|out| out.stdout == b"0\n");
     if !is_root {
@@ -76,9 +77,26 @@ fn command(program: &Path) -> Command {
 fn start() -> Cluster {
     let bin = binaries();
     let folder = tempfile::Builder::new().prefix("chat-pg-").tempdir().unwrap().keep();
-    // The user that the server runs as must be able to come here.
+    // The user that the server runs as needs access.
     Command::new("chmod").arg("0777").arg(&folder).status().unwrap();
-    let data = folder.join("data");
+    initialize(&bin, &folder);
+    let log = folder.join("log");
+    for _ in 0..START_ATTEMPTS {
+        let address = crate::free_address();
+        let port = address.rsplit_once(':').unwrap().1.parse().unwrap();
+        let mut server = spawn_server(&bin, &folder, port, &log);
+        if is_listening(&mut server, port) {
+            let watcher = spawn_watcher(server.id(), &folder);
+            return Cluster { port, log, _server: server, _watcher: watcher };
+        }
+        // It exited: another process took the port first.
+    }
+    let log = std::fs::read_to_string(&log).unwrap_or_default();
+    let _ = writeln!(std::io::stderr(), "{log}");
+    panic!("PostgreSQL did not start");
+}
+
+fn initialize(bin: &Path, folder: &Path) {
     let made = command(&bin.join("initdb"))
         .args([
             "-U",
@@ -91,20 +109,21 @@ fn start() -> Cluster {
             "--no-sync",
             "-D",
         ])
-        .arg(&data)
+        .arg(folder.join("data"))
         .current_dir("/")
         .output()
         .unwrap();
     assert!(made.status.success(), "initdb: {}", String::from_utf8_lossy(&made.stderr));
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let log_path = folder.join("log");
-    let log = std::fs::File::create(&log_path).unwrap();
-    let mut server = command(&bin.join("postgres"))
+}
+
+fn spawn_server(bin: &Path, folder: &Path, port: u16, log: &Path) -> Child {
+    let log = std::fs::File::create(log).unwrap();
+    command(&bin.join("postgres"))
         .arg("-D")
-        .arg(&data)
+        .arg(folder.join("data"))
         .args(["-p", &port.to_string(), "-c", "listen_addresses=127.0.0.1"])
         .args(["-c", "unix_socket_directories=", "-c", "fsync=off", "-c", "max_connections=400"])
-        // As infra/README.md asks for.
+        // The setting that infra/README.md recommends.
         .args(["-c", "random_page_cost=1.1"])
         .args(["-c", "log_line_prefix=%d|"])
         .current_dir("/")
@@ -113,25 +132,32 @@ fn start() -> Cluster {
         .stderr(log)
         .process_group(0)
         .spawn()
-        .unwrap();
-    let watcher = Command::new("/bin/sh")
+        .unwrap()
+}
+
+fn spawn_watcher(server: u32, folder: &Path) -> Child {
+    Command::new("/bin/sh")
         .args(["-c", r#"read -r _; kill -INT -"$1"; sleep 1; rm -rf "$2""#, "watch"])
-        .arg(server.id().to_string())
-        .arg(&folder)
+        .arg(server.to_string())
+        .arg(folder)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .process_group(0)
         .spawn()
-        .unwrap();
+        .unwrap()
+}
+
+/// Waits until the server listens. False if it exits before.
+fn is_listening(server: &mut Child, port: u16) -> bool {
     let deadline = Instant::now() + READY_WITHIN;
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+    loop {
         if server.try_wait().unwrap().is_some() || Instant::now() > deadline {
-            let log = std::fs::read_to_string(&log_path).unwrap_or_default();
-            let _ = writeln!(std::io::stderr(), "{log}");
-            panic!("PostgreSQL did not start");
+            return false;
         }
-        std::thread::sleep(Duration::from_millis(20));
+        if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+            return true;
+        }
+        std::thread::sleep(crate::POLL_INTERVAL);
     }
-    Cluster { port, log: log_path, _server: server, _watcher: watcher }
 }

@@ -236,13 +236,26 @@ mod tests {
 
     proptest! {
         #[test]
-        fn hostile_events_are_refused_without_panic(
+        fn malformed_events_are_refused_with_a_code_of_their_shape(
             name in prop::sample::select(ClientEvent::NAMES),
             data: Vec<u8>,
             json in "\\{\"(roomId|msg|seq|on)\":[\\[{\"0-9a-z,:}\\]]{0,20}\\}?",
         ) {
-            let _ = ClientEvent::parse(name, &data);
-            let _ = ClientEvent::parse(name, json.as_bytes());
+            for data in [&data[..], json.as_bytes()] {
+                let code = ClientEvent::parse(name, data).map(drop).map_err(|refusal| refusal.code);
+                let is_of_shape = matches!(
+                    code,
+                    Err(Code::MalformedJson
+                        | Code::WrongType
+                        | Code::UnknownField
+                        | Code::MissingField
+                        | Code::DuplicateField
+                        | Code::InvalidValue
+                        | Code::BadRoomId
+                        | Code::MessageEmpty)
+                );
+                prop_assert!(is_of_shape, "{code:?}");
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
-//! How many connections and requests one address may hold open, at every server.
+//! Limits of open connections and requests per address, at every server.
 
-use stories::{Answer, Database, SOON, World, eventually};
+use stories::{Answer, DEADLINE, Database, System, eventually};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -24,23 +24,23 @@ async fn is_served(base: &str) -> Option<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_address_has_no_more_connections_than_allowed() {
-    let mut world = World::new(Database::Sqlite).await;
-    world.set("LIMIT_CONNECTIONS_PER_ADDRESS", "3");
-    let (functions, gateway) = (world.functions().await, world.gateway().await);
-    // Asking whether the gateway is ready was a connection of this address too.
-    drop(std::mem::take(&mut world.http));
+async fn connections_per_address_are_limited() {
+    let mut system = System::new(Database::Sqlite).await;
+    system.set_variable("LIMIT_CONNECTIONS_PER_ADDRESS", "3");
+    let (functions, gateway) = (system.start_functions().await, system.start_gateway().await);
+    // The readiness check was a connection of this address too.
+    drop(std::mem::take(&mut system.http));
     for base in [&functions, &gateway.base] {
         eventually("a free place", || is_served(base)).await;
         let mut held = Vec::new();
         while held.len() < 3 {
             let mut stream = connect(base).await;
-            // The connection before may still be counted.
+            // An earlier connection may still be counted.
             if ask(&mut stream).await.is_some() {
                 held.push(stream);
             }
         }
-        let refused = timeout(SOON, ask(&mut connect(base).await)).await.unwrap();
+        let refused = timeout(DEADLINE, ask(&mut connect(base).await)).await.unwrap();
         assert_eq!(refused, None, "{base}");
         held.pop();
         eventually("a place again", || is_served(base)).await;
@@ -48,10 +48,10 @@ async fn one_address_has_no_more_connections_than_allowed() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_full_server_serves_the_next_client_when_one_leaves() {
-    let mut world = World::new(Database::Sqlite).await;
-    world.set("LIMIT_CONNECTIONS", "2");
-    let base = world.functions().await;
+async fn a_full_server_serves_the_next_client_after_a_disconnect() {
+    let mut system = System::new(Database::Sqlite).await;
+    system.set_variable("LIMIT_CONNECTIONS", "2");
+    let base = system.start_functions().await;
     let mut first = connect(&base).await;
     let mut second = connect(&base).await;
     for stream in [&mut first, &mut second] {
@@ -59,26 +59,27 @@ async fn a_full_server_serves_the_next_client_when_one_leaves() {
     }
     let mut third = connect(&base).await;
     let mut answer = Box::pin(ask(&mut third));
+    // Proves that nothing arrives: no event shows that the server holds a connection back.
     let early = timeout(std::time::Duration::from_millis(300), answer.as_mut()).await;
     assert!(early.is_err(), "{early:?}");
     drop(first);
-    let answer = timeout(SOON, answer).await.unwrap();
+    let answer = timeout(DEADLINE, answer).await.unwrap();
     assert_eq!(answer.as_deref(), Some("HTTP/1.1 200"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn behind_a_proxy_the_requests_of_an_address_are_counted() {
-    let mut world = World::new(Database::Sqlite).await;
-    world.set("LIMIT_CONNECTIONS_PER_ADDRESS", "2");
-    world.set("TRUSTED_PROXY_HOPS", "1");
-    let base = world.functions().await;
+async fn behind_a_proxy_requests_per_address_are_limited() {
+    let mut system = System::new(Database::Sqlite).await;
+    system.set_variable("LIMIT_CONNECTIONS_PER_ADDRESS", "2");
+    system.set_variable("TRUSTED_PROXY_HOPS", "1");
+    let base = system.start_functions().await;
     let ask_as = async |address: &str| {
-        let request = world.http.get(format!("{base}/healthz"));
+        let request = system.http.get(format!("{base}/healthz"));
         Answer::of(request.header("x-forwarded-for", address)).await
     };
     let mut held = Vec::new();
     for _ in 0..2 {
-        // Its body does not come: it stays under way.
+        // The body never arrives, so the request stays open.
         let mut stream = connect(&base).await;
         let head = "POST /login HTTP/1.1\r\nhost: a\r\nx-forwarded-for: 192.0.2.1\r\n\
                     content-type: application/json\r\ncontent-length: 10\r\n\r\n";

@@ -1,13 +1,13 @@
-//! What a user and a room may publish: one budget, whichever door it comes by.
+//! Publish budgets of users and rooms: each is shared by HTTP and sockets, and by all instances.
 
 use std::collections::BTreeMap;
 
 use protocol::RoomId;
-use serde_json::{Value, json};
-use stories::{Answer, Database, Gateway, Socket, User, World, eventually, stories};
+use serde_json::json;
+use stories::{Answer, Database, Gateway, Socket, System, User, eventually, stories};
 use uuid::Uuid;
 
-/// More tries than any budget here allows, even while it refills.
+/// More attempts than any budget here allows, even while it refills.
 const TRIES: usize = 40;
 
 async fn post(user: &User, room: &str) -> Answer {
@@ -15,7 +15,7 @@ async fn post(user: &User, room: &str) -> Answer {
     user.post(&format!("/room/{room}/message"), body).await
 }
 
-/// Sends by HTTP until it is refused; how many were not.
+/// Sends over HTTP until a message is refused; returns the number of accepted ones.
 async fn post_until(user: &User, room: &str, code: &str) -> usize {
     for count in 0..TRIES {
         let sent = post(user, room).await;
@@ -29,7 +29,7 @@ async fn post_until(user: &User, room: &str, code: &str) -> usize {
     unreachable!("none of {TRIES} is refused");
 }
 
-/// The same by sockets in turns.
+/// The same over sockets in turn.
 async fn emit_until(sockets: &mut [Socket], room: RoomId, code: &str) -> usize {
     for count in 0..TRIES {
         let socket = &mut sockets[count % 3];
@@ -51,25 +51,25 @@ async fn sockets(user: &User, gateway: &Gateway, room: &str) -> Vec<Socket> {
     sockets
 }
 
-/// A slow budget: five at once, then one in two seconds.
-fn limit(world: &mut World, whose: &str) {
-    world.set(&format!("LIMIT_{whose}_EVENT_RATE"), "0.5");
-    world.set(&format!("LIMIT_{whose}_EVENT_BURST"), "5");
+/// A slow budget: a burst of five, then one every two seconds.
+fn limit(system: &mut System, whose: &str) {
+    system.set_variable(&format!("LIMIT_{whose}_EVENT_RATE"), "0.5");
+    system.set_variable(&format!("LIMIT_{whose}_EVENT_BURST"), "5");
 }
 
 stories! {
-    async fn a_user_has_one_budget_over_http_at_all_instances(world: World) {
-        let mut world = world;
-        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    async fn a_user_has_one_budget_at_all_instances(system: System) {
+        let mut system = system;
+        let (ada, bob) = (system.user("ada").await, system.user("bob").await);
         ada.create_room("lobby").await;
         bob.enter("lobby").await;
         let public = json!({ "name": "bob" });
-        limit(&mut world, "USER");
-        let (first, second) = (world.functions().await, world.functions().await);
+        limit(&mut system, "USER");
+        let (first, second) = (system.start_functions().await, system.start_functions().await);
         let (a, elsewhere, bob) = (ada.at(&first), ada.at(&second), bob.at(&first));
         let count = post_until(&a, "lobby", "user-rate-limited").await;
         assert!((5..20).contains(&count), "{count}");
-        // Whatever else stores an event or tells the gateways comes out of it too, everywhere.
+        // Every other operation that publishes uses the same budget.
         let member = format!("/room/lobby/member/{}", bob.id);
         let mut refused = BTreeMap::new();
         for _ in 0..TRIES {
@@ -80,7 +80,12 @@ stories! {
                 ("change role", elsewhere.patch(&member, json!({ "role": "moderator" })).await),
                 ("take in", elsewhere.post("/room/lobby/member", public.clone()).await),
                 ("remove", elsewhere.delete(&member).await),
-                ("create", elsewhere.post("/room", json!({ "name": format!("r{}", Uuid::new_v4().simple()) })).await),
+                (
+                    "create",
+                    elsewhere
+                        .post("/room", json!({ "name": format!("r{}", Uuid::new_v4().simple()) }))
+                        .await,
+                ),
                 ("rename", elsewhere.patch("/user", json!({ "displayName": "A." })).await),
                 ("delete", elsewhere.delete("/room/lobby").await),
             ];
@@ -93,25 +98,28 @@ stories! {
             if refused.len() == 9 {
                 break;
             }
-            // Somebody got a token that was due: the room may be gone.
+            // A refilled token may have been used to delete the room.
             if elsewhere.get("/room/lobby").await.status == 404 {
                 ada.create_room("lobby").await;
-                bob.at(&world.base).enter("lobby").await;
+                bob.at(&system.base).enter("lobby").await;
             }
         }
         assert_eq!(refused.len(), 9, "{refused:?}");
-        // Reading is not publishing, and others are not concerned.
+        // Reading uses no budget, and other users are not affected.
         elsewhere.get("/user").await.ok();
         bob.patch("/user", json!({ "displayName": "B." })).await.ok();
-        eventually("a token", async || (a.patch("/user", json!({})).await.status == 200).then_some(())).await;
+        eventually("a token", async || {
+            (a.patch("/user", json!({})).await.status == 200).then_some(())
+        })
+        .await;
     }
 
-    async fn a_user_has_one_budget_for_all_sockets(world: World) {
-        let mut world = world;
-        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    async fn a_user_has_one_budget_for_all_sockets(system: System) {
+        let mut system = system;
+        let (ada, bob) = (system.user("ada").await, system.user("bob").await);
         let room = ada.create_room("lobby").await;
-        limit(&mut world, "USER");
-        let gateway = world.gateway().await;
+        limit(&mut system, "USER");
+        let gateway = system.start_gateway().await;
         let mut a = sockets(&ada, &gateway, "lobby").await;
         let mut b = sockets(&bob, &gateway, "lobby").await;
         let count = emit_until(&mut a, room, "user-rate-limited").await;
@@ -137,7 +145,7 @@ stories! {
             }
         }
         assert_eq!(codes.len(), 5, "{codes:?}");
-        // What is not stored is not published.
+        // Events that are not stored use no budget.
         a[0].ok("typing", json!({ "roomId": room, "on": true })).await;
         let again = Vec::from([a.pop().unwrap()]);
         let again = std::cell::RefCell::new(again);
@@ -146,21 +154,22 @@ stories! {
             let sent = socket.call("send-msg", json!({ "roomId": room, "msg": "again" })).await;
             again.borrow_mut().push(socket);
             (sent["ok"] == true).then_some(())
-        }).await;
+        })
+        .await;
     }
 
-    async fn a_room_has_one_budget_for_all_who_send_to_it(world: World) {
-        let mut world = world;
-        let ada = world.user("ada").await;
+    async fn a_room_has_one_budget_for_all_senders(system: System) {
+        let mut system = system;
+        let ada = system.user("ada").await;
         let (room, other) = (ada.create_room("lobby").await, ada.create_room("other").await);
         let mut users = Vec::new();
         for name in ["bob", "cid", "dan"] {
-            let user = world.user(name).await;
+            let user = system.user(name).await;
             user.enter("lobby").await;
             users.push(user);
         }
-        limit(&mut world, "ROOM");
-        let base = world.functions().await;
+        limit(&mut system, "ROOM");
+        let base = system.start_functions().await;
         let mut count = 0;
         let refused = 'flood: loop {
             for user in &users {
@@ -173,13 +182,13 @@ stories! {
         };
         refused.problem(429, "room-rate-limited");
         assert!((5..20).contains(&count), "{count}");
-        // Nobody pays for it in another room, and whoever moderates can do so.
+        // Other rooms are not affected, and moderation still works.
         let ada_there = ada.at(&base);
         assert_eq!(post(&ada_there, "other").await.status, 201);
         let ban = format!("/room/lobby/member/{}?ban=true", users[0].id);
         assert_eq!(ada_there.delete(&ban).await.status, 204);
 
-        let gateway = world.gateway().await;
+        let gateway = system.start_gateway().await;
         let (mut a, _) = ada.join(&gateway, "lobby").await;
         let mut flooders = Vec::new();
         for user in [&users[1], &users[2], &ada] {
@@ -190,14 +199,17 @@ stories! {
         a.ok("delete-msg", json!({ "roomId": room, "seq": target })).await;
         a.ok("join-room", ada.join_data("other", None).await).await;
         a.ok("send-msg", json!({ "roomId": other, "msg": "x" })).await;
-        eventually("a token", async || (post(&ada_there, "lobby").await.status == 201).then_some(())).await;
+        eventually("a token", async || {
+            (post(&ada_there, "lobby").await.status == 201).then_some(())
+        })
+        .await;
     }
 
-    async fn rooms_are_made_and_deleted_so_often_an_hour(world: World) {
-        let mut world = world;
-        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
-        world.set("LIMIT_ROOMS_PER_HOUR", "3");
-        let base = world.functions().await;
+    async fn creating_and_deleting_rooms_is_limited_per_hour(system: System) {
+        let mut system = system;
+        let (ada, bob) = (system.user("ada").await, system.user("bob").await);
+        system.set_variable("LIMIT_ROOMS_PER_HOUR", "3");
+        let base = system.start_functions().await;
         let (ada, bob) = (ada.at(&base), bob.at(&base));
         for _ in 0..3 {
             ada.create_room("again").await;
@@ -211,82 +223,40 @@ stories! {
         assert_eq!(post(&bob, "again").await.status, 201);
     }
 
-    async fn a_budget_that_is_paid_off_leaves_no_row(world: World) {
-        let mut world = world;
-        world.set("LIMIT_ROOMS_PER_HOUR", "0");
-        let base = world.functions().await;
-        let ada = world.user("ada").await.at(&base);
+    async fn a_refilled_budget_leaves_no_row(system: System) {
+        let mut system = system;
+        system.set_variable("LIMIT_ROOMS_PER_HOUR", "0");
+        let base = system.start_functions().await;
+        let ada = system.user("ada").await.at(&base);
         ada.create_room("lobby").await;
-        ada.say("lobby", "x").await;
-        assert_eq!(world.count("SELECT COUNT(*) FROM publish_budget").await, 2, "a user and a room");
+        ada.post_message("lobby", "x").await;
+        assert_eq!(
+            system.count("SELECT COUNT(*) FROM publish_budget").await,
+            2,
+            "a user and a room"
+        );
         eventually("no row", async || {
-            // An archive of its own each time: one tidies at its beginning.
-            world.archive_once().await;
-            (world.count("SELECT COUNT(*) FROM publish_budget").await == 0).then_some(())
-        }).await;
+            // A new archive each time: it removes old rows when it starts.
+            system.archive_once().await;
+            (system.count("SELECT COUNT(*) FROM publish_budget").await == 0).then_some(())
+        })
+        .await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn budgets_that_are_zero_limit_nothing() {
-    let mut world = World::new(Database::Sqlite).await;
+async fn a_budget_of_zero_is_unlimited() {
+    let mut system = System::new(Database::Sqlite).await;
     for whose in ["USER", "ROOM"] {
-        limit(&mut world, whose);
-        world.set(&format!("LIMIT_{whose}_EVENT_RATE"), "0");
+        limit(&mut system, whose);
+        system.set_variable(&format!("LIMIT_{whose}_EVENT_RATE"), "0");
     }
-    let (base, gateway) = (world.functions().await, world.gateway().await);
-    let ada = world.user("ada").await.at(&base);
+    let (base, gateway) = (system.start_functions().await, system.start_gateway().await);
+    let ada = system.user("ada").await.at(&base);
     let room = ada.create_room("lobby").await;
     let (mut socket, _) = ada.join(&gateway, "lobby").await;
     for _ in 0..15 {
         assert_eq!(post(&ada, "lobby").await.status, 201);
         socket.ok("send-msg", json!({ "roomId": room, "msg": "x" })).await;
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_one_process_both_doors_share_a_budget() {
-    let folder = tempfile::TempDir::new().unwrap();
-    let limits = [("LIMIT_USER_EVENT_RATE", "0.1"), ("LIMIT_USER_EVENT_BURST", "8")];
-    let mut local = tokio::process::Command::new(stories::binary("local"));
-    let (_child, base) = stories::ready_local(local.envs(limits), folder.path()).await;
-    let http = reqwest::Client::new();
-    let call = async |method: reqwest::Method, path: &str, token: Option<&str>, body: Value| {
-        let mut request = http.request(method, format!("{base}{path}"));
-        if !body.is_null() {
-            request = request.json(&body);
-        }
-        let request = token.into_iter().fold(request, reqwest::RequestBuilder::bearer_auth);
-        Answer::of(request).await
-    };
-    use reqwest::Method;
-    let ada = json!({ "name": "ada", "password": stories::PASSWORD });
-    call(Method::POST, "/user", None, ada.clone()).await.ok();
-    let login = call(Method::POST, "/login", None, ada).await.ok();
-    let token = login["accessToken"].as_str().unwrap();
-    call(Method::POST, "/room", Some(token), json!({ "name": "lobby" })).await.ok();
-    let mut count = 0;
-    loop {
-        let message = json!({ "id": Uuid::now_v7(), "msg": "x" });
-        let sent = call(Method::POST, "/room/lobby/message", Some(token), message).await;
-        if sent.status != 201 {
-            sent.problem(429, "user-rate-limited");
-            break;
-        }
-        count += 1;
-    }
-    assert!((7..20).contains(&count), "{count}");
-    let entered = call(Method::GET, "/room/lobby", Some(token), Value::Null).await.ok();
-    let mut socket = Socket::connect(&base, token).await;
-    let room = entered["room"]["id"].clone();
-    let join =
-        json!({ "roomId": room, "userId": login["user"]["id"], "ticket": entered["ticket"] });
-    socket.ok("join-room", join).await;
-    // At most one was paid off meanwhile.
-    let mut answers = Vec::new();
-    for _ in 0..3 {
-        answers.push(socket.call("send-msg", json!({ "roomId": room, "msg": "x" })).await);
-    }
-    let refused = |answer: &&Value| answer["error"]["code"] == "user-rate-limited";
-    assert!(answers.iter().filter(refused).count() >= 2, "{answers:?}");
 }

@@ -1,17 +1,17 @@
-//! Floods of requests that cost a password hash: they are limited, and delay only themselves.
+//! Floods of requests that need a password hash are limited and delay only their sender.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
-use stories::{Answer, PASSWORD, User, World, stories};
+use stories::{Answer, PASSWORD, System, User, stories};
 
 const STRANGER: &str = "203.0.113.66";
 const OWNER: &str = "192.0.2.1";
 
-/// A request through a proxy of ours, which tells where it comes from.
-async fn post(world: &World, url: &str, from: &str, body: Value) -> Answer {
-    Answer::of(world.http.post(url).json(&body).header("x-forwarded-for", from)).await
+/// A request through a trusted proxy, which adds the client's address.
+async fn post(system: &System, url: &str, from: &str, body: Value) -> Answer {
+    Answer::of(system.http.post(url).json(&body).header("x-forwarded-for", from)).await
 }
 
 async fn create(user: &User, name: &str) -> Answer {
@@ -19,40 +19,45 @@ async fn create(user: &User, name: &str) -> Answer {
 }
 
 stories! {
-    async fn floods_of_passwords_keep_nobody_from_logging_in(world: World) {
-        let mut world = world;
+    async fn password_floods_block_no_login(system: System) {
+        let mut system = system;
         for (name, value) in [
             ("TRUSTED_PROXY_HOPS", "1"),
             ("ARGON2_CONCURRENCY", "1"),
-            // The shares alone have to do.
+            // No limit of sign-ups: the fair shares of hashing must be enough.
             ("LIMIT_SIGN_UPS", "0"),
             ("LIMIT_NEW_PASSWORDS", "0"),
             ("LIMIT_CONNECTIONS_PER_ADDRESS", "0"),
         ] {
-            world.set(name, value);
+            system.set_variable(name, value);
         }
-        let base = world.functions().await;
-        world.user("ada").await;
-        let mallory = world.user("mallory").await.at(&base);
+        let base = system.start_functions().await;
+        system.user("ada").await;
+        let mallory = system.user("mallory").await.at(&base);
         let free = async |n: usize| {
             let body = json!({ "name": format!("free-{n}"), "password": PASSWORD });
-            post(&world, &format!("{base}/user"), STRANGER, body).await
+            post(&system, &format!("{base}/user"), STRANGER, body).await
         };
         let taken = async |_| {
             let body = json!({ "name": "ada", "password": PASSWORD });
-            post(&world, &format!("{base}/user"), STRANGER, body).await
+            post(&system, &format!("{base}/user"), STRANGER, body).await
         };
         let login = async |from: &str, name: &str, password: &str| {
             let body = json!({ "name": name, "password": password });
-            post(&world, &format!("{base}/login"), from, body).await
+            post(&system, &format!("{base}/login"), from, body).await
         };
         let is_over = AtomicBool::new(false);
         let flood = async {
             let (free, taken, rooms, _) = tokio::join!(
                 join_all((0..230).map(free)),
                 join_all((0..60).map(taken)),
-                join_all((0..150).map(async |n: usize| create(&mallory, &format!("room-{n}")).await)),
-                join_all((0..90).map(async |n: usize| login(STRANGER, &format!("nobody-{n}"), "x").await)),
+                join_all(
+                    (0..150).map(async |n: usize| create(&mallory, &format!("room-{n}")).await)
+                ),
+                join_all(
+                    (0..90)
+                        .map(async |n: usize| login(STRANGER, &format!("nobody-{n}"), "x").await)
+                ),
             );
             is_over.store(true, Ordering::Relaxed);
             (free, taken, rooms)
@@ -69,7 +74,7 @@ stories! {
         for answer in logins {
             assert_eq!(answer.status, 200, "{}", answer.body);
         }
-        // A name that is taken costs no hash, so it is told however many wait for one.
+        // A taken name needs no hash, so it is refused at once even while hashing is busy.
         taken.iter().for_each(|answer| answer.problem(409, "name-taken"));
         for (what, answers) in [("sign-ups", free), ("rooms", rooms)] {
             let made = answers.iter().filter(|answer| answer.status == 201).count();
@@ -80,16 +85,16 @@ stories! {
         }
     }
 
-    async fn sign_ups_of_one_network_are_limited_by_all_instances_together(world: World) {
-        let mut world = world;
-        world.set("TRUSTED_PROXY_HOPS", "1");
-        world.set("LIMIT_SIGN_UPS", "3");
-        let (one, other) = (world.functions().await, world.functions().await);
-        world.set("LIMIT_SIGN_UPS", "0");
-        let unlimited = world.functions().await;
+    async fn sign_ups_per_network_are_limited_by_all_instances(system: System) {
+        let mut system = system;
+        system.set_variable("TRUSTED_PROXY_HOPS", "1");
+        system.set_variable("LIMIT_SIGN_UPS", "3");
+        let (one, other) = (system.start_functions().await, system.start_functions().await);
+        system.set_variable("LIMIT_SIGN_UPS", "0");
+        let unlimited = system.start_functions().await;
         let sign_up = async |base: &str, from: &str, name: &str| {
             let body = json!({ "name": name, "password": PASSWORD });
-            post(&world, &format!("{base}/user"), from, body).await
+            post(&system, &format!("{base}/user"), from, body).await
         };
         sign_up(&one, STRANGER, "eve-1").await.ok();
         sign_up(&other, STRANGER, "eve-2").await.ok();
@@ -102,27 +107,34 @@ stories! {
         }
         sign_up(&one, OWNER, "ada").await.ok();
         sign_up(&unlimited, STRANGER, "eve-4").await.ok();
-        // A third of an hour gives one back, and no more.
-        assert_eq!(world.sql("UPDATE rate_limit SET allowed_at = allowed_at - 1210000").await, 2);
+        // After a third of an hour one sign-up is allowed again, and no more.
+        assert_eq!(
+            system.execute("UPDATE rate_limit SET allowed_at = allowed_at - 1210000").await,
+            2
+        );
         sign_up(&other, STRANGER, "eve-5").await.ok();
         sign_up(&other, STRANGER, "eve-6").await.problem(429, "too-many-attempts");
-        // Who has its whole allowance again needs no row.
-        world.sql("UPDATE rate_limit SET allowed_at = 1").await;
-        world.archive_once().await;
-        assert_eq!(world.count("SELECT COUNT(*) FROM rate_limit").await, 0);
+        // A network with its whole allowance needs no row.
+        system.execute("UPDATE rate_limit SET allowed_at = 1").await;
+        system.archive_once().await;
+        assert_eq!(system.count("SELECT COUNT(*) FROM rate_limit").await, 0);
     }
 
-    async fn new_passwords_of_one_user_are_limited(world: World) {
-        let mut world = world;
-        world.set("LIMIT_NEW_PASSWORDS", "3");
-        let base = world.functions().await;
-        let (ada, bob) = (world.user("ada").await.at(&base), world.user("bob").await.at(&base));
+    async fn new_passwords_of_one_user_are_limited(system: System) {
+        let mut system = system;
+        system.set_variable("LIMIT_NEW_PASSWORDS", "3");
+        let base = system.start_functions().await;
+        let (ada, bob) = (system.user("ada").await.at(&base), system.user("bob").await.at(&base));
         create(&ada, "one").await.ok();
         create(&ada, "one").await.problem(409, "room-exists");
         let change = json!({ "password": "open sesame" });
         ada.patch("/room/one", change.clone()).await.ok();
         let new = json!({ "password": "a new password", "currentPassword": PASSWORD });
-        for refused in [create(&ada, "two").await, ada.patch("/room/one", change).await, ada.patch("/user", new).await] {
+        for refused in [
+            create(&ada, "two").await,
+            ada.patch("/room/one", change).await,
+            ada.patch("/user", new).await,
+        ] {
             refused.problem(429, "too-many-attempts");
             assert!(refused.headers.contains_key("retry-after"));
         }

@@ -1,16 +1,16 @@
-//! What can never be stored is parked, and holds up nothing else; what cannot be stored now is not
-//! mistaken for it.
+//! Events that can never be stored become dead letters and do not block others. A database outage makes no
+//! dead letters.
 
 use protocol::{
     RoomId, Timestamp, UserId,
     stored::{Person, StoredEvent},
     subject::{self, Shards},
 };
-use stories::{World, eventually, stories};
+use stories::{System, eventually, stories};
 
-/// Makes the database refuse messages of one text.
-async fn refuse(world: &World, text: &str) {
-    let statement = if world.is_postgres() {
+/// Makes the database refuse messages with one text.
+async fn refuse(system: &System, text: &str) {
+    let statement = if system.is_postgres() {
         format!("ALTER TABLE message ADD CONSTRAINT refused CHECK (msg <> '{text}')")
     } else {
         format!(
@@ -18,33 +18,35 @@ async fn refuse(world: &World, text: &str) {
              BEGIN SELECT RAISE(ABORT, 'refused'); END"
         )
     };
-    world.sql(&statement).await;
+    system.execute(&statement).await;
 }
 
 fn reasons(letters: &[(String, String, Vec<u8>)]) -> Vec<&str> {
     letters.iter().map(|(_, reason, _)| reason.as_str()).collect()
 }
 
-async fn texts(world: &World, user: &stories::User, room: &str) -> Vec<String> {
+async fn texts(system: &System, user: &stories::User, room: &str) -> Vec<String> {
     let page = user.get(&format!("/room/{room}/message?limit=200")).await.ok();
-    let _ = world;
+    let _ = system;
     let items = page["items"].as_array().unwrap().iter();
     items.map(|item| item["msg"].as_str().unwrap().to_owned()).collect()
 }
 
 stories! {
-    async fn events_of_a_faulty_gateway_are_parked_and_the_rest_is_archived(world: World) {
-        let ada = world.user("ada").await;
+    async fn invalid_events_become_dead_letters(system: System) {
+        let ada = system.user("ada").await;
         let room = ada.create_room("lobby").await;
-        let first = ada.say("lobby", "before").await;
+        let first = ada.post_message("lobby", "before").await;
         let stored = subject::stored(Shards::new(1).unwrap(), room);
         let user = ada.id;
         let at = "2026-01-01T00:00:00.000Z";
         let by = format!(r#"{{"id":"{user}","name":"Ada"}}"#);
         let message = |at: &str, rest: &str| {
             let id = uuid::Uuid::now_v7();
-            format!(r#"["receive-msg",{{"id":"{id}","from":{by},"msg":"x","at":"{at}"{rest}}}]"#).into_bytes()
+            format!(r#"["receive-msg",{{"id":"{id}","from":{by},"msg":"x","at":"{at}"{rest}}}]"#)
+                .into_bytes()
         };
+        let event = |name: &str, fields: String| format!(r#"["{name}",{{{fields}}}]"#).into_bytes();
         let bad: Vec<(String, Vec<u8>)> = vec![
             (stored.clone(), Vec::new()),
             (stored.clone(), b"not JSON".to_vec()),
@@ -57,120 +59,161 @@ stories! {
             (stored.clone(), message("+262142-01-01T00:00:00Z", "")),
             (stored.clone(), message(at, r#","replyTo":18446744073709551615"#)),
             (stored.clone(), message(at, r#","replyTo":-1"#)),
-            (stored.clone(), format!(r#"["receive-msg",{{"id":"1","from":{by},"msg":"x","at":"{at}"}}]"#).into_bytes()),
-            (stored.clone(), format!(r#"["msg-edited",{{"target":{first},"msg":"\u0000","by":"{user}","at":"{at}"}}]"#).into_bytes()),
-            (stored.clone(), format!(r#"["msg-deleted",{{"target":9000000000000000,"by":"{user}","at":"{at}"}}]"#).into_bytes()),
-            (stored.clone(), format!(r#"["reaction",{{"target":{first},"emoji":"\u0000","on":true,"by":{by},"at":"{at}"}}]"#).into_bytes()),
+            (
+                stored.clone(),
+                format!(r#"["receive-msg",{{"id":"1","from":{by},"msg":"x","at":"{at}"}}]"#)
+                    .into_bytes(),
+            ),
+            (
+                stored.clone(),
+                event(
+                    "msg-edited",
+                    format!(r#""target":{first},"msg":"\u0000","by":"{user}","at":"{at}""#),
+                ),
+            ),
+            (
+                stored.clone(),
+                event(
+                    "msg-deleted",
+                    format!(r#""target":9000000000000000,"by":"{user}","at":"{at}""#),
+                ),
+            ),
+            (
+                stored.clone(),
+                event(
+                    "reaction",
+                    format!(r#""target":{first},"emoji":"\u0000","on":true,"by":{by},"at":"{at}""#),
+                ),
+            ),
             (stored.clone(), [b"[".repeat(100_000), b"]".repeat(100_000)].concat()),
             (subject::read(Shards::new(1).unwrap(), room, user), b"{}".to_vec()),
             (subject::read(Shards::new(1).unwrap(), room, user), br#"{"seq":-1}"#.to_vec()),
-            ("chat.0.in.no-room".to_owned(), StoredEvent::RoomDeleted { by: user, at: Timestamp::now() }.encode()),
+            (
+                "chat.0.in.no-room".to_owned(),
+                StoredEvent::RoomDeleted { by: user, at: Timestamp::now() }.encode(),
+            ),
             (format!("chat.0.read.{room}.nobody"), br#"{"seq":1}"#.to_vec()),
         ];
-        world.give_again_after(std::time::Duration::from_secs(1)).await;
+        system.set_archive_ack_wait(std::time::Duration::from_secs(1)).await;
         for (n, (subject, payload)) in bad.iter().enumerate() {
-            world.publish_raw(subject.clone(), payload.clone()).await.unwrap();
-            ada.say("lobby", &n.to_string()).await;
+            system.publish_raw(subject.clone(), payload.clone()).await.unwrap();
+            ada.post_message("lobby", &n.to_string()).await;
         }
-        // An empty message ends the answer to a pull of another account's consumer: what was to follow it comes again.
+        // An empty message ends a pull through the account export, so the messages after it are delivered again.
         eventually("all of it", || async {
-            world.archive_once().await;
-            let moved = world.count_messages().await == 1 + bad.len() as i64;
-            (moved && world.dead_letters().await.len() == bad.len()).then_some(())
-        }).await;
-        let mut letters = world.dead_letters().await;
-        let place = |letter: &(String, String, Vec<u8>)| bad.iter().position(|bad| (&bad.0, &bad.1) == (&letter.0, &letter.2));
+            system.archive_once().await;
+            let moved = system.count_messages().await == 1 + bad.len() as i64;
+            (moved && system.dead_letters().await.len() == bad.len()).then_some(())
+        })
+        .await;
+        let mut letters = system.dead_letters().await;
+        let place = |letter: &(String, String, Vec<u8>)| {
+            bad.iter().position(|bad| (&bad.0, &bad.1) == (&letter.0, &letter.2))
+        };
         letters.sort_by_key(place);
-        let parked: Vec<(String, Vec<u8>)> =
-            letters.iter().map(|(subject, _, payload)| (subject.clone(), payload.clone())).collect();
+        let parked: Vec<(String, Vec<u8>)> = letters
+            .iter()
+            .map(|(subject, _, payload)| (subject.clone(), payload.clone()))
+            .collect();
         assert_eq!(parked, bad);
         let mut expected = vec!["not-an-event"; bad.len()];
         expected[13] = "no-target";
         expected[18] = "no-room";
         expected[19] = "no-room";
         assert_eq!(reasons(&letters), expected);
-        assert_eq!(world.count_messages().await, 1 + bad.len() as i64);
+        assert_eq!(system.count_messages().await, 1 + bad.len() as i64);
         let mut said = vec!["before".to_owned()];
         said.extend((0..bad.len()).map(|n| n.to_string()));
-        assert_eq!(texts(&world, &ada, "lobby").await, said);
-        // And what they were stored among goes on: edits, purges, the room itself.
-        assert_eq!(world.count("SELECT COUNT(*) FROM room_log WHERE archived_seq > 0").await, 1);
+        assert_eq!(texts(&system, &ada, "lobby").await, said);
+        // The events around them are processed: edits, purges, the room itself.
+        assert_eq!(system.count("SELECT COUNT(*) FROM room_log WHERE archived_seq > 0").await, 1);
     }
 
-    async fn what_the_database_refuses_is_found_in_the_middle_of_a_batch(world: World) {
-        let ada = world.user("ada").await;
+    async fn refused_rows_inside_a_batch_become_dead_letters(system: System) {
+        let ada = system.user("ada").await;
         let room = ada.create_room("lobby").await;
-        refuse(&world, "poison").await;
+        refuse(&system, "poison").await;
         let mut said = Vec::new();
         for n in 0..60 {
-            let text = if n == 17 || n == 41 || n == 42 { "poison".to_owned() } else { n.to_string() };
-            ada.say("lobby", &text).await;
+            let text =
+                if n == 17 || n == 41 || n == 42 { "poison".to_owned() } else { n.to_string() };
+            ada.post_message("lobby", &text).await;
             if text != "poison" {
                 said.push(text);
             }
         }
-        assert_eq!(world.archive_once().await, 61);
-        assert_eq!(world.archive_once().await, 0);
-        assert_eq!(reasons(&world.dead_letters().await), ["refused-by-database"; 3]);
-        assert_eq!(texts(&world, &ada, "lobby").await, said);
-        // A batch of nothing else.
-        ada.say("lobby", "poison").await;
-        assert_eq!(world.archive_once().await, 1);
-        assert_eq!(world.dead_letters().await.len(), 4);
-        let head = world.events_in_stream(room).await;
+        assert_eq!(system.archive_once().await, 61);
+        assert_eq!(system.archive_once().await, 0);
+        assert_eq!(reasons(&system.dead_letters().await), ["refused-by-database"; 3]);
+        assert_eq!(texts(&system, &ada, "lobby").await, said);
+        // A batch of dead letters only.
+        ada.post_message("lobby", "poison").await;
+        assert_eq!(system.archive_once().await, 1);
+        assert_eq!(system.dead_letters().await.len(), 4);
+        let head = system.count_stored_events(room).await;
         assert_eq!(head, 62, "in the room's sequence it stays until it is purged");
     }
 
-    async fn a_database_that_is_away_costs_no_event(world: World) {
-        let mut world = world;
-        let ada = world.user("ada").await;
+    async fn a_database_outage_loses_no_event(system: System) {
+        let mut system = system;
+        let ada = system.user("ada").await;
         let room = ada.create_room("lobby").await;
         for n in 0..3 {
-            ada.say("lobby", &n.to_string()).await;
+            ada.post_message("lobby", &n.to_string()).await;
         }
-        world.sql("ALTER TABLE message RENAME TO elsewhere").await;
+        system.execute("ALTER TABLE message RENAME TO elsewhere").await;
         for _ in 0..3 {
-            eventually("a pass that fails", || async { world.try_archive_once().await.err() }).await;
+            eventually("a pass that fails", || async { system.try_archive_once().await.err() })
+                .await;
         }
-        world.sql("ALTER TABLE elsewhere RENAME TO message").await;
+        system.execute("ALTER TABLE elsewhere RENAME TO message").await;
         eventually("three", || async {
-            world.archive_once().await;
-            (world.count_messages().await == 3).then_some(())
-        }).await;
+            system.archive_once().await;
+            (system.count_messages().await == 3).then_some(())
+        })
+        .await;
 
-        // The same while it follows.
-        world.start_archive();
-        world.sql("ALTER TABLE message RENAME TO elsewhere").await;
-        world.append_messages(room, ada.id, 3).await;
-        let admin = async_nats::jetstream::new(world.nats_as("provision").await);
+        // The same while the archive follows the stream.
+        system.start_archive();
+        system.execute("ALTER TABLE message RENAME TO elsewhere").await;
+        system.append_messages(room, ada.id, 3).await;
+        let admin = async_nats::jetstream::new(system.nats_as("provision").await);
         let stream = admin.get_stream("CHAT_0").await.unwrap();
         eventually("events to come again", || async {
             (stream.consumer_info("archive").await.unwrap().num_redelivered > 0).then_some(())
-        }).await;
-        world.sql("ALTER TABLE elsewhere RENAME TO message").await;
-        eventually("six", || async { (world.count_messages().await == 6).then_some(()) }).await;
-        assert!(world.dead_letters().await.is_empty());
+        })
+        .await;
+        system.execute("ALTER TABLE elsewhere RENAME TO message").await;
+        eventually("six", || async { (system.count_messages().await == 6).then_some(()) }).await;
+        assert!(system.dead_letters().await.is_empty());
     }
 
-    async fn without_the_dead_letters_stream_the_shard_goes_on(world: World) {
-        let mut world = world;
-        let ada = world.user("ada").await;
+    async fn without_the_dead_letter_stream_the_shard_continues(system: System) {
+        let mut system = system;
+        let ada = system.user("ada").await;
         let room = ada.create_room("lobby").await;
-        let admin = async_nats::jetstream::new(world.nats_as("provision").await);
+        let admin = async_nats::jetstream::new(system.nats_as("provision").await);
         admin.delete_stream(subject::DEAD_STREAM).await.unwrap();
-        world.publish_raw(subject::stored(Shards::new(1).unwrap(), room), b"x".to_vec()).await.unwrap();
-        world.start_archive();
-        ada.say("lobby", "after").await;
-        eventually("what follows", || async { (world.count_messages().await == 1).then_some(()) }).await;
-        // Made while it is waited for, it takes what was not parked.
-        world.provision().await;
-        eventually("the letter", || async { (world.dead_letters().await.len() == 1).then_some(()) }).await;
+        system
+            .publish_raw(subject::stored(Shards::new(1).unwrap(), room), b"x".to_vec())
+            .await
+            .unwrap();
+        system.start_archive();
+        ada.post_message("lobby", "after").await;
+        eventually("what follows", || async { (system.count_messages().await == 1).then_some(()) })
+            .await;
+        // The stream is created while the archive waits for it, and takes the events that were not parked.
+        system.provision().await;
+        eventually("the letter", || async {
+            (system.dead_letters().await.len() == 1).then_some(())
+        })
+        .await;
     }
 }
 
-/// That the helper above makes what it says.
+/// Checks the helper above.
 #[test]
-fn a_notice_is_no_dead_letter() {
+fn valid_notices_are_no_dead_letters() {
     let from = Person { id: UserId::generate(), name: "Ada".parse().unwrap() };
     let event =
         StoredEvent::RoomBroadcast { from, msg: "x".parse().unwrap(), at: Timestamp::now() };

@@ -1,4 +1,4 @@
-//! Other people's clients: the official Socket.IO clients, the Python one, and browsers.
+//! The official Socket.IO clients for JavaScript, the Python client, and browsers, all unmodified.
 
 use std::{
     path::{Path, PathBuf},
@@ -6,10 +6,10 @@ use std::{
     time::Duration,
 };
 
-use stories::{Database, World, binary, listening_local, ready_local};
+use stories::{Database, POLL_INTERVAL, System, binary, start_local_at, start_local_with};
 use tokio::process::Command;
 
-/// A browser takes its time on two busy cores.
+/// Browsers are slow on two busy cores.
 const WITHIN: Duration = Duration::from_secs(180);
 
 fn scripts() -> PathBuf {
@@ -27,27 +27,27 @@ async fn passes(command: &mut Command) {
 }
 
 async fn official(client: &str) {
-    passes_with("official.mjs", client).await;
+    passes_with("official_client.mjs", client).await;
 }
 
 /// Runs a script with the official client of some version.
 async fn passes_with(script: &str, client: &str) {
-    let world = World::new(Database::Postgres).await;
-    let gateway = world.gateway().await;
+    let system = System::new(Database::Postgres).await;
+    let gateway = system.start_gateway().await;
     let mut command = Command::new("node");
     command.arg(scripts().join(script)).env("CLIENT", client);
-    passes(command.env("BASE", &world.base).env("GATEWAY", &gateway.base)).await;
+    passes(command.env("BASE", &system.base).env("GATEWAY", &gateway.base)).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_official_client_hears_the_last_event_before_its_session_ends() {
-    passes_with("last_words.mjs", "socket.io-client").await;
-    passes_with("last_words.mjs", "socket.io-client-4.0").await;
+async fn the_official_client_gets_the_last_event() {
+    passes_with("logout_events.mjs", "socket.io-client").await;
+    passes_with("logout_events.mjs", "socket.io-client-4.0").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_official_client_joins_all_its_rooms_at_once() {
-    passes_with("rejoin.mjs", "socket.io-client").await;
+    passes_with("join_all_rooms.mjs", "socket.io-client").await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -56,7 +56,7 @@ async fn the_official_socket_io_client_works_unmodified() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_first_client_of_this_protocol_works_unmodified() {
+async fn the_oldest_socket_io_client_works_unmodified() {
     official("socket.io-client-4.0").await;
 }
 
@@ -65,14 +65,14 @@ async fn the_python_client_works_unmodified() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let packages = root.join("../.tools/python");
     assert!(packages.exists(), "`make test` gets the client first");
-    let world = World::new(Database::Sqlite).await;
-    let gateway = world.gateway().await;
+    let system = System::new(Database::Sqlite).await;
+    let gateway = system.start_gateway().await;
     let mut script = Command::new("python3");
     script.arg(root.join("python/client.py")).env("PYTHONPATH", packages);
-    passes(script.env("BASE", &world.base).env("GATEWAY", &gateway.base)).await;
+    passes(script.env("BASE", &system.base).env("GATEWAY", &gateway.base)).await;
 }
 
-/// Node with a script of ours, Chromium, and the address that its pages are at.
+/// A command that runs a script with Chromium against the pages at `base`.
 fn browsers(script: &str, base: &str) -> Command {
     let shots = binary("local").with_file_name("screenshots");
     let chromium = ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(|name| {
@@ -88,50 +88,52 @@ fn browsers(script: &str, base: &str) -> Command {
     command
 }
 
-/// Runs a script with Chromium against a `local` of its own, which has these variables too.
+/// Runs a script with Chromium against a new `local`. Both get these environment variables.
 async fn in_browsers(script: &str, variables: &[(&str, &str)]) {
     let data = tempfile::tempdir().unwrap();
     let mut local = Command::new(binary("local"));
     local.envs(variables.iter().copied());
-    let (local, base) = ready_local(&mut local, data.path()).await;
+    let (local, base) = start_local_with(&mut local, data.path()).await;
     passes(browsers(script, &base).envs(variables.iter().copied())).await;
     drop(local);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_people_meet_in_two_browsers() {
-    in_browsers("browser.mjs", &[]).await;
+async fn two_users_chat_in_two_browsers() {
+    in_browsers("two_browsers.mjs", &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_page_keeps_its_place_and_its_width_and_tells_how_a_room_ended() {
-    in_browsers("page.mjs", &[]).await;
+async fn the_page_keeps_its_scroll_position_and_width() {
+    in_browsers("page_behaviour.mjs", &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_room_comes_back_by_itself_after_the_server_was_away() {
-    in_browsers("away.mjs", &[]).await;
+async fn a_room_recovers_after_a_network_outage() {
+    in_browsers("offline.mjs", &[]).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_room_outlives_its_tokens() {
-    in_browsers("lifetimes.mjs", &[("ACCESS_TOKEN_SECONDS", "4"), ("TICKET_SECONDS", "4")]).await;
+async fn a_room_stays_open_while_tokens_expire() {
+    in_browsers("short_tokens.mjs", &[("ACCESS_TOKEN_SECONDS", "4"), ("TICKET_SECONDS", "4")])
+        .await;
 }
 
-/// Waits until the script asks for something, and says that it is done when that is.
+/// Waits until the script requests an action with a file, performs it, and confirms it with another file.
+/// The loop ends with the script, which has a deadline.
 async fn asked(signals: &Path, what: &str, done: impl Future<Output = ()>) {
     while !signals.join(what).exists() {
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
     done.await;
     std::fs::write(signals.join(format!("{what}-done")), "").unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_room_comes_back_by_itself_after_the_server_was_killed() {
+async fn a_room_recovers_after_a_server_restart() {
     let (data, signals) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let local = || Command::new(binary("local"));
-    let (mut running, base) = ready_local(&mut local(), data.path()).await;
+    let (mut running, base) = start_local_with(&mut local(), data.path()).await;
     let address = base.strip_prefix("http://").unwrap().to_owned();
     let operator = async {
         for round in 1..=2 {
@@ -140,13 +142,13 @@ async fn a_room_comes_back_by_itself_after_the_server_was_killed() {
             })
             .await;
             asked(signals.path(), &format!("start-{round}"), async {
-                running = listening_local(&mut local(), &address, data.path()).await.0;
+                running = start_local_at(&mut local(), &address, data.path()).await.0;
             })
             .await;
         }
         std::future::pending::<()>().await;
     };
-    let mut script = browsers("restarted.mjs", &base);
+    let mut script = browsers("server_restart.mjs", &base);
     tokio::select! {
         () = passes(script.env("SIGNALS", signals.path())) => {}
         () = operator => {}

@@ -1,11 +1,11 @@
-//! What must hold when two requests come at once. Each is told many times: a race that is lost once in
-//! ten is lost.
+//! Invariants that must hold when requests run concurrently. Each test repeats the race many times, because
+//! one run seldom hits it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::future::join_all;
 use serde_json::json;
-use stories::{Answer, PASSWORD, User, World, stories};
+use stories::{Answer, PASSWORD, System, User, stories};
 
 const ROUNDS: usize = 8;
 
@@ -22,9 +22,9 @@ fn password(round: usize) -> String {
     if round == 0 { PASSWORD.to_owned() } else { format!("{PASSWORD} {round}") }
 }
 
-/// What `change` answers while ada logs in again and again, until it does or the password is wrong.
+/// The response to `change` while Ada logs in repeatedly until her password is wrong or `change` is done.
 async fn logged_in_meanwhile(
-    world: &World,
+    system: &System,
     password: &str,
     change: impl Future<Output = Answer>,
 ) -> Answer {
@@ -32,7 +32,7 @@ async fn logged_in_meanwhile(
     let logins = join_all((0..3).map(async |_| {
         let body = json!({ "name": "ada", "password": password });
         while !is_over.load(Ordering::Relaxed) {
-            if !world.post("/login", body.clone()).await.status.is_success() {
+            if !system.post("/login", body.clone()).await.status.is_success() {
                 return;
             }
         }
@@ -46,8 +46,9 @@ async fn logged_in_meanwhile(
 }
 
 stories! {
-    async fn of_two_owners_who_go_at_once_one_stays(world: World) {
-        let (ada, bob, eve) = (world.user("ada").await, world.user("bob").await, world.user("eve").await);
+    async fn one_of_two_leaving_owners_stays_owner(system: System) {
+        let (ada, bob, eve) =
+            (system.user("ada").await, system.user("bob").await, system.user("eve").await);
         let member = |room: &str, user: &User| format!("/room/{room}/member/{}", user.id);
         for round in 0..ROUNDS {
             let room = format!("room-{round}");
@@ -58,14 +59,17 @@ stories! {
             ada.patch(&member(&room, &bob), json!({ "role": "owner" })).await.ok();
             let (one, other) = (member(&room, &ada), member(&room, &bob));
             let answers = match round % 3 {
-                // Both leave; each demotes the other; one leaves while the other steps down.
+                // Both leave; each demotes the other; one leaves while the other resigns.
                 0 => join_all([ada.delete(&one), bob.delete(&other)]).await,
                 1 => {
                     let role = || json!({ "role": "member" });
                     join_all([ada.patch(&other, role()), bob.patch(&one, role())]).await
                 }
                 _ => {
-                    let (a, b) = tokio::join!(ada.delete(&one), bob.patch(&other, json!({ "role": "member" })));
+                    let (a, b) = tokio::join!(
+                        ada.delete(&one),
+                        bob.patch(&other, json!({ "role": "member" }))
+                    );
                     vec![a, b]
                 }
             };
@@ -75,8 +79,8 @@ stories! {
         }
     }
 
-    async fn of_many_rooms_under_one_name_there_is_one(world: World) {
-        let ada = world.user("ada").await;
+    async fn concurrent_rooms_of_a_name_have_one_winner(system: System) {
+        let ada = system.user("ada").await;
         for round in 0..ROUNDS {
             // The same letters, composed and decomposed.
             let names = [format!("é{round}"), format!("e\u{301}{round}")];
@@ -86,8 +90,8 @@ stories! {
         }
     }
 
-    async fn who_enters_many_times_at_once_comes_once(world: World) {
-        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    async fn concurrent_entries_join_once(system: System) {
+        let (ada, bob) = (system.user("ada").await, system.user("bob").await);
         ada.create_room("lobby").await;
         let entered = join_all((0..8).map(|_| bob.get("/room/lobby"))).await;
         assert_eq!(count(&entered, 200), 8);
@@ -95,8 +99,8 @@ stories! {
         assert_eq!(ada.enter("lobby").await["head"], 2, "two people came, once each");
     }
 
-    async fn a_ban_and_an_entry_at_once_end_outside(world: World) {
-        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    async fn a_ban_beats_a_concurrent_entry(system: System) {
+        let (ada, bob) = (system.user("ada").await, system.user("bob").await);
         for round in 0..ROUNDS {
             let room = format!("room-{round}");
             ada.create_room(&room).await;
@@ -108,15 +112,15 @@ stories! {
         }
     }
 
-    async fn a_room_deleted_many_times_at_once_is_deleted_once(world: World) {
-        let ada = world.user("ada").await;
+    async fn concurrent_deletions_delete_a_room_once(system: System) {
+        let ada = system.user("ada").await;
         ada.create_room("lobby").await;
         let answers = join_all((0..6).map(|_| ada.delete("/room/lobby"))).await;
         assert_eq!((count(&answers, 204), count(&answers, 404)), (1, 5));
     }
 
-    async fn a_message_sent_many_times_at_once_is_stored_once(world: World) {
-        let ada = world.user("ada").await;
+    async fn concurrent_retries_store_a_message_once(system: System) {
+        let ada = system.user("ada").await;
         ada.create_room("lobby").await;
         let body = json!({ "id": uuid::Uuid::now_v7(), "msg": "once" });
         let answers = join_all((0..8).map(|_| ada.post("/room/lobby/message", body.clone()))).await;
@@ -127,35 +131,38 @@ stories! {
         assert_eq!(ada.get("/room/lobby/message").await.ok()["items"].as_array().unwrap().len(), 1);
     }
 
-    async fn a_file_completed_many_times_at_once_is_complete_once_and_the_same(world: World) {
-        let ada = world.user("ada").await;
+    async fn concurrent_completions_complete_a_file_once(system: System) {
+        let ada = system.user("ada").await;
         ada.create_room("lobby").await;
         let file = json!({ "name": "a.txt", "size": 3, "type": "text/plain" });
         let declared = ada.post("/room/lobby/file", file).await.ok();
-        assert!(world.put(&declared, b"abc").await.is_success());
+        assert!(system.upload(&declared, b"abc").await.is_success());
         let path = format!("/file/{}/complete", declared["file"]["id"].as_str().unwrap());
         let answers = join_all((0..8).map(|_| ada.post(&path, json!({})))).await;
         assert_eq!(count(&answers, 200), 8);
         assert!(answers.iter().all(|answer| answer.body == answers[0].body));
-        assert_eq!(world.count("SELECT COUNT(*) FROM file WHERE completed_at IS NOT NULL").await, 1);
+        assert_eq!(
+            system.count("SELECT COUNT(*) FROM file WHERE completed_at IS NOT NULL").await,
+            1
+        );
     }
 
-    async fn no_login_with_the_old_password_outlives_the_new_one(world: World) {
-        let ada = world.user("ada").await;
+    async fn no_login_with_the_old_password_survives(system: System) {
+        let ada = system.user("ada").await;
         for round in 0..ROUNDS {
             let (old, new) = (password(round), password(round + 1));
             let change = ada.patch("/user", json!({ "password": new, "currentPassword": old }));
-            let changed = logged_in_meanwhile(&world, &old, change).await;
+            let changed = logged_in_meanwhile(&system, &old, change).await;
             assert_eq!(changed.status, 200, "{}", changed.body);
             let live = "SELECT COUNT(*) FROM session WHERE revoked_at IS NULL";
-            assert_eq!(world.count(live).await, 1, "round {round}: only the one that changed it");
-            // What the others tried in vain is forgiven.
-            world.post("/login", json!({ "name": "ada", "password": new })).await.ok();
+            assert_eq!(system.count(live).await, 1, "round {round}: only the one that changed it");
+            // The failed attempts of the others are forgotten.
+            system.post("/login", json!({ "name": "ada", "password": new })).await.ok();
         }
     }
 
-    async fn of_two_new_passwords_at_once_one_counts(world: World) {
-        let ada = world.user("ada").await;
+    async fn concurrent_new_passwords_have_one_winner(system: System) {
+        let ada = system.user("ada").await;
         let mut current = PASSWORD.to_owned();
         for round in 0..ROUNDS {
             let new = ["one", "other"].map(|which| format!("{PASSWORD} {round} {which}"));
@@ -165,38 +172,39 @@ stories! {
             let answers = join_all(changes).await;
             assert_eq!((count(&answers, 200), count(&answers, 403)), (1, 1), "{answers:?}");
             current = new[usize::from(answers[1].status == 200)].clone();
-            world.post("/login", json!({ "name": "ada", "password": current })).await.ok();
+            system.post("/login", json!({ "name": "ada", "password": current })).await.ok();
         }
     }
 
-    async fn of_two_deletions_at_once_one_counts(world: World) {
+    async fn concurrent_account_deletions_have_one_winner(system: System) {
         for _ in 0..ROUNDS {
-            let ada = world.user("ada").await;
+            let ada = system.user("ada").await;
             let delete = || ada.delete_with("/user", json!({ "password": PASSWORD }));
             let answers = join_all([delete(), delete()]).await;
             assert_eq!((count(&answers, 204), count(&answers, 401)), (1, 1), "{answers:?}");
         }
     }
 
-    async fn no_login_outlives_its_account(world: World) {
+    async fn no_login_survives_its_account(system: System) {
         for round in 0..ROUNDS {
-            let ada = world.user("ada").await;
+            let ada = system.user("ada").await;
             let delete = ada.delete_with("/user", json!({ "password": PASSWORD }));
-            assert_eq!(logged_in_meanwhile(&world, PASSWORD, delete).await.status, 204);
-            assert_eq!(world.count("SELECT COUNT(*) FROM session").await, 0, "round {round}");
+            assert_eq!(logged_in_meanwhile(&system, PASSWORD, delete).await.status, 204);
+            assert_eq!(system.count("SELECT COUNT(*) FROM session").await, 0, "round {round}");
         }
     }
 
-    async fn a_refresh_and_a_logout_at_once_leave_nothing_to_renew(world: World) {
+    async fn a_logout_beats_a_concurrent_refresh(system: System) {
         for _ in 0..ROUNDS {
             let name = format!("u-{}", uuid::Uuid::now_v7().simple().to_string().split_off(12));
-            let ada = world.user(&name).await;
+            let ada = system.user(&name).await;
             let (logout, body) = (json!({}), json!({ "refreshToken": ada.refresh }));
-            let (out, renewed) = tokio::join!(ada.post("/logout", logout), world.post("/login/refresh", body));
+            let (out, renewed) =
+                tokio::join!(ada.post("/logout", logout), system.post("/login/refresh", body));
             assert_eq!(out.status, 204);
             if renewed.status.is_success() {
                 let body = json!({ "refreshToken": renewed.body["refreshToken"] });
-                world.post("/login/refresh", body).await.problem(401, "refresh-invalid");
+                system.post("/login/refresh", body).await.problem(401, "refresh-invalid");
             }
         }
     }

@@ -1,6 +1,9 @@
 //! The database: concurrent requests, locks, statement limits and query plans.
 
+mod api_walk;
 mod concurrent_requests;
 mod lock_races;
 mod plans;
+mod schemas;
 mod statement_limits;
+mod statements;

@@ -1,4 +1,4 @@
-//! What was purged from the stream is not taken for what never was.
+//! A replay never presents purged events as events that never existed.
 
 use protocol::{
     RoomId, Seq, Timestamp, UserId,
@@ -7,23 +7,23 @@ use protocol::{
 };
 use serde_json::json;
 use service::roomlog::RoomLog;
-use stories::{User, World, stories};
+use stories::{System, User, stories};
 
-/// Two rooms take turns in the stream, so that neither has all its seqs.
-async fn fill(world: &World, rooms: [RoomId; 2], by: UserId) {
+/// Stores events of two rooms alternately, so that neither room has consecutive seqs.
+async fn fill(system: &System, rooms: [RoomId; 2], by: UserId) {
     let from = Person { id: by, name: "ada".parse().unwrap() };
     for text in 0..10 {
         for room in rooms {
             let (from, at) = (from.clone(), Timestamp::now());
             let msg = protocol::MessageText::parse(&text.to_string()).unwrap();
-            world.append(room, StoredEvent::RoomBroadcast { from, msg, at }).await;
+            system.append_event(room, StoredEvent::RoomBroadcast { from, msg, at }).await;
         }
     }
 }
 
-/// What the archive does: the mark first, then the purge.
-async fn purge(world: &World, room: RoomId, keep_from: u64) {
-    let archive = world.nats_as("archive").await;
+/// Purges as the archive does: first the mark, then the purge.
+async fn purge(system: &System, room: RoomId, keep_from: u64) {
+    let archive = system.nats_as("archive").await;
     let shards = Shards::new(1).unwrap();
     let kept = keep_from.try_into().unwrap();
     RoomLog::new(archive.clone(), shards).keep_from(room, kept).await.unwrap();
@@ -33,9 +33,9 @@ async fn purge(world: &World, room: RoomId, keep_from: u64) {
     assert!(purge.await.unwrap().purged > 0);
 }
 
-/// Joins at a gateway that knows nothing of the room yet: whether it could replay, and what.
-async fn replayed(world: &World, user: &User, after: u64) -> (bool, Vec<(u64, u64)>) {
-    let gateway = world.gateway().await;
+/// Joins at a new gateway; returns `recovered` and the replayed events.
+async fn replayed(system: &System, user: &User, after: u64) -> (bool, Vec<(u64, u64)>) {
+    let gateway = system.start_gateway().await;
     let mut socket = user.connect(&gateway).await;
     let joined = socket.ok("join-room", user.join_data("lobby", Some(after)).await).await;
     let events = socket.stored().into_iter().map(|(_, seq, prev)| (seq, prev)).collect();
@@ -43,38 +43,44 @@ async fn replayed(world: &World, user: &User, after: u64) -> (bool, Vec<(u64, u6
 }
 
 stories! {
-    async fn a_replay_is_exact_or_says_that_it_is_not(world: World) {
-        let ada = world.user("ada").await;
+    async fn a_replay_is_exact_or_reported_as_incomplete(system: System) {
+        let ada = system.user("ada").await;
         let (room, other) = (ada.create_room("lobby").await, ada.create_room("other").await);
-        fill(&world, [room, other], ada.id).await;
-        let (recovered, all) = replayed(&world, &ada, 0).await;
+        fill(&system, [room, other], ada.id).await;
+        let (recovered, all) = replayed(&system, &ada, 0).await;
         assert!(recovered, "nothing was ever purged");
         assert_eq!(all.len(), 11, "one came, ten notices");
 
-        // The other room's beginning is gone, and with it the stream's first messages.
-        let log = RoomLog::new(world.nats_as("functions").await, Shards::new(1).unwrap());
+        // The beginning of the other room is purged, and with it the first messages of the stream.
+        let log = RoomLog::new(system.nats_as("functions").await, Shards::new(1).unwrap());
         let others = log.after(other, Seq::ZERO, 100).await.unwrap();
-        purge(&world, other, others[9].seq.get()).await;
+        purge(&system, other, others[9].seq.get()).await;
         assert_eq!(log.oldest_kept(other).await.unwrap(), others[9].seq);
         assert_eq!(log.oldest_kept(room).await.unwrap(), Seq::ZERO);
-        assert_eq!(replayed(&world, &ada, 0).await, (true, all.clone()), "another room's purge");
+        assert_eq!(replayed(&system, &ada, 0).await, (true, all.clone()), "another room's purge");
 
         let (kept, _) = all[6];
-        purge(&world, room, kept).await;
+        purge(&system, room, kept).await;
         let before_kept = all[5].0;
-        for (after, recovered) in [(0, false), (before_kept, false), (kept - 1, false), (kept, true)] {
+        for (after, recovered) in
+            [(0, false), (before_kept, false), (kept - 1, false), (kept, true)]
+        {
             let expected = if recovered { all[7..].to_vec() } else { Vec::new() };
-            assert_eq!(replayed(&world, &ada, after).await, (recovered, expected), "after {after}");
+            assert_eq!(
+                replayed(&system, &ada, after).await,
+                (recovered, expected),
+                "after {after}"
+            );
         }
         for after in [all[8].0, all[10].0] {
             let expected = all.iter().copied().filter(|(seq, _)| *seq > after).collect();
-            assert_eq!(replayed(&world, &ada, after).await, (true, expected), "after {after}");
+            assert_eq!(replayed(&system, &ada, after).await, (true, expected), "after {after}");
         }
 
-        // Nearly everything: the newest event stays, and the next one follows it.
+        // Everything but the newest event is purged; the next event follows it.
         let newest = all[10].0;
-        purge(&world, room, newest).await;
-        let gateway = world.gateway().await;
+        purge(&system, room, newest).await;
+        let gateway = system.start_gateway().await;
         let mut socket = ada.connect(&gateway).await;
         let joined = socket.ok("join-room", ada.join_data("lobby", Some(newest)).await).await;
         assert_eq!((&joined["recovered"], &joined["head"]), (&json!(true), &json!(newest)));

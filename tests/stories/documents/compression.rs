@@ -1,4 +1,4 @@
-//! Pages, scripts and documents: sent compressed to whoever takes it, and not again to whoever has them.
+//! Pages, scripts and documents are compressed for clients that accept it, and cached by their ETag.
 
 use reqwest::{
     Method, StatusCode,
@@ -7,14 +7,14 @@ use reqwest::{
         HeaderMap, HeaderName, IF_NONE_MATCH, VARY,
     },
 };
-use stories::{Database, World};
+use stories::{Database, System};
 
 async fn get(
-    world: &World,
+    system: &System,
     path: &str,
     headers: &[(HeaderName, &str)],
 ) -> (StatusCode, HeaderMap, Vec<u8>) {
-    let request = world.request(Method::GET, path);
+    let request = system.request(Method::GET, path);
     let request =
         headers.iter().fold(request, |request, (name, value)| request.header(name, *value));
     let response = request.send().await.unwrap();
@@ -22,9 +22,9 @@ async fn get(
     (status, headers, response.bytes().await.unwrap().into())
 }
 
-/// What the page loads.
-async fn assets(world: &World) -> Vec<String> {
-    let (_, _, page) = get(world, "/", &[]).await;
+/// The paths that the page loads.
+async fn assets(system: &System) -> Vec<String> {
+    let (_, _, page) = get(system, "/", &[]).await;
     let page = String::from_utf8(page).unwrap();
     let paths = page.split('"').filter(|part| part.starts_with("/assets/")).map(str::to_owned);
     let paths: Vec<String> = paths.collect();
@@ -33,17 +33,17 @@ async fn assets(world: &World) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn texts_are_sent_compressed_and_once() {
-    let world = World::new(Database::Sqlite).await;
-    let mut paths = assets(&world).await;
+async fn texts_are_compressed_and_cached() {
+    let system = System::new(Database::Sqlite).await;
+    let mut paths = assets(&system).await;
     let documents =
         ["/openapi.json", "/asyncapi.json", "/docs/events", "/docs/swagger-ui-bundle.js"];
     paths.extend(documents.map(str::to_owned));
     for path in &paths {
-        let (status, plain_headers, plain) = get(&world, path, &[]).await;
+        let (status, plain_headers, plain) = get(&system, path, &[]).await;
         assert_eq!(status, StatusCode::OK, "{path}");
         assert!(!plain_headers.contains_key(CONTENT_ENCODING), "{path}");
-        let (_, headers, body) = get(&world, path, &[(ACCEPT_ENCODING, "gzip, deflate")]).await;
+        let (_, headers, body) = get(&system, path, &[(ACCEPT_ENCODING, "gzip, deflate")]).await;
         assert_eq!(headers[CONTENT_ENCODING], "gzip", "{path}");
         assert!(body.starts_with(&[0x1f, 0x8b]) && body.len() * 2 < plain.len(), "{path}");
         assert_eq!(headers[VARY], "accept-encoding", "{path}");
@@ -52,29 +52,29 @@ async fn texts_are_sent_compressed_and_once() {
 
         let etag = headers[ETAG].to_str().unwrap();
         let known = [(ACCEPT_ENCODING, "gzip"), (IF_NONE_MATCH, etag)];
-        let (status, headers, body) = get(&world, path, &known).await;
+        let (status, headers, body) = get(&system, path, &known).await;
         assert_eq!((status, body.len()), (StatusCode::NOT_MODIFIED, 0), "{path}");
         assert_eq!(headers[ETAG], etag, "{path}");
-        let (_, headers, _) = get(&world, path, &[(ACCEPT_ENCODING, "gzip;q=0, identity")]).await;
+        let (_, headers, _) = get(&system, path, &[(ACCEPT_ENCODING, "gzip;q=0, identity")]).await;
         assert!(!headers.contains_key(CONTENT_ENCODING), "{path}");
     }
-    for path in assets(&world).await {
-        let (_, headers, _) = get(&world, &path, &[(ACCEPT_ENCODING, "gzip, br")]).await;
+    for path in assets(&system).await {
+        let (_, headers, _) = get(&system, &path, &[(ACCEPT_ENCODING, "gzip, br")]).await;
         assert_eq!(headers[CONTENT_ENCODING], "br", "{path}");
         assert_eq!(headers[CACHE_CONTROL], "public, max-age=31536000, immutable");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_page_that_is_known_is_not_sent_again() {
-    let world = World::new(Database::Sqlite).await;
+async fn a_cached_page_is_not_sent_again() {
+    let system = System::new(Database::Sqlite).await;
     for path in ["/", "/login", "/room/lobby", "/room/%", "/room/%E0%A4%A"] {
-        let (status, headers, _) = get(&world, path, &[(ACCEPT, "text/html")]).await;
+        let (status, headers, _) = get(&system, path, &[(ACCEPT, "text/html")]).await;
         assert_eq!(status, StatusCode::OK, "{path}");
         assert_eq!(headers[CACHE_CONTROL], "no-cache");
         let etag = headers[ETAG].to_str().unwrap();
         let known = [(ACCEPT, "text/html"), (IF_NONE_MATCH, etag)];
-        let (status, headers, _) = get(&world, path, &known).await;
+        let (status, headers, _) = get(&system, path, &known).await;
         assert_eq!(status, StatusCode::NOT_MODIFIED, "{path}");
         assert!(headers.contains_key(CONTENT_SECURITY_POLICY), "{path}");
         let vary: Vec<&str> =

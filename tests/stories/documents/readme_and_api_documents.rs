@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use stories::{Database, World};
+use stories::{Database, System};
 
 /// A README with the first header cells of its tables of HTTP functions and of the two kinds of events.
 struct Readme {
@@ -77,7 +77,7 @@ fn rows(readme: &str, head: &str) -> Vec<(String, String)> {
 }
 
 #[test]
-fn the_readmes_tables_of_events_are_the_protocols() {
+fn the_readme_tables_match_the_protocol() {
     let document = protocol::asyncapi::document();
     for Readme { text, client, server, .. } in READMES {
         check_tables(&document, rows(text, client), rows(text, server));
@@ -106,10 +106,10 @@ fn check_tables(document: &Value, client: Vec<(String, String)>, server: Vec<(St
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_server_describes_itself() {
-    let world = World::new(Database::Sqlite).await;
+async fn the_server_publishes_its_documents() {
+    let system = System::new(Database::Sqlite).await;
     let get = async |path: &str| {
-        let answer = world.http.get(format!("{}{path}", world.base)).send().await.unwrap();
+        let answer = system.http.get(format!("{}{path}", system.base)).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{path}");
         answer.text().await.unwrap()
     };

@@ -1,4 +1,4 @@
-//! The API is held against its description, by Schemathesis with all its checks.
+//! Schemathesis tests the HTTP API against its OpenAPI document, with all its checks.
 
 use std::{
     collections::BTreeMap,
@@ -8,14 +8,14 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use stories::{World, stories};
+use stories::{System, stories};
 use tokio::process::Command;
 
-/// Two databases at once on two busy cores.
+/// Enough for both databases at once on two busy cores.
 const WITHIN: Duration = Duration::from_secs(400);
 
-/// Every operation that is to be answered, as Schemathesis calls it. It leaves out the document itself,
-/// which it has read; and the web page is there only if it was built.
+/// Every operation that must succeed at least once, as Schemathesis names it. It does not call the document
+/// itself, and the web page exists only if it was built.
 fn operations(api: &Value) -> Vec<String> {
     let paths = api["paths"].as_object().unwrap();
     let all = paths.iter().flat_map(|(path, item)| {
@@ -30,39 +30,40 @@ fn operations(api: &Value) -> Vec<String> {
 }
 
 stories! {
-    async fn the_api_is_as_it_is_described(world: World) {
-        let mut world = world;
-        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    async fn the_api_matches_its_description(system: System) {
+        let mut system = system;
+        let (ada, bob) = (system.user("ada").await, system.user("bob").await);
         ada.create_room("lobby").await;
         bob.enter("lobby").await;
         bob.post("/room", json!({ "name": "hidden", "private": true })).await.ok();
         bob.post("/room", json!({ "name": "vault", "password": "open sesame" })).await.ok();
         for msg in ["one", "둘"] {
-            bob.say("lobby", msg).await;
+            bob.post_message("lobby", msg).await;
         }
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let packages = root.join("../.tools/schemathesis");
         assert!(packages.exists(), "`make test` gets Schemathesis first");
         let scripts = root.join("python");
-        // The scripts call from many addresses, as a proxy tells: thousands of wrong passwords from one
-        // would be throttled, which is another story.
-        world.set("TRUSTED_PROXY_HOPS", "1");
-        // All rooms are ada's.
-        world.set("LIMIT_NEW_PASSWORDS", "0");
-        let base = world.functions().await;
-        let answered = world.folder().join("answered.json");
+        // The scripts send many client addresses, as a proxy does. Thousands of wrong passwords from one address
+        // would be throttled.
+        system.set_variable("TRUSTED_PROXY_HOPS", "1");
+        // Ada creates all rooms and changes their passwords often.
+        system.set_variable("LIMIT_NEW_PASSWORDS", "0");
+        let base = system.start_functions().await;
+        let answered = system.folder().join("answered.json");
         let mut run = Command::new("python3");
-        run.args(["-m", "schemathesis.cli", "--config-file"]).arg(scripts.join("schemathesis.toml"));
+        run.args(["-m", "schemathesis.cli", "--config-file"])
+            .arg(scripts.join("schemathesis.toml"));
         run.args(["run", "--no-color"]).arg(format!("{base}/openapi.json"));
         run.env("BASE", &base).env("SCRIPTS", &scripts).env("ANSWERED", &answered);
         run.env("PYTHONPATH", std::env::join_paths([packages, scripts]).unwrap());
-        // It keeps nothing, but where it would is not to be the source.
-        run.current_dir(world.folder()).stdin(Stdio::null()).kill_on_drop(true);
+        // Files that it may write belong into the temporary folder, not into the source tree.
+        run.current_dir(system.folder()).stdin(Stdio::null()).kill_on_drop(true);
         let done = tokio::time::timeout(WITHIN, run.output()).await.unwrap().unwrap();
         let Output { status, stdout, stderr } = done;
         let (out, err) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
         assert!(status.success(), "{out}\n{err}");
-        // Refusals alone would be a description kept by an API that does nothing.
+        // An API that refuses everything would pass the checks: every operation must have succeeded once.
         let answered = std::fs::read(answered).unwrap();
         let answered: BTreeMap<String, u64> = serde_json::from_slice(&answered).unwrap();
         let mut never = operations(&ada.get("/openapi.json").await.ok());

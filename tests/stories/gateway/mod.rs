@@ -1,5 +1,6 @@
 //! The gateway: its wire protocols, its limits, its memory, and several gateways together.
 
+mod attacked_gateway;
 mod conformance;
 mod limits;
 mod polling_close;

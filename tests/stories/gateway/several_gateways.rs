@@ -1,12 +1,12 @@
-//! Several gateways are one: for messages, for retries, for deploys.
+//! Several gateways act as one: for messages, retries and deployments.
 
 use serde_json::json;
-use stories::{Closed, World, stories};
+use stories::{Closed, System, stories};
 
 stories! {
-    async fn a_message_through_one_gateway_arrives_through_the_other(world: World) {
-        let (first, second) = (world.gateway().await, world.gateway().await);
-        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    async fn messages_pass_between_gateways(system: System) {
+        let (first, second) = (system.start_gateway().await, system.start_gateway().await);
+        let (ada, bob) = (system.user("ada").await, system.user("bob").await);
         let room = ada.create_room("lobby").await;
         let (mut a, _) = ada.join(&first, "lobby").await;
         let (mut b, _) = bob.join(&second, "lobby").await;
@@ -18,9 +18,9 @@ stories! {
         assert_eq!((&received["seq"], &received["prev"]), (&back["seq"], &sent["seq"]));
     }
 
-    async fn a_message_sent_again_is_stored_once_whatever_door_it_comes_through(world: World) {
-        let (first, second) = (world.gateway().await, world.gateway().await);
-        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    async fn a_retry_over_any_transport_is_stored_once(system: System) {
+        let (first, second) = (system.start_gateway().await, system.start_gateway().await);
+        let (ada, bob) = (system.user("ada").await, system.user("bob").await);
         let room = ada.create_room("lobby").await;
         let (mut a, _) = ada.join(&first, "lobby").await;
         let (mut again, _) = ada.join(&second, "lobby").await;
@@ -30,11 +30,15 @@ stories! {
         let sent = a.ok("send-msg", message.clone()).await;
         assert_eq!(sent["duplicate"], false);
         let retried = again.ok("send-msg", message.clone()).await;
-        let by_http = ada.post("/room/lobby/message", json!({ "id": id, "msg": "once" })).await.ok();
+        let by_http =
+            ada.post("/room/lobby/message", json!({ "id": id, "msg": "once" })).await.ok();
         for answer in [retried, by_http] {
-            assert_eq!((&answer["seq"], &answer["at"], &answer["duplicate"]), (&sent["seq"], &sent["at"], &json!(true)));
+            assert_eq!(
+                (&answer["seq"], &answer["at"], &answer["duplicate"]),
+                (&sent["seq"], &sent["at"], &json!(true))
+            );
         }
-        // Another user's message of the same id is another message.
+        // A message of another user with the same id is another message.
         let other = b.ok("send-msg", message).await;
         assert_eq!(other["duplicate"], false);
         assert_ne!(other["seq"], sent["seq"]);
@@ -42,18 +46,19 @@ stories! {
         assert_eq!(next["prev"], sent["seq"], "the retries left nothing between");
     }
 
-    async fn a_draining_gateway_asks_its_sockets_to_move_and_nothing_is_lost(world: World) {
-        let (old, new) = (world.gateway().await, world.gateway().await);
-        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    async fn a_draining_gateway_migrates_its_sockets_without_loss(system: System) {
+        let (old, new) = (system.start_gateway().await, system.start_gateway().await);
+        let (ada, bob) = (system.user("ada").await, system.user("bob").await);
         let room = ada.create_room("lobby").await;
         let (mut a, _) = ada.join(&new, "lobby").await;
         let (mut b, _) = bob.join(&old, "lobby").await;
-        let seen = a.ok("send-msg", json!({ "roomId": room, "msg": "1" })).await["seq"].as_u64().unwrap();
+        let seen =
+            a.ok("send-msg", json!({ "roomId": room, "msg": "1" })).await["seq"].as_u64().unwrap();
         b.expect("receive-msg").await;
         old.drain();
         let migrate = b.expect("migrate").await;
         assert!(migrate["deadline"].is_string());
-        let ready = world.http.get(format!("{}/readyz", old.base)).send().await.unwrap();
+        let ready = system.http.get(format!("{}/readyz", old.base)).send().await.unwrap();
         assert_eq!(ready.status(), 503);
         a.ok("send-msg", json!({ "roomId": room, "msg": "2" })).await;
         let mut moved = bob.connect(&new).await;
@@ -65,22 +70,22 @@ stories! {
             assert_eq!((&event["msg"], &event["prev"]), (&json!(text), &json!(last)));
             last = event["seq"].as_u64().unwrap();
         }
-        // Who does not move is closed at the deadline, and the gateway ends.
+        // A socket that does not move is closed at the deadline, and the gateway ends.
         assert_eq!(b.closed().await, Closed::Code(1001));
         drop(b);
-        tokio::time::timeout(stories::SOON, old.drained()).await.unwrap();
+        tokio::time::timeout(stories::DEADLINE, old.drained()).await.unwrap();
     }
 
-    async fn a_restarted_nats_server_loses_nothing(world: World) {
-        let mut world = world;
-        let gateway = world.gateway().await;
-        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    async fn a_restarted_nats_server_loses_nothing(system: System) {
+        let mut system = system;
+        let gateway = system.start_gateway().await;
+        let (ada, bob) = (system.user("ada").await, system.user("bob").await);
         let room = ada.create_room("lobby").await;
         let (mut a, _) = ada.join(&gateway, "lobby").await;
         let (mut b, _) = bob.join(&gateway, "lobby").await;
         let before = a.ok("send-msg", json!({ "roomId": room, "msg": "before" })).await;
-        world.restart_nats();
-        // What was not confirmed is sent again with the same id, until it is.
+        system.restart_nats();
+        // An unacknowledged message is retried with the same id.
         let id = uuid::Uuid::now_v7();
         let message = json!({ "roomId": room, "msg": "after", "id": id });
         let mut after = a.call("send-msg", message.clone()).await;

@@ -1,4 +1,4 @@
-//! The memory of a gateway is bounded as a process, whatever many sockets leave unread together.
+//! The memory of a gateway process is bounded, however much its sockets leave unread together.
 
 use std::{
     sync::{
@@ -16,47 +16,46 @@ use protocol::{
 };
 use serde_json::json;
 use service::roomlog::RoomLog;
-use stories::{Closed, Database, Socket, User, World, eventually};
-use tokio::{net::TcpListener, process::Child};
+use stories::{Closed, DEADLINE, Database, Server, Socket, System, User, eventually, free_address};
 use tokio_util::sync::CancellationToken;
 
 const MIB: u64 = 1024 * 1024;
 const BUDGET: u64 = 32 * MIB;
-/// What the process holds besides the budget: sockets, connections to NATS, what the allocator keeps.
+/// Memory besides the budget: sockets, connections to NATS, and what the allocator retains.
 const BESIDES: u64 = 32 * MIB;
 const ROOMS: usize = 8;
 const EVENTS: usize = 700;
 const EVENT_BYTES: usize = 8_000;
 const READERS: usize = 40;
 
-/// A gateway as a process of its own.
-struct Measured {
+/// A gateway process whose memory is measured.
+struct MeasuredGateway {
     base: String,
     metrics: String,
-    process: Child,
+    process: Server,
     http: reqwest::Client,
 }
 
-impl Measured {
-    async fn start(world: &World, variables: &[(&str, &str)]) -> Self {
-        let (address, metrics) = (free_address().await, free_address().await);
-        let process = world
-            .gateway_process(&address, |command| {
-                command.env("METRICS_LISTEN", &metrics).envs(variables.iter().copied());
-            })
-            .await;
-        let (base, http) = (format!("http://{address}"), world.http.clone());
+impl MeasuredGateway {
+    async fn start(system: &System, variables: &[(&str, &str)]) -> Self {
+        let mut metrics = String::new();
+        let process = system.start_server("gateway", |command| {
+            metrics = free_address();
+            command.env("METRICS_LISTEN", &metrics).envs(variables.iter().copied());
+        });
+        let process = process.await;
+        let (base, http) = (process.base.clone(), system.http.clone());
         Self { base, metrics: format!("http://{metrics}/metrics"), process, http }
     }
 
     fn resident(&self) -> u64 {
-        let status = format!("/proc/{}/status", self.process.id().unwrap());
+        let status = format!("/proc/{}/status", self.process.id());
         let status = std::fs::read_to_string(status).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
     }
 
-    /// The sum of a metric over its labels.
+    /// The sum of a metric over all its labels.
     async fn metric(&self, name: &str) -> f64 {
         let text = self.http.get(&self.metrics).send().await.unwrap().text().await.unwrap();
         let of_name = text.lines().filter(|line| {
@@ -66,13 +65,9 @@ impl Measured {
     }
 }
 
-async fn free_address() -> String {
-    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().to_string()
-}
-
-/// Fills a room with long messages, as many as are replayed at once.
-async fn fill(world: &World, room: RoomId, author: &User) {
-    let log = RoomLog::new(world.nats_as("functions").await, Shards::new(1).unwrap());
+/// Fills a room with as many long messages as one replay may have.
+async fn fill(system: &System, room: RoomId, author: &User) {
+    let log = RoomLog::new(system.nats_as("functions").await, Shards::new(1).unwrap());
     let from = Person { id: author.id, name: DisplayName::parse("Ada").unwrap() };
     let mut pending = Vec::new();
     for _ in 0..EVENTS {
@@ -92,7 +87,7 @@ async fn fill(world: &World, room: RoomId, author: &User) {
     }
 }
 
-/// A socket that joins and reads nothing until it is told to.
+/// A socket that joins and does not read.
 struct Reader {
     socket: Socket,
     join: u64,
@@ -107,7 +102,7 @@ impl Reader {
         Self { socket, join, user: user.clone(), room }
     }
 
-    /// Reads at last: everything comes, at the latest when asked for again.
+    /// Reads everything, with another join if the first one was refused as busy.
     async fn reads_everything(mut self) {
         let mut answer = self.socket.ack(self.join).await;
         while answer["error"]["code"] == "busy" {
@@ -127,13 +122,13 @@ impl Reader {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_sockets_that_join_with_a_long_replay_and_never_read_cost_no_more_than_the_budget() {
-    let world = World::new(Database::Sqlite).await;
-    let ada = world.user("ada").await;
-    let bob = world.user("bob").await;
+async fn unread_replays_stay_within_the_memory_budget() {
+    let system = System::new(Database::Sqlite).await;
+    let ada = system.user("ada").await;
+    let bob = system.user("bob").await;
     for room in 0..ROOMS {
         let id = ada.create_room(&format!("long-{room}")).await;
-        fill(&world, id, &ada).await;
+        fill(&system, id, &ada).await;
     }
     let lobby = ada.create_room("lobby").await;
     let budget = BUDGET.to_string();
@@ -142,7 +137,7 @@ async fn many_sockets_that_join_with_a_long_replay_and_never_read_cost_no_more_t
         ("PING_INTERVAL_SECONDS", "600"),
         ("RUST_LOG", "error"),
     ];
-    let gateway = Arc::new(Measured::start(&world, &gateway).await);
+    let gateway = Arc::new(MeasuredGateway::start(&system, &gateway).await);
 
     let mut sockets = Vec::new();
     for user in [&ada, &bob] {
@@ -157,14 +152,15 @@ async fn many_sockets_that_join_with_a_long_replay_and_never_read_cost_no_more_t
         tokio::spawn(async move {
             while !watched.is_cancelled() {
                 most.fetch_max(gateway.resident(), Relaxed);
+                // The sampling interval.
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
         })
     };
 
     let users = join_all((0..4).map(|n| {
-        let world = &world;
-        async move { world.user(&format!("mallory{n}")).await }
+        let system = &system;
+        async move { system.user(&format!("mallory{n}")).await }
     }));
     let users = users.await;
     let readers = (0..READERS).map(|n| {
@@ -173,7 +169,7 @@ async fn many_sockets_that_join_with_a_long_replay_and_never_read_cost_no_more_t
     });
     let readers = join_all(readers).await;
 
-    // The others chat all the while, until all joins are answered, one way or another.
+    // Other users chat until all joins are answered, with success or a refusal.
     let (mut talker, mut listener) = (sockets.pop().unwrap(), sockets.pop().unwrap());
     let mut number = 0;
     let mut chat = async || {
@@ -187,17 +183,21 @@ async fn many_sockets_that_join_with_a_long_replay_and_never_read_cost_no_more_t
         gateway.metric("gateway_replays_total").await
             + gateway.metric("gateway_refusals_total").await
     };
-    while answered().await < READERS as f64 {
-        chat().await;
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let all_answered = async {
+        while answered().await < READERS as f64 {
+            chat().await;
+            // The pace of a user, within the rate limit.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(DEADLINE * 6, all_answered).await.unwrap();
     let grown = most.load(Relaxed) - before;
     eprintln!("grew by {} MiB while nothing was read", grown / MIB);
     assert!(grown < BUDGET + BESIDES, "grew by {} MiB", grown / MIB);
     assert!(gateway.metric("gateway_memory_refusals_total").await > 0.0, "it was tight");
     assert_eq!(gateway.metric("gateway_memory_budget_bytes").await, BUDGET as f64);
 
-    // Who reads later gets everything.
+    // A late reader receives everything.
     join_all(readers.into_iter().map(Reader::reads_everything)).await;
     chat().await;
     watched.cancel();
@@ -205,7 +205,7 @@ async fn many_sockets_that_join_with_a_long_replay_and_never_read_cost_no_more_t
     eprintln!("at most {} MiB, {} before", most.load(Relaxed) / MIB, before / MIB);
     let grown = most.load(Relaxed) - before;
     assert!(grown < BUDGET + BESIDES, "grew by {} MiB", grown / MIB);
-    // Sockets and rings are gone, and with them all that was held for them.
+    // All memory of the closed sockets and rooms is released.
     eventually("what was held to be given back", || async {
         (gateway.metric("gateway_memory_used_bytes").await < BUDGET as f64 / 4.0).then_some(())
     })
@@ -214,30 +214,30 @@ async fn many_sockets_that_join_with_a_long_replay_and_never_read_cost_no_more_t
 
 const SILENT_ROOMS: u64 = 1_000;
 
-/// Has a socket join rooms that nobody else is in.
-async fn join_silent_rooms(world: &World, user: &User, socket: &mut Socket, count: u64) {
+/// Joins new rooms without other members.
+async fn join_silent_rooms(system: &System, user: &User, socket: &mut Socket, count: u64) {
     for _ in 0..count {
         let room = RoomId::generate();
-        let ticket = world.ticket(user, room, Role::Member);
+        let ticket = system.ticket(user, room, Role::Member);
         let join = json!({ "roomId": room, "userId": user.id.to_string(), "ticket": ticket });
         socket.ok("join-room", join).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_room_in_which_nothing_happens_costs_little() {
-    let world = World::new(Database::Sqlite).await;
-    let ada = world.user("ada").await;
+async fn a_silent_room_uses_little_memory() {
+    let system = System::new(Database::Sqlite).await;
+    let ada = system.user("ada").await;
     let unlimited = ["LIMIT_ROOMS_PER_SOCKET", "LIMIT_EVENT_RATE", "LIMIT_EVENT_BURST"];
     let mut variables = unlimited.map(|name| (name, "0")).to_vec();
     variables.extend([("PING_INTERVAL_SECONDS", "600"), ("RUST_LOG", "error")]);
-    let gateway = Measured::start(&world, &variables).await;
+    let gateway = MeasuredGateway::start(&system, &variables).await;
     let mut socket = Socket::connect(&gateway.base, &ada.access).await;
-    // What the process holds from its first rooms on is not theirs.
-    join_silent_rooms(&world, &ada, &mut socket, 50).await;
+    // Memory that the first rooms allocate once is not counted.
+    join_silent_rooms(&system, &ada, &mut socket, 50).await;
     let before = gateway.resident();
-    join_silent_rooms(&world, &ada, &mut socket, SILENT_ROOMS).await;
-    // What it took to open them is given back within moments.
+    join_silent_rooms(&system, &ada, &mut socket, SILENT_ROOMS).await;
+    // Temporary memory of the joins is released soon.
     let costs = || gateway.resident().saturating_sub(before) / SILENT_ROOMS;
     eventually("rooms to cost less than 6 KiB each", || async {
         (costs() < 6 * 1024).then_some(())
@@ -247,13 +247,13 @@ async fn a_room_in_which_nothing_happens_costs_little() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_socket_that_answers_pings_and_takes_nothing_is_closed() {
-    let world = World::new(Database::Sqlite).await;
-    let ada = world.user("ada").await;
+async fn a_socket_that_never_reads_is_closed() {
+    let system = System::new(Database::Sqlite).await;
+    let ada = system.user("ada").await;
     let room = ada.create_room("long").await;
-    fill(&world, room, &ada).await;
+    fill(&system, room, &ada).await;
     let pings = [("PING_INTERVAL_SECONDS", "0.5"), ("PING_TIMEOUT_SECONDS", "20")];
-    let gateway = Measured::start(&world, &pings).await;
+    let gateway = MeasuredGateway::start(&system, &pings).await;
     let mut reader = Reader::join(&gateway.base, &ada, "long".to_owned()).await;
     eventually("it to be closed", || async {
         let ended = gateway.metric("gateway_sockets_ended_total").await;

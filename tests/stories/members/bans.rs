@@ -1,26 +1,26 @@
-//! A ban stands above a membership, whoever asks for what: here both rows are there, as a join and a
-//! ban at the same time could once leave them.
+//! A ban takes precedence over a membership in every operation. Here both rows exist, as a concurrent join
+//! and ban could leave them in an earlier version.
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use stories::{Answer, User, World, stories};
+use stories::{Answer, System, User, stories};
 
-async fn ban_beside_the_membership(world: &World, user: &User) {
+async fn ban_beside_the_membership(system: &System, user: &User) {
     let now =
-        if world.is_postgres() { "now()" } else { "strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')" };
+        if system.is_postgres() { "now()" } else { "strftime('%Y-%m-%dT%H:%M:%f+00:00', 'now')" };
     let ban = format!(
         "INSERT INTO ban (room_id, user_id, banned_by, at)
          SELECT m.room_id, m.user_id, m.user_id, {now} FROM member m JOIN account a ON a.id = m.user_id
          WHERE a.name = '{}'",
         user.name
     );
-    assert_eq!(world.sql(&ban).await, 2);
+    assert_eq!(system.execute(&ban).await, 2);
 }
 
-async fn upload(world: &World, user: &User, room: &str, is_completed: bool) -> String {
+async fn upload(system: &System, user: &User, room: &str, is_completed: bool) -> String {
     let file = json!({ "name": "a.txt", "size": 3, "type": "text/plain" });
     let declared = user.post(&format!("/room/{room}/file"), file).await.ok();
-    assert!(world.put(&declared, b"abc").await.is_success());
+    assert!(system.upload(&declared, b"abc").await.is_success());
     let path = format!("/file/{}", declared["file"]["id"].as_str().unwrap());
     if is_completed {
         user.post(&format!("{path}/complete"), json!({})).await.ok();
@@ -29,24 +29,24 @@ async fn upload(world: &World, user: &User, room: &str, is_completed: bool) -> S
 }
 
 stories! {
-    async fn a_banned_member_reads_nothing_and_is_not_shown(world: World) {
-        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    async fn a_banned_member_reads_nothing_and_is_hidden(system: System) {
+        let (ada, bob) = (system.user("ada").await, system.user("bob").await);
         ada.create_room("lobby").await;
         bob.enter("lobby").await;
         ada.post("/room", json!({ "name": "hidden", "private": true })).await.ok();
         ada.post("/room/hidden/member", json!({ "name": "bob" })).await.ok();
-        ada.say("lobby", "for members").await;
+        ada.post_message("lobby", "for members").await;
         let files = [
-            upload(&world, &ada, "lobby", true).await,
-            upload(&world, &bob, "lobby", true).await,
+            upload(&system, &ada, "lobby", true).await,
+            upload(&system, &bob, "lobby", true).await,
         ];
-        let begun = upload(&world, &bob, "lobby", false).await;
-        while world.archive_once().await > 0 {}
-        ban_beside_the_membership(&world, &bob).await;
-        ada.say("lobby", "after the ban").await;
-        while world.archive_once().await > 0 {}
+        let begun = upload(&system, &bob, "lobby", false).await;
+        while system.archive_once().await > 0 {}
+        ban_beside_the_membership(&system, &bob).await;
+        ada.post_message("lobby", "after the ban").await;
+        while system.archive_once().await > 0 {}
 
-        // Of the caller's own rooms none is left; a public one is seen as by a stranger.
+        // The caller has no rooms left. A public room looks as it does to a stranger.
         for path in ["/room?mine=true", "/room?mine=true&query=lob", "/room?query=hid"] {
             assert_eq!(bob.get(path).await.ok()["items"], json!([]), "{path}");
         }
@@ -54,13 +54,18 @@ stories! {
             let page = bob.get(path).await.ok();
             let room = &page["items"][0];
             assert_eq!(page["items"].as_array().unwrap().len(), 1, "{path}: {page}");
-            assert_eq!((&room["unread"], &room["lastMessage"]), (&Value::Null, &Value::Null), "{path}");
+            assert_eq!(
+                (&room["unread"], &room["lastMessage"]),
+                (&Value::Null, &Value::Null),
+                "{path}"
+            );
         }
         let message = || json!({ "id": uuid::Uuid::now_v7(), "msg": "x" });
         let file = || json!({ "name": "a.txt", "size": 3, "type": "text/plain" });
         let of_bob = format!("/member/{}", bob.id);
         for (room, status, code) in [("lobby", 403, "banned"), ("hidden", 404, "no-such-room")] {
-            let reads = ["", "/message", "/message?after=0", "/message/search?q=members", "/member"];
+            let reads =
+                ["", "/message", "/message?after=0", "/message/search?q=members", "/member"];
             for path in reads {
                 bob.get(&format!("/room/{room}{path}")).await.problem(status, code);
             }
@@ -94,7 +99,7 @@ stories! {
             assert_eq!(members.len(), 1);
             let role = json!({ "role": "owner" });
             ada.patch(&format!("/room/{room}{of_bob}"), role).await.problem(404, "no-such-member");
-            // A banned member is no owner to leave the room to.
+            // A banned member cannot inherit the room.
             ada.delete(&format!("/room/{room}/member/{}", ada.id)).await.problem(409, "last-owner");
         }
     }

@@ -1,16 +1,16 @@
-//! What is revoked is over within a second on every gateway, and on one that starts afterwards.
+//! A revocation takes effect within a second on every gateway, and on gateways that start later.
 
 use std::time::Duration;
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use stories::{Answer, Closed, Gateway, PASSWORD, Socket, User, World, stories};
+use stories::{Answer, Closed, Gateway, PASSWORD, Socket, System, User, stories};
 use tokio::time::{Instant, timeout_at};
 
-/// From the functions' answer to the socket.
+/// The time from the functions' response to the socket's end.
 const WITHIN: Duration = Duration::from_secs(1);
 
-/// Sockets of somebody, one at each gateway.
+/// Sockets of a user, one at each gateway.
 async fn connected(user: &User, gateways: &[Gateway]) -> Vec<Socket> {
     let mut sockets = Vec::new();
     for gateway in gateways {
@@ -19,7 +19,7 @@ async fn connected(user: &User, gateways: &[Gateway]) -> Vec<Socket> {
     sockets
 }
 
-/// Sockets in a room, one at each gateway.
+/// Sockets of a user in a room, one at each gateway.
 async fn joined(user: &User, gateways: &[Gateway], room: &str) -> Vec<Socket> {
     let mut sockets = connected(user, gateways).await;
     for socket in &mut sockets {
@@ -28,7 +28,7 @@ async fn joined(user: &User, gateways: &[Gateway], room: &str) -> Vec<Socket> {
     sockets
 }
 
-/// The functions have just answered: all sockets are told that the session is over, and closed.
+/// Asserts, right after the functions' response, that all sockets receive `session-expired` and are closed.
 async fn closed_in_time(what: &str, sockets: Vec<Socket>) {
     let deadline = Instant::now() + WITHIN;
     for mut socket in sockets {
@@ -41,14 +41,14 @@ async fn closed_in_time(what: &str, sockets: Vec<Socket>) {
     }
 }
 
-/// The functions have just answered: all sockets are told by an event, and are out of the room.
-async fn thrown_out_in_time(what: &str, sockets: &mut [Socket], event: &str, room: &Value) {
+/// Asserts, right after the functions' response, that all sockets receive an event and are out of the room.
+async fn removed_in_time(what: &str, sockets: &mut [Socket], event: &str, room: &Value) {
     let deadline = Instant::now() + WITHIN;
     for socket in sockets {
         let out = async {
             socket.expect(event).await;
             let message = json!({ "roomId": room, "msg": "still here?" });
-            // The event may be a moment ahead of the bucket.
+            // The event can arrive a moment before the revocation.
             while socket.call("send-msg", message.clone()).await["error"]["code"] != "not-joined" {}
         };
         assert!(timeout_at(deadline, out).await.is_ok(), "{what}: not within {WITHIN:?}");
@@ -62,36 +62,36 @@ async fn refused_token(what: &str, gateway: &Gateway, user: &User) {
 }
 
 stories! {
-    async fn an_ended_session_is_over_everywhere(world: World) {
-        let gateways = [world.gateway().await, world.gateway().await];
-        let ada = world.user("ada").await;
+    async fn an_ended_session_closes_its_sockets_everywhere(system: System) {
+        let gateways = [system.start_gateway().await, system.start_gateway().await];
+        let ada = system.user("ada").await;
         let mut over = Vec::new();
 
-        let user = world.login("ada").await;
+        let user = system.login("ada").await;
         let sockets = connected(&user, &gateways).await;
         assert_eq!(user.post("/logout", json!({})).await.status, 204);
         closed_in_time("logged out", sockets).await;
         over.push(("logged out", user));
 
-        let user = world.login("ada").await;
+        let user = system.login("ada").await;
         let sockets = connected(&user, &gateways).await;
-        let session = world.claims(&user).session;
+        let session = system.claims(&user).session;
         assert_eq!(ada.delete(&format!("/user/session/{session}")).await.status, 204);
         closed_in_time("ended by another session", sockets).await;
         over.push(("ended by another session", user));
 
-        // A stolen refresh token: whoever uses the spent one ends it for both.
-        let user = world.login("ada").await;
+        // A stolen refresh token: the second use of it ends the session for both users of the token.
+        let user = system.login("ada").await;
         let sockets = connected(&user, &gateways).await;
         let refresh = json!({ "refreshToken": user.refresh });
-        let next = world.post("/login/refresh", refresh.clone()).await.ok();
+        let next = system.post("/login/refresh", refresh.clone()).await.ok();
         let next = json!({ "refreshToken": next["refreshToken"] });
-        world.post("/login/refresh", next).await.ok();
-        world.post("/login/refresh", refresh).await.problem(401, "refresh-reused");
+        system.post("/login/refresh", next).await.ok();
+        system.post("/login/refresh", refresh).await.problem(401, "refresh-reused");
         closed_in_time("refreshed twice", sockets).await;
         over.push(("refreshed twice", user));
 
-        let user = world.login("ada").await;
+        let user = system.login("ada").await;
         let sockets = connected(&user, &gateways).await;
         let change = json!({ "password": "a new password", "currentPassword": PASSWORD });
         ada.patch("/user", change).await.ok();
@@ -104,7 +104,7 @@ stories! {
         closed_in_time("a deleted account", sockets).await;
         over.push(("a deleted account", ada));
 
-        let later = world.gateway().await;
+        let later = system.start_gateway().await;
         for (what, user) in &over {
             for gateway in gateways.iter().chain([&later]) {
                 refused_token(what, gateway, user).await;
@@ -112,9 +112,9 @@ stories! {
         }
     }
 
-    async fn a_membership_that_ended_is_over_everywhere(world: World) {
-        let gateways = [world.gateway().await, world.gateway().await];
-        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    async fn an_ended_membership_takes_effect_everywhere(system: System) {
+        let gateways = [system.start_gateway().await, system.start_gateway().await];
+        let (ada, bob) = (system.user("ada").await, system.user("bob").await);
         let mut over = Vec::new();
         for (room, what, query) in
             [("one", "removed", ""), ("two", "banned", "?ban=true"), ("three", "left", "")]
@@ -126,7 +126,7 @@ stories! {
             let path = format!("/room/{room}/member/{}{query}", bob.id);
             assert_eq!(by.delete(&path).await.status, 204, "{what}");
             let event = if what == "left" { "member-left" } else { "member-removed" };
-            thrown_out_in_time(what, &mut sockets, event, &id).await;
+            removed_in_time(what, &mut sockets, event, &id).await;
             over.push((what, ticket, "forbidden", sockets));
         }
 
@@ -134,10 +134,10 @@ stories! {
         let mut sockets = joined(&bob, &gateways, "four").await;
         let ticket = bob.join_data("four", None).await;
         assert_eq!(Answer::of(ada.request(Method::DELETE, "/room/four")).await.status, 204);
-        thrown_out_in_time("deleted", &mut sockets, "room-deleted", &id).await;
+        removed_in_time("deleted", &mut sockets, "room-deleted", &id).await;
         over.push(("deleted", ticket, "room-deleted", sockets));
 
-        let later = world.gateway().await;
+        let later = system.start_gateway().await;
         for (what, ticket, code, sockets) in over {
             for mut socket in sockets.into_iter().chain([bob.connect(&later).await]) {
                 let refused = socket.call("join-room", ticket.clone()).await;

@@ -1,7 +1,7 @@
-//! Edits, deletions and reactions, in history before and after they are archived; and what is found.
+//! Edits, deletions and reactions in history, before and after they are archived, and search.
 
 use serde_json::{Value, json};
-use stories::{Socket, User, World, stories};
+use stories::{Socket, System, User, stories};
 
 async fn history(user: &User) -> Value {
     user.get("/room/lobby/message").await.ok()["items"].clone()
@@ -31,7 +31,7 @@ fn percent(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
 
-/// Everything that can become of a message, on top of `room`.
+/// Makes every kind of change to messages of a room.
 async fn change(socket: &mut Socket, room: &Value, seqs: &[u64]) {
     let at = |seq: u64, more: Value| {
         let mut data = json!({ "roomId": room, "seq": seq });
@@ -64,51 +64,59 @@ fn check(items: &Value, seqs: &[u64]) {
 }
 
 stories! {
-    async fn what_becomes_of_a_message_is_in_history_at_once_and_for_ever(world: World) {
-        let mut world = world;
-        let gateway = world.gateway().await;
-        let ada = world.user("ada").await;
+    async fn changes_of_a_message_are_in_history_at_once(system: System) {
+        let mut system = system;
+        let gateway = system.start_gateway().await;
+        let ada = system.user("ada").await;
         let room = json!(ada.create_room("lobby").await);
         let (mut socket, _) = ada.join(&gateway, "lobby").await;
         let mut seqs = Vec::new();
         for text in ["one", "two", "three", "four"] {
-            seqs.push(ada.say("lobby", text).await);
+            seqs.push(ada.post_message("lobby", text).await);
         }
         change(&mut socket, &room, &seqs).await;
         check(&history(&ada).await, &seqs);
-        while world.archive_once().await > 0 {}
+        while system.archive_once().await > 0 {}
         let archived = history(&ada).await;
         check(&archived, &seqs);
-        // Once more over what is archived: from the stream on top of the database.
+        // The same over archived messages: the changes come from the stream, the messages from the database.
         let at = |seq: u64| json!({ "roomId": room, "seq": seq, "emoji": "👍", "on": false });
         socket.ok("react", at(seqs[2])).await;
-        socket.ok("react", json!({ "roomId": room, "seq": seqs[3], "emoji": "🎉", "on": true })).await;
+        socket
+            .ok("react", json!({ "roomId": room, "seq": seqs[3], "emoji": "🎉", "on": true }))
+            .await;
         socket.ok("edit-msg", json!({ "roomId": room, "seq": seqs[3], "msg": "FOUR" })).await;
         socket.ok("delete-msg", json!({ "roomId": room, "seq": seqs[0] })).await;
         let mixed = history(&ada).await;
         assert_eq!((&mixed[2]["reactions"], &mixed[3]["msg"]), (&Value::Null, &json!("FOUR")));
         assert_eq!(mixed[3]["reactions"], json!([{ "emoji": "🎉", "count": 1, "mine": true }]));
         assert!(mixed[0]["deletedAt"].is_string());
-        while world.archive_once().await > 0 {}
+        while system.archive_once().await > 0 {}
         assert_eq!(history(&ada).await, mixed);
-        // All of it again, as after a crash before the acknowledgement.
-        assert_eq!(world.archive_again().await, 4);
+        // The archive gets all events again, as after a crash before its acknowledgement.
+        assert_eq!(system.archive_from_start().await, 4);
         assert_eq!(history(&ada).await, mixed);
-        let bob = world.user("bob").await;
+        let bob = system.user("bob").await;
         bob.enter("lobby").await;
         assert_eq!(history(&bob).await[3]["reactions"][0]["mine"], false);
         let last = bob.get("/room?mine=true").await.ok();
         assert_eq!(last["items"][0]["lastMessage"]["msg"], "FOUR");
     }
 
-    async fn parts_of_words_are_found_in_any_script(world: World) {
-        let gateway = world.gateway().await;
-        let ada = world.user("ada").await;
+    async fn search_finds_parts_of_words_in_any_script(system: System) {
+        let gateway = system.start_gateway().await;
+        let ada = system.user("ada").await;
         let room = ada.create_room("lobby").await;
-        let texts = ["안녕하세요 여러분", "100% sure_thing \\o/", "ÄRGER in Straße", "hello again", "여러 가지"];
+        let texts = [
+            "안녕하세요 여러분",
+            "100% sure_thing \\o/",
+            "ÄRGER in Straße",
+            "hello again",
+            "여러 가지",
+        ];
         let mut seqs = Vec::new();
         for text in texts {
-            seqs.push(ada.say("lobby", text).await);
+            seqs.push(ada.post_message("lobby", text).await);
         }
         let expected = async || {
             for (part, hits) in [
@@ -130,21 +138,23 @@ stories! {
             }
         };
         expected().await;
-        assert!(world.archive_once().await > 0);
+        assert!(system.archive_once().await > 0);
         expected().await;
-        // Half of it archived, page by page.
-        ada.say("lobby", "여러 번").await;
+        // Half of the messages are archived; the pages cross the seam.
+        ada.post_message("lobby", "여러 번").await;
         let first = Answers(&ada).search(&[("q", "여러"), ("limit", "2")]).await;
         assert_eq!(first["items"][0]["msg"], "여러 번");
-        let rest = Answers(&ada).search(&[("q", "여러"), ("limit", "2"), ("cursor", first["next"].as_str().unwrap())]).await;
+        let rest = Answers(&ada)
+            .search(&[("q", "여러"), ("limit", "2"), ("cursor", first["next"].as_str().unwrap())])
+            .await;
         assert_eq!((rest["items"].as_array().unwrap().len(), &rest["next"]), (1, &Value::Null));
-        // Changed a moment ago.
+        // A change that is not archived yet.
         let (mut socket, _) = ada.join(&gateway, "lobby").await;
         socket.ok("edit-msg", json!({ "roomId": room, "seq": seqs[3], "msg": "goodbye" })).await;
         socket.ok("delete-msg", json!({ "roomId": room, "seq": seqs[0] })).await;
         assert_eq!(found(&ada, "hello").await, Vec::<String>::new());
         assert_eq!(found(&ada, "하세").await, Vec::<String>::new());
-        while world.archive_once().await > 0 {}
+        while system.archive_once().await > 0 {}
         assert_eq!(found(&ada, "hello").await, Vec::<String>::new());
         assert_eq!(found(&ada, "하세").await, Vec::<String>::new());
         assert_eq!(found(&ada, "OODB").await, ["goodbye"]);
@@ -154,50 +164,59 @@ stories! {
             assert_eq!(answer.status, 422, "{query}: {}", answer.body);
         }
         let long = "x".repeat(101);
-        ada.get(&format!("/room/lobby/message/search?q={long}")).await.problem(422, "invalid-value");
-        world.user("eve").await.get("/room/lobby/message/search?q=xx").await.problem(403, "not-a-member");
+        ada.get(&format!("/room/lobby/message/search?q={long}"))
+            .await
+            .problem(422, "invalid-value");
+        system
+            .user("eve")
+            .await
+            .get("/room/lobby/message/search?q=xx")
+            .await
+            .problem(403, "not-a-member");
     }
 
-    async fn every_part_of_every_text_is_found_and_nothing_else(world: World) {
-        let ada = world.user("ada").await;
+    async fn search_finds_every_substring_and_nothing_else(system: System) {
+        let ada = system.user("ada").await;
         ada.create_room("lobby").await;
-        let texts = ["한국어 봄", "aXbxxc", "two\nlines", "👍🏽 ok 👍", "50%_\\ 'x'", "e\u{301}t\u{e9}"];
+        let texts =
+            ["한국어 봄", "aXbxxc", "two\nlines", "👍🏽 ok 👍", "50%_\\ 'x'", "e\u{301}t\u{e9}"];
         for text in texts {
-            ada.say("lobby", text).await;
+            ada.post_message("lobby", text).await;
         }
-        while world.archive_once().await > 0 {}
+        while system.archive_once().await > 0 {}
         let lower = |text: &str| text.replace("e\u{301}", "\u{e9}").to_lowercase();
         for text in texts {
             let chars: Vec<char> = text.chars().collect();
             let parts = chars.windows(2).chain(chars.windows(3)).map(String::from_iter);
             for part in parts.chain(["xx".into(), "XbX".into(), "\u{e9}t".into()]) {
-                // A mark alone is part of no letter.
+                // A combining mark alone matches no letter.
                 if part.starts_with('\u{301}') {
                     continue;
                 }
-                let mut hits: Vec<&str> = texts.into_iter().filter(|text| lower(text).contains(&lower(&part))).collect();
+                let mut hits: Vec<&str> =
+                    texts.into_iter().filter(|text| lower(text).contains(&lower(&part))).collect();
                 hits.reverse();
                 assert_eq!(found(&ada, &part).await, hits, "{part:?}");
             }
         }
     }
 
-    async fn unread_counts_begin_with_ones_coming_and_go_with_reading(world: World) {
-        let gateway = world.gateway().await;
-        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    async fn unread_counts_start_at_the_join_and_follow_reading(system: System) {
+        let gateway = system.start_gateway().await;
+        let (ada, bob) = (system.user("ada").await, system.user("bob").await);
         let room = ada.create_room("lobby").await;
-        ada.say("lobby", "before").await;
+        ada.post_message("lobby", "before").await;
         bob.enter("lobby").await;
         for text in ["one", "two", "three"] {
-            ada.say("lobby", text).await;
+            ada.post_message("lobby", text).await;
         }
-        while world.archive_once().await > 0 {}
+        while system.archive_once().await > 0 {}
         let unread = async |user: &User| user.get("/room").await.ok()["items"][0]["unread"].clone();
         assert_eq!((unread(&bob).await, unread(&ada).await), (json!(3), json!(0)));
         let (mut socket, joined) = bob.join(&gateway, "lobby").await;
         let seq = joined["head"].as_u64().unwrap() - 1;
         socket.ok("read", json!({ "roomId": room, "seq": seq })).await;
-        while world.archive_once().await > 0 {}
+        while system.archive_once().await > 0 {}
         assert_eq!(unread(&bob).await, json!(1));
     }
 }

@@ -1,5 +1,6 @@
 //! Stored messages: history, edits, search and retries.
 
+mod duplicates;
 mod edits_and_search;
 mod history;
 mod retries;

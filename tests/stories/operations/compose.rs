@@ -1,9 +1,9 @@
-//! infra/compose.yaml as its readers need it; it is not started here.
+//! Checks of infra/compose.yaml without starting it.
 
 use std::{path::Path, process::Command};
 
 #[test]
-fn compose_builds_once_and_every_process_behind_caddy_sees_its_clients() {
+fn the_compose_file_is_consistent() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut check = Command::new("python3");
     check.arg(root.join("python/compose.py"));

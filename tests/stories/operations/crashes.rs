@@ -1,5 +1,5 @@
-//! Whatever is killed, and whenever: what happened is told once, in its order, and what was begun is
-//! brought to its end.
+//! Processes are killed at any time: every event is published exactly once and in order, and unfinished work
+//! is completed afterwards.
 
 use std::{
     sync::{
@@ -12,42 +12,42 @@ use std::{
 use protocol::{RoomId, UserId, stored::StoredEvent};
 use reqwest::{Method, RequestBuilder};
 use serde_json::json;
-use stories::{Answer, SOON, User, World, eventually, signal, stories};
-use tokio::{net::TcpListener, process::Child};
+use stories::{Answer, DEADLINE, POLL_INTERVAL, Server, System, User, eventually, signal, stories};
+use tokio::process::Child;
 use tokio_util::sync::CancellationToken;
 
-/// Asks until it is said to be done, by whoever is there to say it. Only 503 asks to be asked again.
-async fn insist(request: impl Fn() -> RequestBuilder) {
+/// Repeats a request until it succeeds. Only lost connections and 503 may be retried.
+async fn retry_until_done(request: impl Fn() -> RequestBuilder) {
     let asked = async {
         loop {
             let Ok(response) = request().send().await else { continue };
             let (status, text) = (response.status(), response.text().await.unwrap_or_default());
-            // Who asks to leave once more, because the first answer was lost, has left.
+            // A retried leave finds that the user has left: the first response was lost.
             if status.is_success() || text.contains("not-a-member") {
                 return;
             }
             assert_eq!(status, 503, "{text}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
+            tokio::time::sleep(POLL_INTERVAL).await;
         }
     };
-    tokio::time::timeout(SOON, asked).await.unwrap();
+    tokio::time::timeout(DEADLINE, asked).await.unwrap();
 }
 
-/// What people do in the room until they are told to stop, and how much all of them have done.
+/// Requests of several users until the token is cancelled, and the number of completed requests.
 #[derive(Clone, Default)]
-struct Bustle {
+struct BackgroundTraffic {
     stop: CancellationToken,
     done: Arc<AtomicUsize>,
 }
 
-impl Bustle {
-    /// Comes and goes; how many times.
+impl BackgroundTraffic {
+    /// Enters and leaves the room repeatedly; returns how often.
     async fn come_and_go(self, user: User) -> usize {
         let member = format!("/room/lobby/member/{}", user.id);
         let mut times = 0;
         while !self.stop.is_cancelled() {
             for (method, path) in [(Method::GET, "/room/lobby"), (Method::DELETE, &*member)] {
-                insist(|| user.request(method.clone(), path)).await;
+                retry_until_done(|| user.request(method.clone(), path)).await;
                 self.done.fetch_add(1, Relaxed);
             }
             times += 1;
@@ -55,70 +55,68 @@ impl Bustle {
         times
     }
 
-    /// Sends numbers, each under an id of its own; how many.
+    /// Sends numbers as messages; returns how many.
     async fn count(self, user: User) -> usize {
         let mut number = 0;
         while !self.stop.is_cancelled() {
             let body = json!({ "id": uuid::Uuid::now_v7(), "msg": number.to_string() });
-            insist(|| user.request(Method::POST, "/room/lobby/message").json(&body)).await;
+            retry_until_done(|| user.request(Method::POST, "/room/lobby/message").json(&body))
+                .await;
             self.done.fetch_add(1, Relaxed);
             number += 1;
         }
         number
     }
 
-    /// Until they have done some more.
-    async fn goes_on(&self) {
+    /// Waits until some more requests are completed.
+    async fn makes_progress(&self) {
         let enough = self.done.load(Relaxed) + 10;
         eventually("work to go on", || async { (self.done.load(Relaxed) >= enough).then_some(()) })
             .await;
     }
 }
 
-/// The processes that get killed, beside NATS.
-struct Victims {
-    address: String,
-    functions: Child,
+/// The processes that are killed, besides NATS.
+struct KillableProcesses {
+    functions: Server,
     archive: Child,
 }
 
-impl Victims {
-    async fn start(world: &World) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let address = free.to_string();
-        let functions = world.process("functions", &["--listen", &address]);
-        let archive = world.process("archive", &["--follow"]);
-        world.ready(&address).await;
-        Self { address, functions, archive }
+impl KillableProcesses {
+    async fn start(system: &System) -> Self {
+        let functions = system.start_server("functions", |_| {}).await;
+        let archive = system.start_process("archive", &["--follow"]);
+        Self { functions, archive }
     }
 
-    async fn kill_functions(&mut self, world: &World) {
-        self.functions.kill().await.unwrap();
-        self.functions = world.process("functions", &["--listen", &self.address]);
+    async fn kill_functions(&mut self, system: &System) {
+        self.functions.child.kill().await.unwrap();
+        let address = ["--listen", &self.functions.address];
+        self.functions.child = system.start_process("functions", &address);
     }
 
-    async fn kill_archive(&mut self, world: &World) {
+    async fn kill_archive(&mut self, system: &System) {
         self.archive.kill().await.unwrap();
-        self.archive = world.process("archive", &["--follow"]);
+        self.archive = system.start_process("archive", &["--follow"]);
     }
 
-    /// The functions die while NATS has what they published and has not answered.
-    async fn kill_functions_before_the_answer(&mut self, world: &World) {
-        signal(world.nats.id(), "-STOP");
+    /// Kills the functions after they have published and before NATS answers.
+    async fn kill_functions_before_the_answer(&mut self, system: &System) {
+        signal(system.nats.id(), "-STOP");
         eventually("something to be owed", || async {
-            (world.count("SELECT COUNT(*) FROM outbox").await > 0).then_some(())
+            (system.count("SELECT COUNT(*) FROM outbox").await > 0).then_some(())
         })
         .await;
-        self.kill_functions(world).await;
-        signal(world.nats.id(), "-CONT");
+        self.kill_functions(system).await;
+        signal(system.nats.id(), "-CONT");
     }
 }
 
-/// Every connection to the database ends, as when its server restarts.
-async fn cut_off_from_the_database(world: &World) {
-    if world.is_postgres() {
-        world
-            .sql(
+/// Ends all connections to the database, as a restart of its server does.
+async fn cut_off_from_the_database(system: &System) {
+    if system.is_postgres() {
+        system
+            .execute(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                   WHERE datname = current_database() AND pid <> pg_backend_pid()",
             )
@@ -126,7 +124,7 @@ async fn cut_off_from_the_database(world: &World) {
     }
 }
 
-/// How often somebody came. That they came and left by turns is checked.
+/// How often a user joined. Asserts that joins and leaves alternate.
 fn visits(events: &[StoredEvent], who: UserId) -> usize {
     let (mut visits, mut is_in) = (0, false);
     for event in events {
@@ -150,17 +148,17 @@ fn numbers(events: &[StoredEvent]) -> Vec<String> {
     events.iter().filter_map(number).collect()
 }
 
-async fn nothing_is_owed(world: &World) {
+async fn outbox_is_empty(system: &System) {
     eventually("the outbox to be empty", || async {
-        (world.count("SELECT COUNT(*) FROM outbox").await == 0).then_some(())
+        (system.count("SELECT COUNT(*) FROM outbox").await == 0).then_some(())
     })
     .await;
 }
 
-/// A room full of messages, more than one sweep removes; how many.
-async fn fill(world: &World, room: RoomId, author: UserId) -> i64 {
+/// Fills a room with more messages than one sweep removes; returns how many.
+async fn fill(system: &System, room: RoomId, author: UserId) -> i64 {
     let (id, author) = (room.as_uuid(), author.as_uuid());
-    let rows = if world.is_postgres() {
+    let rows = if system.is_postgres() {
         format!(
             "SELECT '{id}'::uuid, n, gen_random_uuid(), '{author}'::uuid, 'Ada', 'x', now()
              FROM generate_series(1000, 120999) n"
@@ -175,71 +173,73 @@ async fn fill(world: &World, room: RoomId, author: UserId) -> i64 {
         )
     };
     let columns = "room_id, seq, id, author_id, author_name, msg, at";
-    world.sql(&format!("INSERT INTO message ({columns}) {rows}")).await as i64
+    system.execute(&format!("INSERT INTO message ({columns}) {rows}")).await as i64
 }
 
 stories! {
-    async fn every_event_is_told_once(world: World) {
-        let mut world = world;
-        let (ada, bob, cyd) = (world.user("ada").await, world.user("bob").await, world.user("cyd").await);
+    async fn every_event_is_published_once(system: System) {
+        let mut system = system;
+        let (ada, bob, cyd) =
+            (system.user("ada").await, system.user("bob").await, system.user("cyd").await);
         let room = ada.create_room("lobby").await;
-        world.give_again_after(Duration::from_secs(2)).await;
-        let mut victims = Victims::start(&world).await;
-        let bustle = Bustle::default();
-        let at = |user: &User| user.at(&format!("http://{}", victims.address));
-        let visitors = [&bob, &cyd].map(|user| tokio::spawn(bustle.clone().come_and_go(at(user))));
-        let counting = tokio::spawn(bustle.clone().count(at(&ada)));
+        system.set_archive_ack_wait(Duration::from_secs(2)).await;
+        let mut processes = KillableProcesses::start(&system).await;
+        let traffic = BackgroundTraffic::default();
+        let at = |user: &User| user.at(&processes.functions.base);
+        let visitors = [&bob, &cyd].map(|user| tokio::spawn(traffic.clone().come_and_go(at(user))));
+        let counting = tokio::spawn(traffic.clone().count(at(&ada)));
         for _ in 0..3 {
-            bustle.goes_on().await;
-            victims.kill_functions(&world).await;
-            bustle.goes_on().await;
-            victims.kill_archive(&world).await;
-            bustle.goes_on().await;
-            victims.kill_functions_before_the_answer(&world).await;
-            bustle.goes_on().await;
-            cut_off_from_the_database(&world).await;
-            bustle.goes_on().await;
-            world.restart_nats();
+            traffic.makes_progress().await;
+            processes.kill_functions(&system).await;
+            traffic.makes_progress().await;
+            processes.kill_archive(&system).await;
+            traffic.makes_progress().await;
+            processes.kill_functions_before_the_answer(&system).await;
+            traffic.makes_progress().await;
+            cut_off_from_the_database(&system).await;
+            traffic.makes_progress().await;
+            system.restart_nats();
         }
-        bustle.goes_on().await;
-        bustle.stop.cancel();
+        traffic.makes_progress().await;
+        traffic.stop.cancel();
         let sent = counting.await.unwrap();
-        nothing_is_owed(&world).await;
-        let events = world.events(room).await;
+        outbox_is_empty(&system).await;
+        let events = system.stored_events(room).await;
         for (user, visitor) in [&bob, &cyd].into_iter().zip(visitors) {
             assert_eq!(visits(&events, user.id), visitor.await.unwrap());
         }
         let expected: Vec<String> = (0..sent).map(|number| number.to_string()).collect();
         assert_eq!(numbers(&events), expected);
         eventually("all to be archived", || async {
-            (world.count_messages().await == sent as i64).then_some(())
+            (system.count_messages().await == sent as i64).then_some(())
         })
         .await;
     }
 
-    async fn a_deletion_goes_on_where_it_was_killed(world: World) {
-        let ada = world.user("ada").await;
+    async fn a_killed_deletion_is_resumed(system: System) {
+        let ada = system.user("ada").await;
         let room = ada.create_room("lobby").await;
-        let filled = fill(&world, room, ada.id).await;
+        let filled = fill(&system, room, ada.id).await;
         assert_eq!(ada.delete("/room/lobby").await.status, 204);
         let mut left = filled;
         let mut cut_short = 0;
         while left > 0 {
-            let mut archive = world.process("archive", &["--follow"]);
+            let mut archive = system.start_process("archive", &["--follow"]);
             left = eventually("a step", || async {
-                Some(world.count_messages().await).filter(|now| *now < left)
+                Some(system.count_messages().await).filter(|now| *now < left)
             })
             .await;
             archive.kill().await.unwrap();
             cut_short += usize::from(left > 0);
         }
         assert!(cut_short > 0, "never in the middle");
-        let _archive = world.process("archive", &["--follow"]);
+        let _archive = system.start_process("archive", &["--follow"]);
         eventually("the room to be empty", || async {
-            (world.count("SELECT COUNT(*) FROM room WHERE emptied_at IS NOT NULL").await == 1).then_some(())
+            (system.count("SELECT COUNT(*) FROM room WHERE emptied_at IS NOT NULL").await == 1)
+                .then_some(())
         })
         .await;
-        assert!(matches!(*world.events(room).await, [StoredEvent::RoomDeleted { .. }]));
+        assert!(matches!(*system.stored_events(room).await, [StoredEvent::RoomDeleted { .. }]));
         Answer::of(ada.request(Method::GET, "/room/lobby")).await.problem(404, "no-such-room");
     }
 }

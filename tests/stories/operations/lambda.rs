@@ -1,14 +1,14 @@
-//! The same functions as Lambda handlers: the real binaries against the runtime's own protocol.
+//! The Lambda binaries, run against the Lambda runtime API.
 
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use stories::{Database, PASSWORD, RuntimeApi, World, binary};
+use stories::{Database, PASSWORD, RuntimeApi, System, binary};
 use tokio::process::{Child, Command};
 
-fn start(world: &World, api: &RuntimeApi, name: &str) -> Child {
+fn start(system: &System, api: &RuntimeApi, name: &str) -> Child {
     Command::new(binary(name))
-        .envs(world.variables())
+        .envs(system.variables())
         .env("AWS_LAMBDA_RUNTIME_API", &api.address)
         .env("AWS_LAMBDA_FUNCTION_NAME", name)
         .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
@@ -38,15 +38,18 @@ fn event(method: &str, path: &str, token: Option<&str>, body: Option<Value>) -> 
             "accountId": "123456789012", "apiId": "api", "domainName": "chat.example",
             "domainPrefix": "chat", "requestId": "id", "routeKey": "$default", "stage": "$default",
             "time": "23/Nov/2026:00:00:00 +0000", "timeEpoch": 1795392000000_u64,
-            "http": { "method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1", "userAgent": "story" }
+            "http": {
+                "method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1",
+                "userAgent": "story",
+            }
         },
         "body": body.map(|body| body.to_string()),
         "isBase64Encoded": false
     })
 }
 
-/// A login as API Gateway passes it on: it says itself who asked, and appends that to whatever the
-/// client says of the way it came.
+/// A login as API Gateway forwards it: the source address in the event, and appended to the client's own
+/// `x-forwarded-for`.
 fn login(source: &str, said: Option<&str>, name: &str, password: &str) -> Value {
     let body = json!({ "name": name, "password": password });
     let mut event = event("POST", "/login", None, Some(body));
@@ -62,9 +65,9 @@ fn body(answer: &Value) -> Value {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn accounts_rooms_and_files_answer_invocations() {
-    let world = World::new(Database::Postgres).await;
+    let system = System::new(Database::Postgres).await;
     let mut api = RuntimeApi::start().await;
-    let accounts = start(&world, &api, "accounts");
+    let accounts = start(&system, &api, "accounts");
     let sign_up = json!({ "name": "ada", "password": "correct horse" });
     let answer = api.invoke(event("POST", "/user", None, Some(sign_up.clone()))).await;
     assert_eq!(
@@ -79,7 +82,7 @@ async fn accounts_rooms_and_files_answer_invocations() {
     drop(accounts);
 
     let mut api = RuntimeApi::start().await;
-    let rooms = start(&world, &api, "rooms");
+    let rooms = start(&system, &api, "rooms");
     let answer =
         api.invoke(event("POST", "/room", Some(&token), Some(json!({ "name": "한글방" })))).await;
     assert_eq!(answer["statusCode"], 201, "{answer}");
@@ -93,7 +96,7 @@ async fn accounts_rooms_and_files_answer_invocations() {
     drop(rooms);
 
     let mut api = RuntimeApi::start().await;
-    let files = start(&world, &api, "files");
+    let files = start(&system, &api, "files");
     let file = json!({ "name": "a.txt", "size": 3, "type": "text/plain" });
     let answer = api
         .invoke(event("POST", "/room/%ED%95%9C%EA%B8%80%EB%B0%A9/file", Some(&token), Some(file)))
@@ -107,45 +110,45 @@ async fn accounts_rooms_and_files_answer_invocations() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn guesses_are_counted_by_the_address_that_api_gateway_saw() {
+async fn guesses_are_counted_by_the_source_address_of_api_gateway() {
     const STRANGER: &str = "203.0.113.66";
     const OWNER: &str = "192.0.2.1";
-    let world = World::new(Database::Postgres).await;
-    world.user("ada").await;
+    let system = System::new(Database::Postgres).await;
+    system.user("ada").await;
     let mut api = RuntimeApi::start().await;
-    let accounts = start(&world, &api, "accounts");
+    let accounts = start(&system, &api, "accounts");
     let code = |answer: &Value| (answer["statusCode"].clone(), body(answer)["code"].clone());
-    // Whoever they say they are: nobody but us could have put a proxy in front, and we did not.
+    // No trusted proxy is configured, so the header is ignored.
     for n in 0..5 {
         let said = format!("198.51.100.{n}");
         let answer = api.invoke(login(STRANGER, Some(&said), "ada", "wrong")).await;
         assert_eq!(code(&answer), (json!(401), json!("bad-credentials")), "{answer}");
     }
-    // However slow this machine is: the wait that was begun lasts for the rest of the story.
+    // Extends the wait to the end of the test, however slow the machine is.
     let waits = "UPDATE attempt SET blocked_until = now() + interval '1 hour' WHERE blocked_until > last_at";
-    assert_eq!(world.sql(waits).await, 1);
+    assert_eq!(system.execute(waits).await, 1);
     for said in [None, Some("198.51.100.9"), Some(OWNER)] {
         let answer = api.invoke(login(STRANGER, said, "ada", PASSWORD)).await;
         assert_eq!(code(&answer), (json!(429), json!("too-many-attempts")), "{said:?}: {answer}");
         assert!(answer["headers"]["retry-after"].is_string(), "{answer}");
     }
-    // Nor does naming the stranger's address make anybody wait.
+    // A header with the stranger's address does not block another client.
     let answer = api.invoke(login(OWNER, Some(STRANGER), "ada", PASSWORD)).await;
     assert_eq!(answer["statusCode"], 200, "{answer}");
     drop(accounts);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn archive_moves_all_there_is_in_one_invocation() {
-    let world = World::new(Database::Postgres).await;
-    let ada = world.user("ada").await;
+async fn one_invocation_archives_everything() {
+    let system = System::new(Database::Postgres).await;
+    let ada = system.user("ada").await;
     let room = ada.create_room("lobby").await;
     // More than one batch.
-    world.append_messages(room, ada.id, 4_500).await;
+    system.append_messages(room, ada.id, 4_500).await;
     let mut api = RuntimeApi::start().await;
-    let archive = start(&world, &api, "archive");
+    let archive = start(&system, &api, "archive");
     assert_eq!(api.invoke(json!({})).await, json!({ "moved": 4_501 }));
     assert_eq!(api.invoke(json!({})).await, json!({ "moved": 0 }));
-    assert_eq!(world.count_messages().await, 4_500);
+    assert_eq!(system.count_messages().await, 4_500);
     drop(archive);
 }

@@ -1,42 +1,29 @@
-//! What an operator sees of a gateway: metrics, and one line of log for each socket.
-
-use std::process::Stdio;
+//! The metrics of a gateway, and its one log line for each socket.
 
 use serde_json::{Value, json};
-use stories::{Database, Polling, Socket, World, eventually};
-
-const ADDRESS: &str = "127.0.0.1:18475";
-const METRICS: &str = "127.0.0.1:18476";
+use stories::{Database, PollingSession, Socket, System, eventually, free_address};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_gateway_does_is_counted_and_a_socket_leaves_one_line() {
-    let world = World::new(Database::Sqlite).await;
-    let gateway = world.gateway_process(ADDRESS, |command| {
-        let watched = [("METRICS_LISTEN", METRICS), ("LOG_FORMAT", "json")];
-        command.envs(watched).stderr(Stdio::piped());
+async fn a_gateway_has_metrics_and_logs_each_socket() {
+    let system = System::new(Database::Sqlite).await;
+    let mut metrics = String::new();
+    let gateway = system.start_server("gateway", |command| {
+        metrics = free_address();
+        command.envs([("METRICS_LISTEN", metrics.as_str()), ("LOG_FORMAT", "json")]);
     });
-    let gateway = gateway.await;
-    let base = format!("http://{ADDRESS}");
-    let ada = world.user("ada").await;
+    let mut gateway = gateway.await;
+    let base = gateway.base.clone();
+    let ada = system.user("ada").await;
     let room = ada.create_room("lobby").await;
-    let polling = Polling::open(&base, "/socket.io/").await;
+    let polling = PollingSession::open(&base, "/socket.io/").await;
     let mut socket = Socket::connect(&base, &ada.access).await;
     socket.ok("join-room", ada.join_data("lobby", Some(0)).await).await;
     socket.ok("send-msg", json!({ "roomId": room, "msg": "a secret of mine" })).await;
     socket.expect("receive-msg").await;
     socket.refused("shout", json!({}), "unknown-event").await;
     let metrics = || async {
-        Some(
-            world
-                .http
-                .get(format!("http://{METRICS}/metrics"))
-                .send()
-                .await
-                .ok()?
-                .text()
-                .await
-                .unwrap(),
-        )
+        let answer = system.http.get(format!("http://{metrics}/metrics")).send().await;
+        Some(answer.ok()?.text().await.unwrap())
     };
     let text = eventually("metrics", metrics).await;
     for line in [
@@ -66,9 +53,8 @@ async fn what_a_gateway_does_is_counted_and_a_socket_leaves_one_line() {
         metrics().await?.contains(line).then_some(())
     })
     .await;
-    stories::signal(gateway.id().unwrap(), "-TERM");
-    let output = gateway.wait_with_output().await.unwrap();
-    let log = String::from_utf8(output.stderr).unwrap();
+    gateway.stop().await;
+    let log = std::fs::read_to_string(system.folder().join("gateway.log")).unwrap();
     let lines: Vec<Value> = log
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())

@@ -1,8 +1,8 @@
-//! What stands behind the functions is away: refusals say when to try again, and afterwards it works again.
+//! Outages of NATS and of the database: requests are refused with `retry-after`, and work again afterwards.
 
 use reqwest::Method;
 use serde_json::{Value, json};
-use stories::{Answer, Database, Link, PASSWORD, World, eventually, stories};
+use stories::{Answer, Database, PASSWORD, System, TcpProxy, eventually, stories};
 
 fn for_a_while(answer: &Answer) {
     answer.problem(503, "unavailable");
@@ -15,11 +15,11 @@ fn message() -> Value {
 }
 
 stories! {
-    async fn while_nats_is_away_refusals_say_when_to_try_again(world: World) {
-        let mut world = world;
-        let ada = world.user("ada").await;
+    async fn a_nats_outage_is_answered_with_retry_after(system: System) {
+        let mut system = system;
+        let ada = system.user("ada").await;
         ada.create_room("lobby").await;
-        world.nats.kill();
+        system.nats.kill();
         let (sent, told) = tokio::join!(
             ada.post("/room/lobby/message", message()),
             ada.post("/room/lobby/broadcast", json!({ "msg": "hello" })),
@@ -29,7 +29,7 @@ stories! {
         let ready = ada.get("/readyz").await;
         assert_eq!((ready.status.as_u16(), &ready.body["nats"]), (503, &json!(false)));
         assert!(ready.headers.contains_key("retry-after"));
-        world.restart_nats();
+        system.restart_nats();
         eventually("a message to be stored", || async {
             let sent = ada.post("/room/lobby/message", message()).await;
             sent.status.is_success().then_some(())
@@ -39,27 +39,27 @@ stories! {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_the_database_is_away_refusals_say_when_to_try_again() {
-    let mut world = World::new(Database::Postgres).await;
-    let url = world.variables()["DATABASE_URL"].clone();
+async fn a_database_outage_is_answered_with_retry_after() {
+    let mut system = System::new(Database::Postgres).await;
+    let url = system.variables()["DATABASE_URL"].clone();
     let (server, name) = url.rsplit_once('/').unwrap();
     let port = server.rsplit_once(':').unwrap().1.parse().unwrap();
-    let link = Link::to(port).await;
+    let proxy = TcpProxy::to(port).await;
     let (scheme, _) = server.rsplit_once('@').unwrap();
-    world.set("DATABASE_URL", &format!("{scheme}@{}/{name}", link.address));
-    let base = world.functions().await;
-    world.set("DATABASE_URL", &url);
-    let ada = world.user("ada").await.at(&base);
+    system.set_variable("DATABASE_URL", &format!("{scheme}@{}/{name}", proxy.address));
+    let base = system.start_functions().await;
+    system.set_variable("DATABASE_URL", &url);
+    let ada = system.user("ada").await.at(&base);
     ada.create_room("lobby").await;
-    let post = |path: &str, body: Value| Answer::of(world.request(Method::POST, path).json(&body));
+    let post = |path: &str, body: Value| Answer::of(system.request(Method::POST, path).json(&body));
     let account = json!({ "name": "ada", "password": PASSWORD });
     let refresh = json!({ "refreshToken": ada.refresh });
     for how in ["cut off", "refuses connections"] {
-        // Both happen in a failover: packets that go nowhere, and a server that lets nobody in.
+        // Both happen in a failover: a lost network path, and a server that refuses connections.
         if how == "cut off" {
-            link.cut().await;
+            proxy.disconnect().await;
         } else {
-            world.database_lets_in(false).await;
+            system.allow_database_connections(false).await;
         }
         let answers = tokio::join!(
             ada.get("/user"),
@@ -75,16 +75,16 @@ async fn while_the_database_is_away_refusals_say_when_to_try_again() {
         assert_eq!(ready.body["database"], false, "{how}");
         assert!(ready.headers.contains_key("retry-after"));
         if how == "cut off" {
-            link.mend();
+            proxy.reconnect();
         } else {
-            world.database_lets_in(true).await;
+            system.allow_database_connections(true).await;
         }
         eventually("the database to be back", || async {
             ada.get("/user").await.status.is_success().then_some(())
         })
         .await;
     }
-    // An instance that was not asked for anything meanwhile has connections that have ended.
+    // An instance without requests during the outage has broken connections in its pool.
     eventually("a login", || async {
         let login = post("/login", account.clone()).await;
         login.status.is_success().then_some(())

@@ -1,4 +1,4 @@
-//! The binaries as people start them.
+//! The binaries as users and operators start them.
 
 use std::{
     fs::Permissions,
@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::json;
 use stories::{
-    Database, SOON, Socket, World, binary, eventually, ready_local, running_local, signal,
+    Database, Server, Socket, System, binary, eventually, signal, start_local, start_local_with,
 };
 use tokio::process::Command;
 
@@ -20,7 +20,7 @@ async fn refusal(command: &mut Command) -> (Output, String) {
     (output, text)
 }
 
-async fn is_gone(process: u32) {
+async fn wait_until_ended(process: u32) {
     eventually("a process to end", || async {
         let mut probe = std::process::Command::new("kill");
         let probe = probe.args(["-0", &process.to_string()]).stderr(Stdio::null()).status();
@@ -29,7 +29,7 @@ async fn is_gone(process: u32) {
     .await;
 }
 
-/// The nats-server that a `local` with this data folder started.
+/// The process id of the nats-server that `local` started for this data folder.
 fn nats_of(data: &Path) -> u32 {
     let listing = std::process::Command::new("ps").args(["-eo", "pid,args"]).output().unwrap();
     let listing = String::from_utf8_lossy(&listing.stdout).into_owned();
@@ -39,39 +39,36 @@ fn nats_of(data: &Path) -> u32 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn local_serves_everything_and_finds_its_data_again() {
+async fn local_serves_everything_and_keeps_its_data() {
     let data = tempfile::tempdir().unwrap();
-    let (mut first, base) = running_local(data.path()).await;
+    let (mut first, base) = start_local(data.path()).await;
     let http = reqwest::Client::new();
     let body = json!({ "name": "ada", "password": "correct horse" });
     let made = http.post(format!("{base}/user")).json(&body).send().await.unwrap();
     assert_eq!(made.status(), 201);
     let nats = nats_of(data.path());
 
-    // A further gateway joins with the variables that `local` wrote.
-    let mut gateway = Command::new("/bin/sh")
-        .args(["-c", r#"set -a; . "$1/env"; exec "$2" --listen 127.0.0.1:18473"#, "join"])
-        .arg(data.path())
-        .arg(binary("gateway"))
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap();
-    eventually("the further gateway", || async {
-        let ready = http.get("http://127.0.0.1:18473/readyz").send().await;
-        ready.is_ok_and(|answer| answer.status().is_success()).then_some(())
-    })
-    .await;
+    // Another gateway joins with the variables that `local` wrote.
+    let command = |address: &str| {
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", r#"set -a; . "$1/env"; exec "$2" --listen "$3""#, "join"]);
+        command.arg(data.path()).arg(binary("gateway")).arg(address);
+        command
+    };
+    let is_ready = |base: String| {
+        let ready = http.get(format!("{base}/readyz")).send();
+        async { ready.await.is_ok_and(|answer| answer.status().is_success()) }
+    };
+    let mut gateway = Server::start(command, is_ready).await;
     let login = http.post(format!("{base}/login")).json(&body).send().await.unwrap();
     let login: serde_json::Value = login.json().await.unwrap();
     let token = login["accessToken"].as_str().unwrap();
-    for gateway in [base.as_str(), "http://127.0.0.1:18473"] {
+    for gateway in [base.as_str(), &gateway.base] {
         Socket::connect(gateway, token).await;
     }
-    signal(gateway.id().unwrap(), "-TERM");
-    assert!(gateway.wait().await.unwrap().success());
+    gateway.stop().await;
 
-    // A second one over the same folder, and one at the same address, say why they cannot.
+    // A second `local` with the same folder or address fails with a reason.
     let (output, text) =
         refusal(Command::new(binary("local")).arg("--data").arg(data.path())).await;
     assert!(
@@ -105,55 +102,39 @@ async fn local_serves_everything_and_finds_its_data_again() {
 
     signal(first.id().unwrap(), "-INT");
     assert!(first.wait().await.unwrap().success());
-    is_gone(nats).await;
+    wait_until_ended(nats).await;
 
     let started = Instant::now();
-    let (mut second, base) = running_local(data.path()).await;
+    let (mut second, base) = start_local(data.path()).await;
     assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     let login = http.post(format!("{base}/login")).json(&body).send().await.unwrap();
     assert_eq!(login.status(), 200);
-    // However it dies, its child does not outlive it.
+    // Its child ends with it, even when it is killed.
     let nats = nats_of(data.path());
     second.kill().await.unwrap();
-    is_gone(nats).await;
+    wait_until_ended(nats).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn functions_and_gateway_run_as_processes_of_their_own() {
-    let world = World::new(Database::Postgres).await;
-    let start = |name: &str, address: &str| {
-        Command::new(binary(name))
-            .args(["--listen", address])
-            .envs(world.variables())
-            .env("RUST_LOG", "warn")
-            .stdin(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap()
-    };
-    let mut functions = start("functions", "127.0.0.1:18471");
-    let mut gateway = start("gateway", "127.0.0.1:18472");
-    for address in ["127.0.0.1:18471", "127.0.0.1:18472"] {
-        world.ready(address).await;
-    }
-    let ada = world.user("ada").await;
+async fn functions_and_gateway_run_as_processes() {
+    let system = System::new(Database::Postgres).await;
+    let mut functions = system.start_server("functions", |_| {}).await;
+    let mut gateway = system.start_server("gateway", |_| {}).await;
+    let ada = system.user("ada").await;
     let room = ada.create_room("lobby").await;
-    let mut socket = Socket::connect("http://127.0.0.1:18472", &ada.access).await;
+    let mut socket = Socket::connect(&gateway.base, &ada.access).await;
     socket.ok("join-room", ada.join_data("lobby", None).await).await;
     let sent = socket.ok("send-msg", json!({ "roomId": room, "msg": "hi" })).await;
-    let page = world.http.get("http://127.0.0.1:18471/room/lobby/message").bearer_auth(&ada.access);
-    let page: serde_json::Value = page.send().await.unwrap().json().await.unwrap();
+    let page = ada.at(&functions.base).get("/room/lobby/message").await.ok();
     assert_eq!(page["items"][0]["seq"], sent["seq"]);
     drop(socket);
     for process in [&mut functions, &mut gateway] {
-        signal(process.id().unwrap(), "-TERM");
-        let ended = tokio::time::timeout(SOON, process.wait()).await.unwrap();
-        assert!(ended.unwrap().success());
+        process.stop().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_incomplete_environment_is_one_message_with_every_fault() {
+async fn an_incomplete_environment_is_reported_as_a_whole() {
     for (name, variables) in [
         (
             "functions",
@@ -171,7 +152,7 @@ async fn an_incomplete_environment_is_one_message_with_every_fault() {
     }
 }
 
-/// Every file and folder below, with its mode.
+/// Every file and folder below a folder, with its mode.
 fn modes(folder: &Path) -> Vec<(PathBuf, u32)> {
     let mut found = vec![(folder.to_owned(), mode(folder))];
     for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
@@ -188,17 +169,17 @@ fn mode(path: &Path) -> u32 {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_data_of_local_is_for_its_owner_alone() {
+async fn the_data_of_local_is_private() {
     let data = tempfile::tempdir().unwrap();
     let folder = data.path().join("new");
     for left_open in [false, true] {
         if left_open {
-            // As versions before 0.2 left it.
+            // The modes that versions before 0.2 left.
             for (path, mode) in modes(&folder) {
                 std::fs::set_permissions(path, Permissions::from_mode(mode | 0o044)).unwrap();
             }
         }
-        let (mut local, base) = running_local(&folder).await;
+        let (mut local, base) = start_local(&folder).await;
         let body = json!({ "name": format!("ada-{left_open}"), "password": "correct horse" });
         let made = reqwest::Client::new().post(format!("{base}/user")).json(&body).send().await;
         assert_eq!(made.unwrap().status(), 201);
@@ -213,12 +194,12 @@ async fn the_data_of_local_is_for_its_owner_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn local_takes_further_origins_from_the_environment() {
+async fn local_accepts_origins_from_the_environment() {
     const SHOP: &str = "https://shop.example";
     let data = tempfile::tempdir().unwrap();
     let mut command = Command::new(binary("local"));
-    // What another process in the same shell is configured with must not get in the way.
-    let (_local, base) = ready_local(
+    // Variables for other processes in the same shell must have no effect.
+    let (_local, base) = start_local_with(
         command.env("ALLOWED_ORIGINS", SHOP).env("NATS_USER", "other").env("JWKS", "{}"),
         data.path(),
     )

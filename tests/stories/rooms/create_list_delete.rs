@@ -1,22 +1,28 @@
-//! Rooms: made, entered, listed, deleted.
+//! Rooms are created, entered, listed and deleted over HTTP.
 
 use serde_json::{Value, json};
-use stories::{World, stories};
+use stories::{System, stories};
 
 fn names(page: &Value) -> Vec<&str> {
     page["items"].as_array().unwrap().iter().map(|room| room["name"].as_str().unwrap()).collect()
 }
 
 stories! {
-    async fn a_room_is_made_and_entered(world: World) {
-        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    async fn a_room_is_created_and_entered(system: System) {
+        let (ada, bob) = (system.user("ada").await, system.user("bob").await);
         let made = ada.post("/room", json!({ "name": "한글방", "title": "우리 방" })).await;
         assert_eq!(made.status, 201);
         bob.post("/room", json!({ "name": "한글방" })).await.problem(409, "room-exists");
         let entered = bob.enter("한글방").await;
         assert_eq!(entered["room"], made.body);
-        assert_eq!((&entered["you"]["role"], &entered["members"]["count"]), (&json!("member"), &json!(2)));
-        assert_eq!((&entered["ticketExpiresIn"], &entered["gateway"]), (&json!(120), &json!(world.base)));
+        assert_eq!(
+            (&entered["you"]["role"], &entered["members"]["count"]),
+            (&json!("member"), &json!(2))
+        );
+        assert_eq!(
+            (&entered["ticketExpiresIn"], &entered["gateway"]),
+            (&json!(120), &json!(system.base))
+        );
         assert_eq!(entered["head"], 2, "two people came");
         assert_eq!(ada.enter("한글방").await["you"]["role"], "owner");
         let members = ada.get("/room/한글방/member").await.ok();
@@ -25,8 +31,8 @@ stories! {
         ada.get("/room/a.b").await.problem(404, "no-such-room");
     }
 
-    async fn a_private_room_does_not_exist_for_others(world: World) {
-        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    async fn a_private_room_does_not_exist_for_others(system: System) {
+        let (ada, bob) = (system.user("ada").await, system.user("bob").await);
         ada.post("/room", json!({ "name": "secret", "private": true })).await.ok();
         bob.get("/room/secret").await.problem(404, "no-such-room");
         bob.get("/room/secret/message").await.problem(404, "no-such-room");
@@ -35,8 +41,8 @@ stories! {
         assert_eq!(names(&ada.get("/room").await.ok()), ["secret"]);
     }
 
-    async fn rooms_are_listed_in_pages_and_found_by_a_part_of_their_name(world: World) {
-        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    async fn rooms_are_listed_in_pages_and_searched_by_name(system: System) {
+        let (ada, bob) = (system.user("ada").await, system.user("bob").await);
         for name in ["alpha", "beta", "gamma_x", "gammay", "한글방"] {
             ada.create_room(name).await;
         }
@@ -50,7 +56,7 @@ stories! {
         assert_eq!(names(&bob.get("/room?query=글").await.ok()), ["한글방"]);
         assert_eq!(names(&bob.get("/room?query=A_").await.ok()), ["gamma_x"], "no wildcard");
         bob.get("/room?cursor=made-up").await.problem(422, "invalid-value");
-        // NUL, in a cursor too: PostgreSQL takes none.
+        // NUL, also in a cursor: PostgreSQL cannot store it.
         for query in ["query=%00", "cursor=Ilx1MDAwMCI"] {
             bob.get(&format!("/room?{query}")).await.problem(422, "invalid-value");
         }
@@ -58,9 +64,9 @@ stories! {
         bob.get("/room?colour=red").await.problem(422, "unknown-field");
     }
 
-    async fn only_its_creator_deletes_a_room_and_then_nobody_is_in_it(world: World) {
-        let gateway = world.gateway().await;
-        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    async fn only_the_creator_deletes_a_room(system: System) {
+        let gateway = system.start_gateway().await;
+        let (ada, bob) = (system.user("ada").await, system.user("bob").await);
         let room = ada.create_room("lobby").await;
         let (mut socket, _) = bob.join(&gateway, "lobby").await;
         let ticket = bob.join_data("lobby", None).await;
@@ -70,17 +76,17 @@ stories! {
         let event = socket.expect("room-deleted").await;
         assert_eq!((&event["roomId"], &event["by"]), (&json!(room), &json!(ada.id)));
         socket.refused("send-msg", json!({ "roomId": room, "msg": "anyone?" }), "not-joined").await;
-        // The ticket's two minutes are not over, and yet:
+        // The ticket has not expired, but the room is deleted.
         socket.refused("join-room", ticket, "room-deleted").await;
         ada.get("/room/lobby").await.problem(404, "no-such-room");
         ada.delete("/room/lobby").await.problem(404, "no-such-room");
-        // The name is free again, for another room.
+        // The name is free for another room.
         assert_ne!(bob.create_room("lobby").await, room);
     }
 
-    async fn a_notice_needs_a_moderator(world: World) {
-        let gateway = world.gateway().await;
-        let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+    async fn a_notice_needs_a_moderator(system: System) {
+        let gateway = system.start_gateway().await;
+        let (ada, bob) = (system.user("ada").await, system.user("bob").await);
         let room = ada.create_room("lobby").await;
         let (mut socket, _) = bob.join(&gateway, "lobby").await;
         let notice = json!({ "msg": "tea is ready" });

@@ -1,32 +1,32 @@
-//! Joining many rooms, and joining while something else happens to the socket.
+//! Joining many rooms at once, and joining during a replay, a slow read or a drain.
 
 use protocol::{Role, RoomId};
 use serde_json::{Value, json};
 use stories::{
-    Database, Gateway, User, World,
-    wire::{Raw, TEXT},
+    Database, Gateway, System, User,
+    engine_io::{RawWebSocket, TEXT},
 };
 
-async fn world_with(variables: &[(&str, &str)]) -> (World, Gateway, User) {
-    let mut world = World::new(Database::Sqlite).await;
-    variables.iter().for_each(|(name, value)| world.set(name, value));
-    let gateway = world.gateway().await;
-    let ada = world.user("ada").await;
-    (world, gateway, ada)
+async fn system_with(variables: &[(&str, &str)]) -> (System, Gateway, User) {
+    let mut system = System::new(Database::Sqlite).await;
+    variables.iter().for_each(|(name, value)| system.set_variable(name, value));
+    let gateway = system.start_gateway().await;
+    let ada = system.user("ada").await;
+    (system, gateway, ada)
 }
 
-/// What joins a room that needs no row in the database.
-fn join(world: &World, user: &User, room: RoomId) -> Value {
-    let ticket = world.ticket(user, room, Role::Member);
+/// The data of `join-room` for a room without a row in the database.
+fn join(system: &System, user: &User, room: RoomId) -> Value {
+    let ticket = system.ticket(user, room, Role::Member);
     json!({ "roomId": room, "userId": user.id, "ticket": ticket })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_rooms_are_joined_at_once_whatever_their_limit() {
     for (limit, rooms) in [("50", 50), ("130", 130), ("0", 250)] {
-        let (world, gateway, ada) = world_with(&[
+        let (system, gateway, ada) = system_with(&[
             ("LIMIT_ROOMS_PER_SOCKET", limit),
-            // Next to nothing, so that only the burst counts.
+            // So low that only the burst matters.
             ("LIMIT_EVENT_RATE", "1"),
             ("LIMIT_EVENT_BURST", "10"),
         ])
@@ -34,13 +34,13 @@ async fn all_rooms_are_joined_at_once_whatever_their_limit() {
         let mut socket = ada.connect(&gateway).await;
         let mut acks = Vec::new();
         for _ in 0..rooms {
-            acks.push(socket.emit("join-room", join(&world, &ada, RoomId::generate())).await);
+            acks.push(socket.emit("join-room", join(&system, &ada, RoomId::generate())).await);
         }
         for ack in acks {
             let ack = socket.ack(ack).await;
             assert_eq!(ack["ok"], true, "limit {limit}: {ack}");
         }
-        // The other events' budget is untouched.
+        // Joins have a rate limit of their own: that of the other events is unused.
         let mut acks = Vec::new();
         for _ in 0..20 {
             let data = json!({ "roomId": RoomId::generate(), "on": true });
@@ -57,14 +57,14 @@ async fn all_rooms_are_joined_at_once_whatever_their_limit() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn joins_without_end_are_refused_too() {
-    let (world, gateway, ada) = world_with(&[("LIMIT_ROOMS_PER_SOCKET", "5")]).await;
+async fn endless_joins_are_rate_limited() {
+    let (system, gateway, ada) = system_with(&[("LIMIT_ROOMS_PER_SOCKET", "5")]).await;
     let mut socket = ada.connect(&gateway).await;
     let room = RoomId::generate();
     let mut acks = Vec::new();
     for n in 0..400 {
         acks.push(match n % 2 {
-            0 => socket.emit("join-room", join(&world, &ada, room)).await,
+            0 => socket.emit("join-room", join(&system, &ada, room)).await,
             _ => socket.emit("leave-room", json!({ "roomId": room })).await,
         });
     }
@@ -75,18 +75,18 @@ async fn joins_without_end_are_refused_too() {
     assert!(refused > 0);
 }
 
-/// A slow reader joins with a long replay and falls behind while it comes: it reads the replay, the
-/// answer of its join, what came live, and then `lag`, which names the last of it.
+/// A slow reader joins with a long replay and falls behind during it. It reads the replay, the
+/// acknowledgement, the live events, and then `lag` with the seq of the last of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lag_comes_after_the_answer_of_the_join_that_it_is_about() {
-    let (world, gateway, ada) = world_with(&[
+async fn lag_follows_the_acknowledgement_of_its_join() {
+    let (system, gateway, ada) = system_with(&[
         ("LIMIT_EVENT_RATE", "0"),
         ("LIMIT_EVENT_BURST", "0"),
         ("LIMIT_MESSAGE_CHARS", "0"),
         ("PING_INTERVAL_SECONDS", "600"),
     ])
     .await;
-    let bob = world.user("bob").await;
+    let bob = system.user("bob").await;
     let room = ada.create_room("lobby").await;
     let (mut speaker, _) = ada.join(&gateway, "lobby").await;
     let mut seqs = Vec::new();
@@ -94,7 +94,7 @@ async fn lag_comes_after_the_answer_of_the_join_that_it_is_about() {
     for _ in 0..200 {
         seqs.push(speaker.ok("send-msg", message.clone()).await["seq"].as_u64().unwrap());
     }
-    let mut raw = Raw::chatting(&gateway.base, &bob.access).await;
+    let mut raw = RawWebSocket::authenticated(&gateway.base, &bob.access).await;
     let join = bob.join_data("lobby", seqs.first().copied()).await;
     raw.frame(TEXT, format!("420{}", json!(["join-room", join])).as_bytes()).await;
     let head = speaker.expect("presence").await;
@@ -112,7 +112,7 @@ async fn lag_comes_after_the_answer_of_the_join_that_it_is_about() {
     let (replay, live) = before.split_once("430[{\"ok\":true").expect("the join is answered");
     let messages = replay.matches("\"receive-msg\"").count();
     assert_eq!(messages, 199, "the replay comes before the answer");
-    // Whatever came last: a message, or that the slow one became a member.
+    // The last event is a message or the `member-joined` of the slow reader.
     let last = [replay, live].concat().rsplit("\"seq\":").next().map(|rest| {
         rest.bytes()
             .take_while(u8::is_ascii_digit)
@@ -122,17 +122,17 @@ async fn lag_comes_after_the_answer_of_the_join_that_it_is_about() {
     assert!(live.matches("\"receive-msg\"").count() < 600);
 }
 
-/// A gateway that drains answers the joins that it was asked for before its sockets are closed.
+/// A draining gateway answers all joins before it closes its sockets.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn joins_are_answered_while_a_gateway_drains() {
-    let (world, gateway, ada) = world_with(&[("DRAIN_SECONDS", "5")]).await;
+    let (system, gateway, ada) = system_with(&[("DRAIN_SECONDS", "5")]).await;
     let mut socket = ada.connect(&gateway).await;
     let mut acks = Vec::new();
     for n in 0..40 {
         if n == 20 {
             gateway.drain();
         }
-        acks.push(socket.emit("join-room", join(&world, &ada, RoomId::generate())).await);
+        acks.push(socket.emit("join-room", join(&system, &ada, RoomId::generate())).await);
     }
     for ack in acks {
         assert_eq!(socket.ack(ack).await["ok"], true);

@@ -1,4 +1,4 @@
-//! Headers by which a publisher asks the server for more than to store a message, or claims what only the server says.
+//! Attacks with headers that make the server do more than store a message, or that forge the server's own headers.
 
 use async_nats::HeaderMap;
 use protocol::{
@@ -7,11 +7,11 @@ use protocol::{
     subject::{self, Shards},
 };
 use serde_json::json;
-use stories::{Database, User, World, eventually};
+use stories::{Database, System, User, eventually};
 
-use super::{NO_ANSWER, ROLES, admin, everything, is_stored};
+use super::{ROLES, admin, is_stored, stream_state, wait_for_effects};
 
-/// Each with what it would do.
+/// Headers that would remove, delay, move or trace messages.
 const TRICKS: [&[(&str, &str)]; 10] = [
     &[("Nats-Rollup", "all")],
     &[("Nats-Rollup", "sub")],
@@ -26,26 +26,26 @@ const TRICKS: [&[(&str, &str)]; 10] = [
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_header_has_the_server_remove_delay_or_move_anything() {
-    let world = World::new(Database::Sqlite).await;
-    let admin = admin(&world).await;
-    let archive = world.nats_as("archive").await;
+async fn headers_cannot_remove_delay_or_move_messages() {
+    let system = System::new(Database::Sqlite).await;
+    let admin = admin(&system).await;
+    let archive = system.nats_as("archive").await;
     let subjects = ["chat.0.in.x", "$KV.revoked.session.x", "$KV.files.x.y", "$KV.purged.x"];
     for subject in subjects {
         assert!(is_stored(&archive, subject, &[], "7").await);
         assert!(is_stored(&archive, subject, &[("Nats-Msg-Id", "known")], "7").await);
     }
-    let before = everything(&admin).await;
+    let before = stream_state(&admin).await;
     for role in ROLES {
-        let client = world.nats_as(role).await;
+        let client = system.nats_as(role).await;
         for headers in TRICKS {
             for subject in subjects {
                 assert!(!is_stored(&client, subject, headers, "{}").await, "{role} {headers:?}");
             }
         }
     }
-    assert_eq!(everything(&admin).await, before);
-    // Stored, and without an effect on what was there.
+    assert_eq!(stream_state(&admin).await, before);
+    // These are stored and have no effect on existing messages.
     for headers in [
         &[("KV-Operation", "PURGE")][..],
         &[("KV-Operation", "DEL")],
@@ -53,7 +53,7 @@ async fn no_header_has_the_server_remove_delay_or_move_anything() {
     ] {
         assert!(is_stored(&archive, "$KV.revoked.session.y", headers, "").await, "{headers:?}");
     }
-    tokio::time::sleep(NO_ANSWER).await;
+    wait_for_effects().await;
     let bucket = admin.get_stream("KV_revoked").await.unwrap();
     let state = &bucket.cached_info().state;
     assert_eq!((state.first_sequence, state.messages), (1, state.last_sequence));
@@ -71,17 +71,17 @@ fn message(by: &User, text: &str) -> String {
     String::from_utf8(StoredEvent::ReceiveMsg(message).encode()).unwrap()
 }
 
-/// A taken-over gateway claims places for its events, and has the server send other messages where only the stream
-/// publishes. Sockets of another gateway get every event once, at its place.
+/// A compromised gateway forges the seqs of its events, and makes the server send other messages on the subjects of
+/// republished events. Sockets of another gateway receive every event once and in order.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_forged_place_or_source_of_an_event_is_not_believed() {
-    let world = World::new(Database::Sqlite).await;
-    let gateway = world.gateway().await;
-    let ada = world.user("ada").await;
+async fn forged_seqs_and_sources_are_ignored() {
+    let system = System::new(Database::Sqlite).await;
+    let gateway = system.start_gateway().await;
+    let ada = system.user("ada").await;
     let room = ada.create_room("lobby").await;
     let (mut socket, joined) = ada.join(&gateway, "lobby").await;
     let shards = Shards::new(1).unwrap();
-    let evil = world.nats_as("gateway").await;
+    let evil = system.nats_as("gateway").await;
     let head = joined["head"].as_u64().unwrap().to_string();
     for (seq, prev) in [("9000000", head.as_str()), ("1", "0")] {
         let claims =
@@ -98,7 +98,7 @@ async fn a_forged_place_or_source_of_an_event_is_not_believed() {
         }
     }
     evil.flush().await.unwrap();
-    let last = ada.say("lobby", "the last").await;
+    let last = ada.post_message("lobby", "the last").await;
     let mut prev = joined["head"].as_u64().unwrap();
     loop {
         let event = socket.expect("receive-msg").await;
@@ -112,16 +112,16 @@ async fn a_forged_place_or_source_of_an_event_is_not_believed() {
     assert_eq!(prev, last);
 }
 
-/// The same with a revocation: another gateway's session goes on.
+/// The same with a forged revocation: sessions at another gateway continue.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_forged_revocation_is_not_believed_and_none_is_taken_back() {
-    let world = World::new(Database::Sqlite).await;
-    let gateway = world.gateway().await;
-    let (ada, bob) = (world.user("ada").await, world.user("bob").await);
+async fn revocations_cannot_be_forged_or_undone() {
+    let system = System::new(Database::Sqlite).await;
+    let gateway = system.start_gateway().await;
+    let (ada, bob) = (system.user("ada").await, system.user("bob").await);
     ada.create_room("lobby").await;
     let (mut socket, _) = ada.join(&gateway, "lobby").await;
-    let evil = world.nats_as("gateway").await;
-    let key = format!("session.{}", world.claims(&ada).session);
+    let evil = system.nats_as("gateway").await;
+    let key = format!("session.{}", system.claims(&ada).session);
     let claims = [
         ("Nats-Stream", "KV_revoked"),
         ("Nats-Subject", &format!("$KV.revoked.{key}")),
@@ -133,9 +133,9 @@ async fn a_forged_revocation_is_not_believed_and_none_is_taken_back() {
     evil.publish_with_reply("$JS.API.DIRECT.GET.CHAT_0", reply, request.into()).await.unwrap();
     evil.flush().await.unwrap();
 
-    // Bob's session ends, and with the functions' rights that is not undone.
-    let revoked = format!("$KV.revoked.session.{}", world.claims(&bob).session);
-    let functions = world.nats_as("functions").await;
+    // Bob's session is revoked. The permissions of the functions cannot undo that.
+    let revoked = format!("$KV.revoked.session.{}", system.claims(&bob).session);
+    let functions = system.nats_as("functions").await;
     assert!(is_stored(&functions, &revoked, &[], "now").await);
     let mut deleted = HeaderMap::new();
     deleted.insert("KV-Operation", "DEL");
@@ -146,12 +146,12 @@ async fn a_forged_revocation_is_not_believed_and_none_is_taken_back() {
         stories::Socket::try_connect(&gateway.base, token).await.is_err().then_some(())
     })
     .await;
-    for gateway in [&gateway, &world.gateway().await] {
+    for gateway in [&gateway, &system.start_gateway().await] {
         let token = json!({ "token": bob.access });
         let refused = stories::Socket::try_connect(&gateway.base, token).await.err().unwrap();
         assert_eq!(refused["data"]["code"], "session-revoked");
     }
-    // Ada's goes on.
+    // Ada's session continues.
     let room = joined_room(&ada).await;
     socket.ok("send-msg", json!({ "roomId": room, "msg": "still here" })).await;
 }

@@ -1,4 +1,4 @@
-//! What infra/nats/nats.conf lets each role do, and what not: by a direct publish, and by having the server publish.
+//! The permissions of each role in infra/nats/nats.conf, tested with direct publishes and with publishes by the server.
 
 mod consumers;
 mod headers;
@@ -13,14 +13,15 @@ use async_nats::{
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use protocol::subject::JETSTREAM_API;
 use serde_json::{Value, json};
-use stories::{Database, World};
+use stories::{Database, System};
 
-/// A request that the server does not allow is never answered.
+/// How long to wait for an answer or an effect that must not come. The server drops a message without
+/// permission and reports nothing to this client, so only time shows that nothing happens.
 const NO_ANSWER: Duration = Duration::from_millis(700);
-/// Everybody but `provision`, which may do everything in JetStream.
+/// All roles but `provision`, which may do everything in JetStream.
 const ROLES: [&str; 3] = ["gateway", "functions", "archive"];
 
-/// Whether the server does what is asked: it answers, and without an error.
+/// Whether the server answers a request without an error.
 async fn is_answered(client: &Client, subject: &str, body: &str) -> bool {
     let request = client.request(subject.to_owned(), body.to_owned().into());
     let Ok(Ok(message)) = tokio::time::timeout(NO_ANSWER, request).await else { return false };
@@ -28,7 +29,7 @@ async fn is_answered(client: &Client, subject: &str, body: &str) -> bool {
     json.is_none_or(|json| json.get("error").is_none())
 }
 
-/// Publishes what is stored or refused: whether it was stored.
+/// Publishes a message; returns whether it was stored.
 async fn is_stored(client: &Client, subject: &str, headers: &[(&str, &str)], body: &str) -> bool {
     let mut map = async_nats::HeaderMap::new();
     headers.iter().for_each(|(name, value)| map.append(*name, *value));
@@ -38,12 +39,17 @@ async fn is_stored(client: &Client, subject: &str, headers: &[(&str, &str)], bod
     ack["seq"].as_u64().is_some_and(|seq| seq > 0) && ack.get("error").is_none()
 }
 
-async fn admin(world: &World) -> Context {
-    jetstream::new(world.nats_as("provision").await)
+/// Gives the server time to have an effect, so that its absence means something.
+async fn wait_for_effects() {
+    tokio::time::sleep(NO_ANSWER).await;
 }
 
-/// All that an attack must leave as it is: of every stream its configuration, what it holds, and its consumers.
-async fn everything(admin: &Context) -> BTreeMap<String, Value> {
+async fn admin(system: &System) -> Context {
+    jetstream::new(system.nats_as("provision").await)
+}
+
+/// The state that an attack must not change: the configuration, content and consumers of every stream.
+async fn stream_state(admin: &Context) -> BTreeMap<String, Value> {
     let mut all = BTreeMap::new();
     for name in admin.stream_names().try_collect::<Vec<String>>().await.unwrap() {
         let stream = admin.get_stream(&name).await.unwrap();
@@ -58,13 +64,13 @@ async fn everything(admin: &Context) -> BTreeMap<String, Value> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_role_can_do_its_work_and_no_other() {
-    let world = World::new(Database::Sqlite).await;
-    let admin = admin(&world).await;
+async fn every_role_has_exactly_its_permissions() {
+    let system = System::new(Database::Sqlite).await;
+    let admin = admin(&system).await;
     let (gateway, functions, archive) = (
-        world.nats_as("gateway").await,
-        world.nats_as("functions").await,
-        world.nats_as("archive").await,
+        system.nats_as("gateway").await,
+        system.nats_as("functions").await,
+        system.nats_as("archive").await,
     );
     assert!(is_stored(&gateway, "chat.0.in.x", &[], "{}").await);
     assert!(is_stored(&gateway, "chat.0.read.x.y", &[], "{}").await);
@@ -90,11 +96,11 @@ async fn every_role_can_do_its_work_and_no_other() {
             "{request}"
         );
     }
-    assert!(world.archive_once().await > 0);
-    let before = everything(&admin).await;
+    assert!(system.archive_once().await > 0);
+    let before = stream_state(&admin).await;
     let mut requests = Vec::new();
     for role in ROLES {
-        let client = world.nats_as(role).await;
+        let client = system.nats_as(role).await;
         for (subject, body) in [
             ("STREAM.DELETE.CHAT_0", ""),
             ("STREAM.UPDATE.CHAT_0", r#"{"name":"CHAT_0","subjects":["chat.0.in.*"]}"#),
@@ -142,35 +148,35 @@ async fn every_role_can_do_its_work_and_no_other() {
         assert!(!is_answered(client, subject, body).await, "{subject}");
     });
     futures_util::future::join_all(refused).await;
-    assert_eq!(everything(&admin).await, before);
+    assert_eq!(stream_state(&admin).await, before);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_bucket_of_an_older_release_can_no_longer_be_purged() {
-    let world = World::new(Database::Sqlite).await;
-    let admin = admin(&world).await;
+async fn a_bucket_of_an_older_release_is_protected() {
+    let system = System::new(Database::Sqlite).await;
+    let admin = admin(&system).await;
     for bucket in ["revoked", "files", "purged"] {
         admin.delete_stream(format!("KV_{bucket}")).await.unwrap();
-        // As a client makes it, and as releases before this one did.
+        // As a client creates it, and as earlier releases did.
         let older = jetstream::kv::Config { bucket: bucket.to_owned(), ..Default::default() };
         admin.create_key_value(older).await.unwrap();
     }
-    let archive = world.nats_as("archive").await;
+    let archive = system.nats_as("archive").await;
     assert!(is_stored(&archive, "$KV.revoked.room.x", &[], "now").await);
-    world.provision().await;
-    let before = everything(&admin).await;
+    system.provision().await;
+    let before = stream_state(&admin).await;
     for bucket in ["revoked", "files", "purged"] {
         let mut stream = admin.get_stream(format!("KV_{bucket}")).await.unwrap();
         assert!(stream.purge().await.is_err(), "{bucket}");
         let config = &stream.info().await.unwrap().config;
         assert!(config.deny_purge && config.deny_delete && !config.allow_rollup, "{bucket}");
     }
-    assert_eq!(everything(&admin).await, before);
-    world.provision().await;
-    assert_eq!(everything(&admin).await, before, "repeating it changes nothing");
+    assert_eq!(stream_state(&admin).await, before);
+    system.provision().await;
+    assert_eq!(stream_state(&admin).await, before, "repeating it changes nothing");
 }
 
-/// Asks until it is heard, for a subscription is not there at once; where the answer is to go.
+/// Asks until the subscription exists and receives the question; returns its reply subject.
 async fn asked(functions: &Client, questions: &mut Subscriber) -> Subject {
     for attempt in 0.. {
         let reply = format!("_INBOX_functions.asked.{attempt}");
@@ -183,9 +189,9 @@ async fn asked(functions: &Client, questions: &mut Subscriber) -> Subject {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gateway_answers_who_asked_it_once_and_no_other() {
-    let world = World::new(Database::Sqlite).await;
-    let (gateway, functions) = (world.nats_as("gateway").await, world.nats_as("functions").await);
+async fn a_gateway_answers_only_the_questioner_once() {
+    let system = System::new(Database::Sqlite).await;
+    let (gateway, functions) = (system.nats_as("gateway").await, system.nats_as("functions").await);
     let mut questions = gateway.subscribe("chat.online.x").await.unwrap();
     let answers = functions.subscribe("_INBOX_functions.>").await.unwrap();
     let reply = asked(&functions, &mut questions).await;
@@ -194,18 +200,18 @@ async fn a_gateway_answers_who_asked_it_once_and_no_other() {
     {
         gateway.publish(inbox.to_owned(), answer.into()).await.unwrap();
     }
-    // What was asked before the gateway listened, the server answered: that nobody does.
+    // The server itself answered the questions before the subscription existed: no responders.
     let mut answers = answers.filter(|answer| std::future::ready(answer.status.is_none()));
-    let answer = tokio::time::timeout(stories::SOON, answers.next()).await.unwrap().unwrap();
+    let answer = tokio::time::timeout(stories::DEADLINE, answers.next()).await.unwrap().unwrap();
     assert_eq!(answer.payload, "answer");
     let more = tokio::time::timeout(NO_ANSWER, answers.next()).await;
     assert!(!matches!(more, Ok(Some(_))), "{more:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_role_hears_what_is_not_for_it() {
-    let world = World::new(Database::Sqlite).await;
-    let ada = world.user("ada").await;
+async fn no_role_can_subscribe_to_foreign_subjects() {
+    let system = System::new(Database::Sqlite).await;
+    let ada = system.user("ada").await;
     let mut overheard = Vec::new();
     for (role, subjects) in [
         ("gateway", &["_INBOX_functions.>", "_INBOX_archive.>", "$KV.>", "chat.0.in.*", ">"][..]),
@@ -213,24 +219,24 @@ async fn no_role_hears_what_is_not_for_it() {
         ("archive", &["chat.*.out.*", "chat.revoked.>", "chat.0.in.*", "_INBOX_functions.>", ">"]),
         ("provision", &["chat.*.out.*", "chat.revoked.>", "chat.0.in.*", "$KV.>", ">"]),
     ] {
-        let client = world.nats_as(role).await;
+        let client = system.nats_as(role).await;
         for subject in subjects {
             overheard.push((role, *subject, client.subscribe(*subject).await.unwrap()));
         }
         client.flush().await.unwrap();
-        // The server has seen the subscriptions once it answers what came after them.
+        // The barrier: the answer to a later request shows that the server has the subscriptions.
         is_answered(&client, "chat.gateway.x", "").await;
     }
-    // Stored, republished, revoked, asked for, and answered.
-    let gateway = world.gateway().await;
+    // Traffic of every kind: stored, republished, revoked, asked and answered.
+    let gateway = system.start_gateway().await;
     ada.create_room("lobby").await;
     let (mut socket, _) = ada.join(&gateway, "lobby").await;
-    ada.say("lobby", "hello").await;
+    ada.post_message("lobby", "hello").await;
     socket.expect("receive-msg").await;
     ada.get("/room/lobby/member").await.ok();
     assert_eq!(ada.delete("/room/lobby").await.status, 204);
     socket.expect("room-deleted").await;
-    world.archive_once().await;
+    system.archive_once().await;
     for (role, subject, mut heard) in overheard {
         let heard = tokio::time::timeout(Duration::from_millis(100), heard.next()).await;
         assert!(!matches!(heard, Ok(Some(_))), "{role} {subject}: {heard:?}");
@@ -238,24 +244,24 @@ async fn no_role_hears_what_is_not_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_was_sent_is_asked_by_gateways_and_answered_by_those_with_a_database() {
-    let mut world = World::new(Database::Sqlite).await;
-    let ada = world.user("ada").await;
+async fn questions_about_sent_messages_are_answered_by_functions_and_archive() {
+    let mut system = System::new(Database::Sqlite).await;
+    let ada = system.user("ada").await;
     let subject = format!("chat.sent.{}", ada.create_room("lobby").await);
     let question = format!(r#"{{"author":"{}","id":"{}"}}"#, ada.id, uuid::Uuid::new_v4());
-    let gateway = world.nats_as("gateway").await;
+    let gateway = system.nats_as("gateway").await;
     let answer = async || {
         let request = gateway.request(subject.clone(), question.clone().into());
-        let answer = tokio::time::timeout(stories::SOON, request).await.unwrap();
+        let answer = tokio::time::timeout(stories::DEADLINE, request).await.unwrap();
         answer.ok().map(|answer| answer.payload)
     };
     assert_eq!(answer().await.unwrap(), r#""not-sent""#, "by the functions");
-    world.stop_functions();
+    system.stop_functions();
     stories::eventually("nobody to answer", async || answer().await.is_none().then_some(())).await;
-    world.start_archive();
+    system.start_archive();
     let answered = stories::eventually("the archive to answer", answer).await;
     assert_eq!(answered, r#""not-sent""#);
-    // Only they hear what gateways ask.
+    // Only the responders receive the questions of gateways.
     let mut overheard = gateway.subscribe("chat.sent.*").await.unwrap();
     gateway.flush().await.unwrap();
     answer().await.unwrap();

@@ -1,13 +1,13 @@
-//! Requests whose answer the server is to send somewhere else: it does so with its own rights.
+//! Attacks with reply subjects: the server publishes an answer with its own rights.
 
 use async_nats::Client;
 use protocol::subject::JETSTREAM_API;
 use serde_json::json;
-use stories::{Database, World};
+use stories::{Database, System};
 
-use super::{NO_ANSWER, ROLES, admin, everything, is_stored};
+use super::{NO_ANSWER, ROLES, admin, is_stored, stream_state, wait_for_effects};
 
-/// Where a role may not publish, and what would happen if the answer came there.
+/// Subjects on which no role may publish, and where an answer would do harm.
 const TARGETS: [&str; 14] = [
     "$JS.API.STREAM.PURGE.CHAT_0",
     "$JS.API.STREAM.DELETE.CHAT_0",
@@ -25,7 +25,7 @@ const TARGETS: [&str; 14] = [
     "$KV.purged.evil",
 ];
 
-/// Subjects of the role's own rights: an answer that comes there does what the role may do anyway.
+/// Whether the role may publish on the subject itself, so that an answer there gives it nothing new.
 fn is_own(role: &str, target: &str) -> bool {
     match role {
         "functions" => target.starts_with("$KV.revoked") || target.starts_with("$KV.files"),
@@ -34,7 +34,7 @@ fn is_own(role: &str, target: &str) -> bool {
     }
 }
 
-/// Stored payloads that are requests of JetStream's API.
+/// Stored payloads that are valid requests of JetStream's API.
 fn payloads() -> Vec<(&'static str, String)> {
     let update = json!({ "name": "CHAT_0", "subjects": ["chat.0.in.*"], "max_msgs": 1 });
     let create = json!({ "name": "EVIL", "subjects": ["evil"] });
@@ -51,7 +51,7 @@ fn payloads() -> Vec<(&'static str, String)> {
     ]
 }
 
-/// Every request that any role may send, and under the names of JetStream's API too.
+/// Every request that any role may send, also under the original names of JetStream's API.
 fn requests(payload: &str) -> Vec<(String, String)> {
     let last = format!(r#"{{"last_by_subj":"chat.0.in.{payload}"}}"#);
     let multi = format!(r#"{{"multi_last":["chat.0.in.{payload}"]}}"#);
@@ -77,20 +77,20 @@ async fn send(client: &Client, (subject, body): (String, String), reply: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_sent_elsewhere_changes_nothing() {
-    let world = World::new(Database::Sqlite).await;
-    let admin = admin(&world).await;
-    let functions = world.nats_as("functions").await;
+async fn redirected_answers_change_nothing() {
+    let system = System::new(Database::Sqlite).await;
+    let admin = admin(&system).await;
+    let functions = system.nats_as("functions").await;
     assert!(is_stored(&functions, "$KV.revoked.session.x", &[], "now").await);
-    let gateway = world.nats_as("gateway").await;
+    let gateway = system.nats_as("gateway").await;
     for (name, payload) in payloads() {
-        // A header by which a server trusts a request of another account.
+        // A header that marks a request as coming from another account.
         let account = ("Nats-Request-Info", r#"{"acc":"CHAT","svc":"CHAT"}"#);
         assert!(is_stored(&gateway, &format!("chat.0.in.{name}"), &[account], &payload).await);
     }
-    let before = everything(&admin).await;
+    let before = stream_state(&admin).await;
     for role in ROLES {
-        let client = world.nats_as(role).await;
+        let client = system.nats_as(role).await;
         for target in TARGETS.into_iter().filter(|target| !is_own(role, target)) {
             for (payload, _) in payloads() {
                 for request in requests(payload) {
@@ -99,39 +99,39 @@ async fn an_answer_sent_elsewhere_changes_nothing() {
             }
         }
         client.flush().await.unwrap();
-        tokio::time::sleep(NO_ANSWER).await;
-        assert_eq!(everything(&admin).await, before, "{role}");
+        wait_for_effects().await;
+        assert_eq!(stream_state(&admin).await, before, "{role}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_acknowledgement_of_a_publish_sent_elsewhere_changes_nothing() {
-    let world = World::new(Database::Sqlite).await;
-    let admin = admin(&world).await;
+async fn redirected_acknowledgements_change_nothing() {
+    let system = System::new(Database::Sqlite).await;
+    let admin = admin(&system).await;
     for role in ROLES {
-        let client = world.nats_as(role).await;
+        let client = system.nats_as(role).await;
         for target in TARGETS.into_iter().filter(|target| !is_own(role, target)) {
-            // The server refuses it when the message is stored already: its answer is all that could do harm.
+            // The server refuses the message, so only its answer could do harm.
             let mut headers = async_nats::HeaderMap::new();
             headers.insert("Nats-Expected-Last-Sequence", "999999");
             let (subject, reply) = ("chat.0.in.x".to_owned(), target.to_owned());
             let sent = client.publish_with_reply_and_headers(subject, reply, headers, "{}".into());
             sent.await.unwrap();
         }
-        let before = everything(&admin).await;
+        let before = stream_state(&admin).await;
         client.flush().await.unwrap();
-        tokio::time::sleep(NO_ANSWER).await;
-        assert_eq!(everything(&admin).await, before, "{role}");
-        // And of one that is stored: the stream has one more message, and nothing else is different.
+        wait_for_effects().await;
+        assert_eq!(stream_state(&admin).await, before, "{role}");
+        // A message that is stored: the stream has one more, and nothing else changes.
         for target in TARGETS.into_iter().filter(|target| !is_own(role, target)) {
             send(&client, ("chat.0.in.x".to_owned(), "{}".to_owned()), target).await;
         }
         client.flush().await.unwrap();
-        tokio::time::sleep(NO_ANSWER).await;
+        wait_for_effects().await;
         let stream = admin.get_stream("CHAT_0").await.unwrap();
         let state = &stream.cached_info().state;
         assert_eq!((state.first_sequence, state.messages), (1, state.last_sequence), "{role}");
-        let (mut before, mut after) = (before, everything(&admin).await);
+        let (mut before, mut after) = (before, stream_state(&admin).await);
         before.remove("CHAT_0");
         after.remove("CHAT_0");
         assert_eq!(after, before, "{role}");
@@ -139,14 +139,14 @@ async fn the_acknowledgement_of_a_publish_sent_elsewhere_changes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_archive_cannot_have_its_messages_or_acknowledgements_sent_elsewhere() {
-    let world = World::new(Database::Sqlite).await;
-    let admin = admin(&world).await;
-    let archive = world.nats_as("archive").await;
+async fn redirected_answers_of_the_archive_change_nothing() {
+    let system = System::new(Database::Sqlite).await;
+    let admin = admin(&system).await;
+    let archive = system.nats_as("archive").await;
     for (name, payload) in payloads() {
         assert!(is_stored(&archive, &format!("chat.0.in.{name}"), &[], &payload).await);
     }
-    let before = everything(&admin).await;
+    let before = stream_state(&admin).await;
     for target in TARGETS.into_iter().filter(|target| !is_own("archive", target)) {
         for prefix in ["$JS.API", JETSTREAM_API] {
             let next = format!("{prefix}.CONSUMER.MSG.NEXT.CHAT_0.archive");
@@ -158,23 +158,23 @@ async fn the_archive_cannot_have_its_messages_or_acknowledgements_sent_elsewhere
         send(&archive, (ack, "+NXT 10".to_owned()), target).await;
     }
     archive.flush().await.unwrap();
-    tokio::time::sleep(NO_ANSWER).await;
-    assert_eq!(everything(&admin).await, before);
+    wait_for_effects().await;
+    assert_eq!(stream_state(&admin).await, before);
 }
 
-/// `allow_responses` would let a role answer where another user of its account tells it to.
+/// With `allow_responses`, one user of an account could make another one publish anywhere.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_role_cannot_answer_its_own_request_elsewhere() {
-    let world = World::new(Database::Sqlite).await;
-    let admin = admin(&world).await;
-    let (one, other) = (world.nats_as("gateway").await, world.nats_as("gateway").await);
-    let listening = world.gateway().await;
-    let ada = world.user("ada").await;
+async fn a_role_cannot_redirect_its_own_answers() {
+    let system = System::new(Database::Sqlite).await;
+    let admin = admin(&system).await;
+    let (one, other) = (system.nats_as("gateway").await, system.nats_as("gateway").await);
+    let listening = system.start_gateway().await;
+    let ada = system.user("ada").await;
     let room = ada.create_room("lobby").await;
     let (mut socket, _) = ada.join(&listening, "lobby").await;
     let mut heard = other.subscribe("chat.live.x").await.unwrap();
     other.flush().await.unwrap();
-    let before = everything(&admin).await;
+    let before = stream_state(&admin).await;
     let out = format!("chat.0.out.{room}");
     for target in TARGETS.into_iter().chain([out.as_str()]) {
         let request = loop {
@@ -187,8 +187,8 @@ async fn a_role_cannot_answer_its_own_request_elsewhere() {
         other.publish(request.reply.unwrap(), "{}".into()).await.unwrap();
     }
     other.flush().await.unwrap();
-    tokio::time::sleep(NO_ANSWER).await;
-    assert_eq!(everything(&admin).await, before);
-    let seq = ada.say("lobby", "the only one").await;
+    wait_for_effects().await;
+    assert_eq!(stream_state(&admin).await, before);
+    let seq = ada.post_message("lobby", "the only one").await;
     assert_eq!(socket.expect("receive-msg").await["seq"], seq);
 }

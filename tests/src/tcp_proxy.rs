@@ -1,5 +1,4 @@
-//! A network link that can be cut: what a process behind it sees when its way to a server is gone
-//! while everybody else's is not.
+//! A TCP proxy that can be disconnected: one client loses its server while all others still reach it.
 
 use tokio::{
     io::copy_bidirectional,
@@ -8,16 +7,16 @@ use tokio::{
     task::JoinHandle,
 };
 
-/// A running link.
-pub struct Link {
-    /// `host:port` at this end.
+/// A running proxy.
+pub struct TcpProxy {
+    /// `host:port` of the proxy.
     pub address: String,
     is_up: watch::Sender<bool>,
     server: JoinHandle<()>,
 }
 
-impl Link {
-    /// A link to a port of this machine.
+impl TcpProxy {
+    /// A proxy of a port of this machine.
     pub async fn to(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
@@ -25,40 +24,40 @@ impl Link {
         let server = tokio::spawn(async move {
             loop {
                 let (near, _) = listener.accept().await.unwrap();
-                // Dropped at once while the link is cut.
+                // While disconnected, a new connection is closed at once.
                 if *seen.borrow() {
-                    tokio::spawn(carry(near, port, seen.clone()));
+                    tokio::spawn(forward(near, port, seen.clone()));
                 }
             }
         });
         Self { address, is_up, server }
     }
 
-    /// Ends all connections and takes no new ones. Nothing passes once this returns.
-    pub async fn cut(&self) {
+    /// Closes all connections and refuses new ones. Nothing passes once this returns.
+    pub async fn disconnect(&self) {
         self.is_up.send_replace(false);
-        // Whoever carries holds a receiver; the server's own is left.
+        // Every forwarding task holds a receiver; the last one is the server's.
         while self.is_up.receiver_count() > 1 {
             tokio::task::yield_now().await;
         }
     }
 
-    /// Takes connections again.
-    pub fn mend(&self) {
+    /// Accepts connections again.
+    pub fn reconnect(&self) {
         self.is_up.send_replace(true);
     }
 }
 
-impl Drop for Link {
+impl Drop for TcpProxy {
     fn drop(&mut self) {
         self.server.abort();
     }
 }
 
-async fn carry(mut near: TcpStream, port: u16, mut is_up: watch::Receiver<bool>) {
+async fn forward(mut near: TcpStream, port: u16, mut is_up: watch::Receiver<bool>) {
     let Ok(mut far) = TcpStream::connect(("127.0.0.1", port)).await else { return };
     tokio::select! {
-        // However it ends, both sides see it.
+        // Both connections are dropped however this ends, so both sides see the end.
         _ = copy_bidirectional(&mut near, &mut far) => {}
         _ = is_up.wait_for(|is_up| !is_up) => {}
     }

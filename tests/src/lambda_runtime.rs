@@ -1,5 +1,5 @@
-//! The Lambda runtime API, as far as a function sees it: it gives the events out, one at a time, and
-//! takes the answers. <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
+//! The Lambda runtime API that a function polls for events and posts its responses to.
+//! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>
 
 use std::sync::Arc;
 
@@ -18,9 +18,9 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::SOON;
+use crate::DEADLINE;
 
-/// A running API; a function is pointed to it by `AWS_LAMBDA_RUNTIME_API`.
+/// A running API. A function finds it by the variable `AWS_LAMBDA_RUNTIME_API`.
 pub struct RuntimeApi {
     /// `host:port`
     pub address: String,
@@ -50,10 +50,10 @@ impl RuntimeApi {
         Self { address, events, answers, server }
     }
 
-    /// Invokes the function once.
+    /// Invokes the function with an event; returns its response.
     pub async fn invoke(&mut self, event: Value) -> Value {
         self.events.send(event).await.unwrap();
-        tokio::time::timeout(SOON * 3, self.answers.recv()).await.expect("an answer").unwrap()
+        tokio::time::timeout(DEADLINE * 3, self.answers.recv()).await.expect("an answer").unwrap()
     }
 }
 
@@ -82,7 +82,7 @@ async fn next(State(shared): State<Arc<Shared>>) -> Response {
 async fn response(
     State(shared): State<Arc<Shared>>,
     Path(_): Path<String>,
-    // A runtime need not say that it is JSON.
+    // Not `Json`: a runtime need not send the content type.
     answer: Bytes,
 ) -> StatusCode {
     shared.answers.send(serde_json::from_slice(&answer).unwrap()).await.unwrap();

@@ -1,4 +1,4 @@
-//! People who use the HTTP functions.
+//! A client of the HTTP API, and users who are logged in.
 
 use protocol::{
     Role, RoomId, UserId,
@@ -7,9 +7,9 @@ use protocol::{
 use reqwest::{Method, RequestBuilder, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 
-use crate::{Socket, World, world::Gateway};
+use crate::{Gateway, Socket, System};
 
-/// An answer, read to its end.
+/// An HTTP response with its body.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
@@ -18,7 +18,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Sends and reads.
+    /// Sends a request and reads the response.
     pub async fn of(request: RequestBuilder) -> Self {
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
@@ -27,14 +27,14 @@ impl Answer {
         Self { status, headers, body }
     }
 
-    /// The body of a success.
+    /// The body. Panics unless the status is a success.
     #[track_caller]
     pub fn ok(self) -> Value {
         assert!(self.status.is_success(), "{} {}", self.status, self.body);
         self.body
     }
 
-    /// That it is a problem with this status and code, in the shape of every problem.
+    /// Asserts that this is a problem document with this status and code, and with all its fields.
     #[track_caller]
     pub fn problem(&self, status: u16, code: &str) {
         assert_eq!(
@@ -52,7 +52,7 @@ impl Answer {
     }
 }
 
-/// Somebody who is logged in.
+/// A user who is logged in.
 #[derive(Clone)]
 pub struct User {
     http: reqwest::Client,
@@ -63,16 +63,16 @@ pub struct User {
     pub refresh: String,
 }
 
-/// Good enough for everyone here.
+/// The password of every user.
 pub const PASSWORD: &str = "correct horse battery";
 
-impl World {
-    /// Anybody's request.
+impl System {
+    /// A request without a token.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base))
     }
 
-    /// Anybody's POST of JSON.
+    /// A POST of JSON without a token.
     pub async fn post(&self, path: &str, body: Value) -> Answer {
         Answer::of(self.request(Method::POST, path).json(&body)).await
     }
@@ -83,7 +83,7 @@ impl World {
         self.login(name).await
     }
 
-    /// Logs in once more.
+    /// Logs in: a new session of an existing user.
     pub async fn login(&self, name: &str) -> User {
         let body = json!({ "name": name, "password": PASSWORD });
         let tokens = self.post("/login", body).await.ok();
@@ -98,8 +98,8 @@ impl World {
         }
     }
 
-    /// Uploads a declared file as a browser does; what the storage answers.
-    pub async fn put(&self, declared: &Value, content: &[u8]) -> StatusCode {
+    /// Uploads a declared file as a browser does; returns the storage's status.
+    pub async fn upload(&self, declared: &Value, content: &[u8]) -> StatusCode {
         let upload = &declared["upload"];
         assert_eq!(upload["method"], "PUT");
         let mut put = self.http.put(upload["url"].as_str().unwrap()).body(content.to_owned());
@@ -109,17 +109,17 @@ impl World {
         put.send().await.unwrap().status()
     }
 
-    /// What a user's access token says.
+    /// The claims of a user's access token.
     pub fn claims(&self, user: &User) -> Access {
         Verifier::new(self.minter.jwks()).access(&user.access).unwrap()
     }
 
-    /// A ticket that the functions would not give.
+    /// A ticket that is signed here, without asking the functions. They might refuse it.
     pub fn ticket(&self, user: &User, room: RoomId, role: Role) -> String {
         self.ticket_since(user, room, role, 0)
     }
 
-    /// A ticket of a version of the room.
+    /// The same for a version of the membership.
     pub fn ticket_since(&self, user: &User, room: RoomId, role: Role, version: u64) -> String {
         let name = user.name.parse().unwrap();
         self.minter.ticket(&self.claims(user), name, room, role, version).unwrap()
@@ -152,25 +152,25 @@ impl User {
         Answer::of(self.request(Method::DELETE, path).json(&body)).await
     }
 
-    /// The same person at another instance of the functions.
+    /// The same user with another instance of the functions.
     pub fn at(&self, base: &str) -> Self {
         Self { base: base.to_owned(), ..self.clone() }
     }
 
-    /// Sends a message without a socket and returns its seq.
-    pub async fn say(&self, room: &str, msg: &str) -> u64 {
+    /// Sends a message over HTTP and returns its seq.
+    pub async fn post_message(&self, room: &str, msg: &str) -> u64 {
         let body = json!({ "id": uuid::Uuid::now_v7(), "msg": msg });
         let sent = self.post(&format!("/room/{room}/message"), body).await.ok();
         sent["seq"].as_u64().unwrap()
     }
 
-    /// Makes a room and returns its id.
+    /// Creates a room and returns its id.
     pub async fn create_room(&self, name: &str) -> RoomId {
         let room = self.post("/room", json!({ "name": name })).await.ok();
         room["id"].as_str().unwrap().parse().unwrap()
     }
 
-    /// Enters a room: the answer with the ticket.
+    /// Enters a room; the response holds the ticket.
     pub async fn enter(&self, room: &str) -> Value {
         self.get(&format!("/room/{room}")).await.ok()
     }
@@ -180,7 +180,7 @@ impl User {
         Socket::connect(&gateway.base, &self.access).await
     }
 
-    /// What `join-room` needs, by way of the functions.
+    /// Enters a room over HTTP and returns the data of `join-room`.
     pub async fn join_data(&self, room: &str, after: Option<u64>) -> Value {
         let entered = self.enter(room).await;
         let mut data = json!({
@@ -194,7 +194,7 @@ impl User {
         data
     }
 
-    /// Connects to a gateway and joins a room there. Also the answer.
+    /// Connects to a gateway and joins a room there. Returns the acknowledgement too.
     pub async fn join(&self, gateway: &Gateway, room: &str) -> (Socket, Value) {
         let mut socket = self.connect(gateway).await;
         let joined = socket.ok("join-room", self.join_data(room, None).await).await;

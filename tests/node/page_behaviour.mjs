@@ -1,8 +1,8 @@
-// What was wrong with the page once: places it loses, widths it does not keep, ends that it does not tell.
+// Regressions of the page: the scroll position, the width, and the notice at the end of a membership.
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 
-import { api, BASE, finish, isIn, PASSWORD, person, say, sees } from './people.mjs';
+import { api, BASE, finish, isIn, PASSWORD, person, say, sees } from './browser_user.mjs';
 
 const bob = await person('bob', { viewport: { width: 1280, height: 800 }, locale: 'en-GB', colorScheme: 'light' });
 const ada = await person('ada', { viewport: { width: 390, height: 844 }, locale: 'ko-KR', colorScheme: 'dark' });
@@ -15,12 +15,19 @@ async function roomOf(owner, name) {
 }
 const post = (as, room, msg) => as.call('POST', `/room/${room}/message`, { id: randomUUID(), msg });
 
-// --- addresses that are no addresses ---
+// --- invalid addresses ---
 for (const path of ['/room/%', '/room/%E0%A4%A', '/room/%FF']) {
   await bob.page.goto(BASE + path);
   await bob.page.getByText('There is nothing here').waitFor();
 }
-for (const to of ['//x', '/\\evil.example', 'javascript:alert(1)', 'https://evil.example', '/.//evil.example', '/login']) {
+for (const to of [
+  '//x',
+  '/\\evil.example',
+  'javascript:alert(1)',
+  'https://evil.example',
+  '/.//evil.example',
+  '/login',
+]) {
   await bob.page.evaluate(() => localStorage.clear());
   await bob.page.goto(`${BASE}/login?to=${encodeURIComponent(to)}`);
   await bob.$('login-name').fill('bob');
@@ -30,7 +37,7 @@ for (const to of ['//x', '/\\evil.example', 'javascript:alert(1)', 'https://evil
 }
 assert.deepEqual(bob.crashes, []);
 
-// --- after one's own message, one can scroll up and stays there ---
+// --- after sending a message, the user can scroll up and the position stays ---
 const scrolled = await roomOf(asAda, 'scrolled');
 await asBob.call('GET', '/room/scrolled');
 for (let n = 1; n <= 60; n++) await post(asAda, 'scrolled', `line ${n}\nof several\nlines`);
@@ -127,7 +134,7 @@ for (const [name, mimeType, buffer, element] of [
   }
 }
 
-// --- being removed or banned is told, and nothing can be written any more ---
+// --- a removed or banned user sees a notice and cannot write ---
 for (const [name, query, text] of [
   ['removed', '', '이 대화방에서 내보내졌습니다.'],
   ['banned', '?ban=true', '이 대화방에 들어올 수 없도록 차단되었습니다.'],

@@ -1,8 +1,8 @@
-// Tokens of a few seconds: the room outlives many of them, on the same socket, and in two tabs at once that share a
-// session without the browser's locks, as on plain HTTP.
+// Tokens that expire after a few seconds: the page renews them on the same socket, and in two tabs that share a session
+// without the Web Locks API, as on plain HTTP.
 import assert from 'node:assert/strict';
 
-import { api, BASE, finish, isIn, person, say, sees } from './people.mjs';
+import { api, BASE, finish, isIn, person, say, sees } from './browser_user.mjs';
 
 const LIFETIMES = 5;
 const seconds = Number(process.env.ACCESS_TOKEN_SECONDS);
@@ -16,7 +16,10 @@ const twin = await ada.context.newPage();
 const sockets = [];
 ada.page.on('websocket', (socket) => sockets.push(socket));
 const refreshes = [];
-ada.context.on('response', (response) => response.url().endsWith('/login/refresh') && refreshes.push(response.status()));
+ada.context.on(
+  'response',
+  (response) => response.url().endsWith('/login/refresh') && refreshes.push(response.status()),
+);
 await ada.page.goto(`${BASE}/room/lobby`);
 await isIn(ada, 'online');
 assert.equal(await ada.page.evaluate(() => navigator.locks), undefined);
@@ -25,7 +28,10 @@ await isIn({ page: twin }, 'online');
 const states = await ada.page.evaluateHandle(() => {
   const seen = [];
   const state = document.querySelector('[data-testid=connection-state]');
-  new MutationObserver(() => seen.push(state.dataset.state)).observe(state, { attributes: true, attributeFilter: ['data-state'] });
+  new MutationObserver(() => seen.push(state.dataset.state)).observe(state, {
+    attributes: true,
+    attributeFilter: ['data-state'],
+  });
   return seen;
 });
 const until = Date.now() + LIFETIMES * seconds * 1000;
@@ -48,14 +54,21 @@ let refused = 0;
 await ada.page.route('**/login/refresh', (route) => {
   if (refused >= 4) return route.fallback();
   refused++;
-  return route.fulfill({ status: 503, headers: { 'retry-after': '1' }, contentType: 'application/problem+json', body: '{"code":"unavailable","detail":"away"}' });
+  return route.fulfill({
+    status: 503,
+    headers: { 'retry-after': '1' },
+    contentType: 'application/problem+json',
+    body: '{"code":"unavailable","detail":"away"}',
+  });
 });
-await ada.page.waitForFunction((seen) => seen.includes('reconnecting') && seen.at(-1) === 'online', states, { timeout: 60_000 });
+await ada.page.waitForFunction((seen) => seen.includes('reconnecting') && seen.at(-1) === 'online', states, {
+  timeout: 60_000,
+});
 await say(ada, 'still here');
 await ada.page.locator('article.mine:not(.pending)', { hasText: 'still here' }).waitFor();
 await ada.shot('lifetimes');
 
-// Another tab logs out: this one says so.
+// Another tab logs out: this tab shows the login page.
 const other = await ada.context.newPage();
 await other.goto(BASE);
 await other.getByTestId('logout').click();

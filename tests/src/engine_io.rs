@@ -1,5 +1,4 @@
-//! The transports of Engine.IO with nothing above them: what is sent goes out as it is, what comes is
-//! handed over as it came.
+//! The transports of Engine.IO without Socket.IO: packets are sent and received unchanged.
 
 use std::time::Duration;
 
@@ -15,18 +14,18 @@ use tokio_tungstenite::{
     tungstenite::{Error, Message},
 };
 
-use crate::SOON;
+use crate::DEADLINE;
 
-/// A WebSocket.
-pub struct Wire(WebSocketStream<MaybeTlsStream<TcpStream>>);
+/// An Engine.IO connection over WebSocket.
+pub struct WebSocket(WebSocketStream<MaybeTlsStream<TcpStream>>);
 
-impl Wire {
-    /// Opens one to `path`, with its query.
+impl WebSocket {
+    /// Opens a connection to a path with its query.
     pub async fn open(base: &str, path: &str) -> Self {
         Self::try_open(base, path).await.unwrap()
     }
 
-    /// The status if it is refused.
+    /// The same; returns the HTTP status if it is refused.
     pub async fn try_open(base: &str, path: &str) -> Result<Self, StatusCode> {
         match connect_async(format!("{}{path}", base.replacen("http", "ws", 1))).await {
             Ok((stream, _)) => Ok(Self(stream)),
@@ -42,7 +41,7 @@ impl Wire {
         (wire, serde_json::from_str(open.strip_prefix('0').unwrap()).unwrap())
     }
 
-    /// Sends a text, not minding whether the other side still listens.
+    /// Sends a text and ignores errors: the server may have closed.
     pub async fn send(&mut self, text: &str) {
         let _ = self.0.send(Message::text(text)).await;
     }
@@ -52,9 +51,9 @@ impl Wire {
         let _ = self.0.send(Message::binary(bytes.to_vec())).await;
     }
 
-    /// What comes next; none once it is closed.
+    /// The next message; none if it is closed.
     pub async fn next(&mut self) -> Option<Message> {
-        let next = tokio::time::timeout(SOON, self.0.next()).await.expect("something arrives");
+        let next = tokio::time::timeout(DEADLINE, self.0.next()).await.expect("something arrives");
         next.and_then(Result::ok).filter(|message| !message.is_close())
     }
 
@@ -63,7 +62,7 @@ impl Wire {
         self.next().await.expect("it is open").into_text().unwrap().to_string()
     }
 
-    /// The next that is no ping.
+    /// The next message that is not a ping.
     pub async fn next_but_ping(&mut self) -> Message {
         loop {
             let message = self.next().await.expect("it is open");
@@ -73,22 +72,22 @@ impl Wire {
         }
     }
 
-    /// Until it is closed.
+    /// Waits until it is closed.
     pub async fn closed(&mut self) {
         while self.next().await.is_some() {}
     }
 }
 
-/// A session over HTTP long-polling.
+/// An Engine.IO session over HTTP long polling.
 #[derive(Clone)]
-pub struct Polling {
+pub struct PollingSession {
     http: reqwest::Client,
     url: String,
     pub sid: String,
     pub handshake: Value,
 }
 
-impl Polling {
+impl PollingSession {
     /// Opens a session.
     pub async fn open(base: &str, path: &str) -> Self {
         let http = reqwest::Client::new();
@@ -103,20 +102,20 @@ impl Polling {
         Self { http, url: format!("{url}&sid={sid}"), sid, handshake }
     }
 
-    /// Polls.
+    /// Polls once: status and body.
     pub async fn get(&self) -> (u16, String) {
-        let answer = tokio::time::timeout(SOON, self.http.get(&self.url).send());
+        let answer = tokio::time::timeout(DEADLINE, self.http.get(&self.url).send());
         let answer = answer.await.expect("a poll is answered").unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
-    /// Sends packets.
+    /// Sends packets: status and body of the response.
     pub async fn post(&self, body: impl Into<reqwest::Body>) -> (u16, String) {
         let answer = self.http.post(&self.url).body(body).send().await.unwrap();
         (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
-    /// Polls until a packet begins so; others are dropped, pings answered.
+    /// Polls until a packet has this beginning. Other packets are dropped, pings are answered.
     pub async fn until(&self, start: &str) -> String {
         loop {
             let (status, body) = self.get().await;
@@ -132,23 +131,27 @@ impl Polling {
     }
 }
 
-/// A TCP connection that speaks WebSocket by hand: it can break every rule.
-pub struct Raw(TcpStream);
+/// A WebSocket on a plain TCP connection, which can break every rule of the protocol.
+pub struct RawWebSocket(TcpStream);
 
-/// First bytes of frames: text, whole or not; a continuation; a close.
+/// First byte of a frame with a whole text message.
 pub const TEXT: u8 = 0x81;
+/// First byte of the first fragment of a text message.
 pub const FIRST_OF_TEXT: u8 = 0x01;
+/// First byte of a middle fragment.
 pub const CONTINUATION: u8 = 0x00;
+/// First byte of the last fragment.
 pub const LAST: u8 = 0x80;
+/// First byte of a close frame.
 pub const CLOSE: u8 = 0x88;
 
-impl Raw {
-    /// Connects and says nothing.
+impl RawWebSocket {
+    /// Connects and sends nothing.
     pub async fn connect(base: &str) -> Self {
         Self(TcpStream::connect(base.strip_prefix("http://").unwrap()).await.unwrap())
     }
 
-    /// Opens a WebSocket at `path`, with its query, and reads until `wanted`.
+    /// Opens a WebSocket at a path with its query and reads until `wanted`.
     pub async fn open(base: &str, path: &str, wanted: &[u8]) -> Self {
         let mut raw = Self::connect(base).await;
         let host = base.strip_prefix("http://").unwrap();
@@ -161,26 +164,26 @@ impl Raw {
         raw
     }
 
-    /// Opens a session over WebSocket, not authenticated yet.
+    /// Opens a session without authentication.
     pub async fn session(base: &str) -> Self {
         Self::open(base, "/socket.io/?EIO=4&transport=websocket", b"0{\"sid\"").await
     }
 
-    /// Connects and is let in as a user.
-    pub async fn chatting(base: &str, token: &str) -> Self {
+    /// Opens a session and authenticates.
+    pub async fn authenticated(base: &str, token: &str) -> Self {
         let mut raw = Self::session(base).await;
         raw.frame(TEXT, format!("40{{\"token\":\"{token}\"}}").as_bytes()).await;
         raw.until(b"40{\"sid\"").await;
         raw
     }
 
-    /// Sends bytes, not minding whether the other side still listens.
+    /// Sends bytes and ignores errors: the server may have closed.
     pub async fn write(&mut self, bytes: &[u8]) {
         let _ = self.0.write_all(bytes).await;
     }
 
-    /// Writes these bytes again and again, as fast as they are taken: up to `total` of them, until the
-    /// other side closes or `within` is over.
+    /// Writes these bytes repeatedly, as fast as the server reads: until `total` bytes are sent, the server
+    /// closes, or the time `within` is over.
     pub async fn flood(&mut self, bytes: &[u8], total: usize, within: Duration) {
         let writing = async {
             for _ in 0..total.div_ceil(bytes.len()) {
@@ -197,26 +200,27 @@ impl Raw {
         self.write(&frame(first, payload)).await;
     }
 
-    /// Reads until these bytes came; what came with them.
+    /// Reads until these bytes arrive; returns everything read.
     pub async fn until(&mut self, wanted: &[u8]) -> Vec<u8> {
         let mut read = Vec::new();
         while !read.windows(wanted.len()).any(|bytes| bytes == wanted) {
-            let more = tokio::time::timeout(SOON, self.0.read_buf(&mut read)).await;
+            let more = tokio::time::timeout(DEADLINE, self.0.read_buf(&mut read)).await;
             let more = more.unwrap_or_else(|_| panic!("waited for {wanted:?}, got {read:?}"));
             assert!(more.unwrap_or(0) > 0, "closed after {read:?}");
         }
         read
     }
 
-    /// Until it is closed; what came before.
+    /// Reads until it is closed; returns everything read.
     pub async fn rest(&mut self) -> Vec<u8> {
         let mut read = Vec::new();
-        // Reset is closed too.
-        let _ = tokio::time::timeout(SOON, self.0.read_to_end(&mut read)).await.expect("it closes");
+        // An error is a connection reset, which is an end too.
+        let _ =
+            tokio::time::timeout(DEADLINE, self.0.read_to_end(&mut read)).await.expect("it closes");
         read
     }
 
-    /// Until it is closed; the code of its close frame, which is the last.
+    /// Reads until it is closed; returns the code of the close frame, which is the last frame.
     pub async fn closed(&mut self) -> Option<u16> {
         let read = self.rest().await;
         let close = read.iter().rposition(|byte| *byte == CLOSE)?;
@@ -224,7 +228,7 @@ impl Raw {
     }
 }
 
-/// A client's frame, its mask zero: that is allowed and easy to read.
+/// A client's frame. Its mask is zero, which is allowed and keeps the payload readable.
 pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
     match payload.len() {

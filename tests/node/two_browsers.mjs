@@ -1,11 +1,16 @@
-// Two people in two browser profiles: sign up, make a room, chat, send a file, delete the room.
+// Two users in two browser profiles: sign up, create a room, chat, send a file, delete the room.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 
-import { BASE, finish, person, say, sees } from './people.mjs';
+import { BASE, finish, person, say, sees } from './browser_user.mjs';
 
 const ada = await person('ada', { viewport: { width: 1280, height: 800 }, locale: 'en-GB', colorScheme: 'light' });
-const bob = await person('bob', { viewport: { width: 375, height: 812 }, locale: 'ko-KR', colorScheme: 'dark', deviceScaleFactor: 2 });
+const bob = await person('bob', {
+  viewport: { width: 375, height: 812 },
+  locale: 'ko-KR',
+  colorScheme: 'dark',
+  deviceScaleFactor: 2,
+});
 
 await ada.page.goto(`${BASE}/new-room`);
 await ada.shot('new-room');
@@ -20,11 +25,20 @@ for (const who of [ada, bob]) {
   await who.page.locator('[data-testid=connection-state][data-state=online]').waitFor({ state: 'attached' });
   await who.page.getByTestId('online-count').filter({ hasText: '2' }).waitFor();
 }
-assert.deepEqual(await ada.$('online-user').allInnerTexts().then((all) => all.map((text) => text.split('·')[0].trim())), ['ada', 'bob']);
+assert.deepEqual(
+  await ada
+    .$('online-user')
+    .allInnerTexts()
+    .then((all) => all.map((text) => text.split('·')[0].trim())),
+  ['ada', 'bob'],
+);
 
 await say(ada, 'Hello Bob! The minutes of yesterday’s meeting are coming in a moment.');
 await sees(bob, 'Hello Bob!');
-await say(bob, '안녕하세요! 어제 회의록 잘 받을게요. 그런데 혹시 지난주 것도 함께 보내 주실 수 있을까요? 주말에 천천히 읽어 보려고 합니다.');
+await say(
+  bob,
+  '안녕하세요! 어제 회의록 잘 받을게요. 그런데 혹시 지난주 것도 함께 보내 주실 수 있을까요? 주말에 천천히 읽어 보려고 합니다.',
+);
 await sees(ada, '회의록');
 await say(bob, '급하지 않아요 🙂');
 await sees(ada, '급하지');
@@ -42,12 +56,15 @@ assert.ok(content.equals(await readFile(await download.path())), 'the same bytes
 await ada.shot('room');
 await bob.shot('room');
 
-// What was said is still there for who comes back.
+// The history is still there after a reload.
 await bob.page.reload();
 await sees(bob, 'Hello Bob!');
 await bob.page.locator('[data-testid=connection-state][data-state=online]').waitFor({ state: 'attached' });
 
-for (const [who, scheme] of [[ada, 'dark'], [bob, 'light']]) {
+for (const [who, scheme] of [
+  [ada, 'dark'],
+  [bob, 'light'],
+]) {
   await who.page.emulateMedia({ colorScheme: scheme });
   await who.shot(`room-${scheme}`);
 }

@@ -1,4 +1,4 @@
-//! A raw Socket.IO client: it can also do what the official ones would never do.
+//! A Socket.IO client that can also send what the official clients never send.
 
 use std::collections::VecDeque;
 
@@ -10,22 +10,22 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest as _, protocol::CloseFrame},
 };
 
-use crate::SOON;
+use crate::DEADLINE;
 
 /// How a connection ended.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Closed {
-    /// With a close frame's code.
+    /// With a close frame of this code.
     Code(u16),
-    /// Without one.
+    /// Without a close frame.
     Broken,
 }
 
-/// A connection.
+/// A Socket.IO connection over WebSocket.
 pub struct Socket {
     stream: WebSocketStream<MaybeTlsStream<TcpStream>>,
     acks: u64,
-    /// Events that arrived and were not asked for yet.
+    /// Events that arrived and were not taken yet.
     events: VecDeque<(String, Value)>,
     acknowledged: Vec<(u64, Value)>,
     closed: Option<Closed>,
@@ -33,7 +33,7 @@ pub struct Socket {
     pub handshake: Value,
 }
 
-/// What came.
+/// What a received message was.
 enum Arrived {
     Connected,
     Refused(Value),
@@ -44,15 +44,15 @@ enum Arrived {
 }
 
 impl Socket {
-    /// Opens a connection and stops before the namespace.
+    /// Opens a connection and does not connect to the namespace.
     pub async fn open(base: &str) -> Self {
         let request = url(base).into_client_request().unwrap();
         let (stream, _) = connect_async(request).await.unwrap();
         Self::on(stream).await
     }
 
-    /// Connects with a token. The kernel takes next to nothing for it: what is not read soon waits in
-    /// the gateway.
+    /// Connects with a token and a tiny receive buffer, so that unread data stays in the gateway's memory
+    /// and not in the kernel's.
     pub async fn connect_unbuffered(base: &str, token: &str) -> Self {
         let tcp = TcpSocket::new_v4().unwrap();
         tcp.set_recv_buffer_size(4 * 1024).unwrap();
@@ -81,7 +81,7 @@ impl Socket {
         socket
     }
 
-    /// Asks for the namespace; the refusal if it is refused.
+    /// Connects to the namespace; returns the refusal if it is refused.
     pub async fn try_connect(base: &str, auth: Value) -> Result<Self, Value> {
         let mut socket = Self::open(base).await;
         socket.send(&format!("40{auth}")).await;
@@ -100,17 +100,17 @@ impl Socket {
         Self::try_connect(base, json!({ "token": token })).await.unwrap()
     }
 
-    /// Sends a text message as it is.
+    /// Sends a text message unchanged.
     pub async fn send(&mut self, text: &str) {
         self.stream.send(Message::text(text)).await.unwrap();
     }
 
-    /// Sends a WebSocket message as it is, not minding whether the other side still listens.
+    /// Sends a WebSocket message unchanged and ignores errors: the server may have closed.
     pub async fn send_raw(&mut self, message: Message) {
         let _ = self.stream.send(message).await;
     }
 
-    /// Emits and does not wait.
+    /// Emits an event; returns the id of its acknowledgement.
     pub async fn emit(&mut self, name: &str, data: Value) -> u64 {
         self.acks += 1;
         let packet = format!("42{}{}", self.acks, json!([name, data]));
@@ -118,7 +118,7 @@ impl Socket {
         self.acks
     }
 
-    /// Waits for an acknowledgement.
+    /// Waits for the acknowledgement with this id.
     pub async fn ack(&mut self, id: u64) -> Value {
         loop {
             if let Some(index) = self.acknowledged.iter().position(|(ack, _)| *ack == id) {
@@ -136,14 +136,14 @@ impl Socket {
         self.ack(id).await
     }
 
-    /// Emits; the acknowledgement must say that all went well.
+    /// Emits; panics unless the acknowledgement reports success.
     pub async fn ok(&mut self, name: &str, data: Value) -> Value {
         let ack = self.call(name, data).await;
         assert_eq!(ack["ok"], true, "{name}: {ack}");
         ack
     }
 
-    /// Emits; the acknowledgement must be a refusal with this code.
+    /// Emits; panics unless the acknowledgement is a refusal with this code.
     pub async fn refused(&mut self, name: &str, data: Value, code: &str) {
         let ack = self.call(name, data).await;
         assert_eq!(
@@ -154,12 +154,12 @@ impl Socket {
         assert!(ack["error"]["detail"].as_str().is_some_and(|detail| !detail.is_empty()));
     }
 
-    /// The next event of a name; others are kept.
+    /// The next event with this name. Other events are kept.
     pub async fn expect(&mut self, name: &str) -> Value {
         self.expect_where(name, |_| true).await
     }
 
-    /// The next event of a name that fits; others of that name are dropped, other names kept.
+    /// The next event with this name that fits. Earlier ones of the name are dropped, other names are kept.
     pub async fn expect_where(&mut self, name: &str, fits: impl Fn(&Value) -> bool) -> Value {
         loop {
             while let Some(index) = self.events.iter().position(|(event, _)| event == name) {
@@ -174,7 +174,7 @@ impl Socket {
         }
     }
 
-    /// All events of the room's order that arrived so far, as `(name, seq, prev)`.
+    /// All stored events that have arrived and were not taken, as `(name, seq, prev)`.
     pub fn stored(&self) -> Vec<(String, u64, u64)> {
         let number = |data: &Value, field: &str| data[field].as_u64();
         let stored = self.events.iter().filter_map(|(name, data)| {
@@ -183,24 +183,25 @@ impl Socket {
         stored.collect()
     }
 
-    /// Acknowledgements that nobody waited for.
+    /// The number of acknowledgements that were not waited for.
     pub fn unclaimed_acks(&self) -> usize {
         self.acknowledged.len()
     }
 
-    /// Drops what arrived and was not asked for.
+    /// Drops all events that were not taken.
     pub fn forget(&mut self) {
         self.events.clear();
     }
 
-    /// Until the server closes.
+    /// Waits until the server closes the connection.
     pub async fn closed(&mut self) -> Closed {
         while !matches!(self.receive().await, Arrived::End) {}
         self.closed.take().unwrap()
     }
 
     async fn receive(&mut self) -> Arrived {
-        let next = tokio::time::timeout(SOON, self.stream.next()).await.expect("something arrives");
+        let next =
+            tokio::time::timeout(DEADLINE, self.stream.next()).await.expect("something arrives");
         match next {
             Some(Ok(Message::Text(text))) => self.on_text(&text).await,
             Some(Ok(Message::Close(frame))) => {

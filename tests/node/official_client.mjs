@@ -1,39 +1,19 @@
-// The official client, unmodified and of several versions: connect by its default transports, over
-// long-polling alone and over WebSocket alone; join, send with acknowledgement, receive, reconnect.
+// Several versions of the official client, unmodified: connect with the default transports, with long polling and with
+// WebSocket; join, send with acknowledgement, receive, reconnect.
 import assert from 'node:assert/strict';
 
-const { BASE, GATEWAY, CLIENT } = process.env;
-const { io } = await import(CLIENT);
-
-async function call(method, path, token, body) {
-  const response = await fetch(BASE + path, {
-    method,
-    headers: { 'content-type': 'application/json', ...(token && { authorization: `Bearer ${token}` }) },
-    ...(body && { body: JSON.stringify(body) }),
-  });
-  const text = await response.text();
-  assert.ok(response.ok, `${method} ${path}: ${response.status} ${text}`);
-  return text && JSON.parse(text);
-}
-
-// Clients of 4.0 have no emitWithAck.
-const ask = (socket, event, data) => new Promise((resolve) => socket.emit(event, data, resolve));
+import { ask, call, connect, GATEWAY, io, joinData, logIn, next, pass, signUp } from './socket_user.mjs';
 
 async function person(name, options) {
-  const account = { name, password: 'correct horse' };
-  await call('POST', '/user', null, account);
-  const { accessToken, user } = await call('POST', '/login', null, account);
-  const socket = io(GATEWAY, { auth: { token: accessToken }, forceNew: true, ...options });
-  await new Promise((resolve, reject) => socket.once('connect', resolve).once('connect_error', reject));
+  await signUp(name);
+  const { accessToken, user } = await logIn(name);
+  const socket = await connect(accessToken, options);
   const join = async (after) => {
-    const { room, ticket } = await call('GET', '/room/lobby', accessToken);
-    const data = { roomId: room.id, userId: user.id, ticket, ...(after !== undefined && { after }) };
-    return { roomId: room.id, ...(await ask(socket, 'join-room', data)) };
+    const data = await joinData('lobby', user, accessToken, after);
+    return { roomId: data.roomId, ...(await ask(socket, 'join-room', data)) };
   };
   return { user, socket, accessToken, join };
 }
-
-const next = (socket, event) => new Promise((resolve) => socket.once(event, resolve));
 
 const ada = await person('ada');
 await call('POST', '/room', ada.accessToken, { name: 'lobby' });
@@ -53,7 +33,7 @@ const received = await arrives;
 assert.deepEqual([received.msg, received.seq, received.from.id], ['안녕', sent.seq, ada.user.id]);
 assert.deepEqual(await arrivesToo, received);
 
-// Over long-polling alone, both ways, while events come.
+// Over long polling in both directions, while events arrive.
 const heard = [];
 bob.socket.on('receive-msg', ({ msg }) => heard.push(msg));
 for (let n = 0; n < 20; n++) {
@@ -61,10 +41,13 @@ for (let n = 0; n < 20; n++) {
   assert.equal(answer.ok, true);
 }
 while (heard.length < 20) await next(bob.socket, 'receive-msg');
-assert.deepEqual(heard, Array.from({ length: 20 }, (_, n) => `${n}`));
+assert.deepEqual(
+  heard,
+  Array.from({ length: 20 }, (_, n) => `${n}`),
+);
 assert.equal(eve.socket.io.engine.transport.name, 'polling');
 
-// By default a client begins with long-polling and changes.
+// By default a client begins with long polling and upgrades.
 while (ada.socket.io.engine.transport.name !== 'websocket') await next(ada.socket.io.engine, 'upgrade');
 
 const refused = await ask(ada.socket, 'send-msg', { roomId: 'x.>', msg: 'x' });
@@ -72,7 +55,7 @@ assert.deepEqual([refused.ok, refused.error.code], [false, 'bad-room-id']);
 const binary = await ask(ada.socket, 'send-msg', { roomId, msg: Buffer.from('x') });
 assert.equal(binary.error.code, 'unexpected-binary');
 
-// The transport breaks; the client reconnects by itself and takes up where it was.
+// The transport breaks; the client reconnects by itself and continues where it was.
 const back = next(bob.socket, 'connect');
 bob.socket.io.engine.close();
 const late = await ask(ada.socket, 'send-msg', { roomId, msg: 'missed' });
@@ -87,4 +70,4 @@ const error = await next(stranger, 'connect_error');
 assert.equal(error.data.code, 'token-invalid');
 
 for (const socket of [ada.socket, bob.socket, eve.socket, stranger]) socket.close();
-console.log('1 passed, 0 failed');
+pass();

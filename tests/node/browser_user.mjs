@@ -1,4 +1,4 @@
-// People with browsers, for the stories in this folder.
+// A user with a browser, for the scripts in this folder.
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
@@ -9,10 +9,18 @@ await mkdir(SHOTS, { recursive: true });
 
 export const browser = await chromium.launch({
   executablePath: CHROMIUM,
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking', '--disable-component-update', '--disable-sync'],
+  args: [
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-sync',
+  ],
 });
 
-/** Signs up in a browser profile of their own. `faults` are what the page's console calls errors. */
+/** Signs up in a new browser profile. `faults` are the errors in the page's console, `crashes` uncaught ones. */
 export async function person(name, options) {
   const context = await browser.newContext({ acceptDownloads: true, ...options });
   const page = await context.newPage();
@@ -40,20 +48,24 @@ export const sees = (who, text) => who.page.getByTestId('message-text').filter({
 export const isIn = (who, state, timeout = 20_000) =>
   who.page.locator(`[data-testid=connection-state][data-state=${state}]`).waitFor({ state: 'attached', timeout });
 
-/** The HTTP functions, as this person and without a browser. */
+/** The HTTP API as this user, without a browser. */
 export async function api(name) {
   const answer = await call('POST', '/login', { name, password: PASSWORD });
   const { accessToken, user } = await answer.json();
   return { user, call: (method, path, body) => call(method, path, body, accessToken) };
 }
 
-/** Waits as long as a busy server asks for. */
+/** Calls the HTTP API; retries after 429 as late as the server demands. */
 async function call(method, path, body, token) {
   for (let tries = 0; ; tries++) {
-    const headers = { ...(body ? { 'content-type': 'application/json' } : {}), ...(token ? { authorization: `Bearer ${token}` } : {}) };
+    const headers = {
+      ...(body ? { 'content-type': 'application/json' } : {}),
+      ...(token ? { authorization: `Bearer ${token}` } : {}),
+    };
     const answer = await fetch(BASE + path, { method, headers, body: body && JSON.stringify(body) });
     if (answer.ok) return answer;
-    if (answer.status !== 429 || tries > 50) throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
+    if (answer.status !== 429 || tries > 50)
+      throw new Error(`${method} ${path}: ${answer.status} ${await answer.text()}`);
     await new Promise((resolve) => setTimeout(resolve, 1000 * Number(answer.headers.get('retry-after') ?? 1)));
   }
 }
