@@ -1,5 +1,5 @@
-//! `DELETE /user`: the account ends at once; what it was in is left in steps, which `archive` goes on
-//! with if there are many or something fails.
+//! `DELETE /user`: deletes the account and its sessions in one transaction. The user then leaves their rooms in
+//! batches; the archive function continues if a batch fails or many rooms are left.
 
 use axum::{
     extract::State,
@@ -15,7 +15,7 @@ use store::{
 
 use super::{
     cookie,
-    password_confirmation::{ConfirmedPassword, confirm, outdated},
+    password_confirmation::{ConfirmedPassword, confirm, outdated_confirmation},
 };
 use crate::{
     docs::refusals::refusals,
@@ -27,30 +27,32 @@ use crate::{
 /// Request body of DELETE /user: the password again, as confirmation.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Deletion {
+#[schema(as = Deletion)]
+pub struct AccountDeletion {
     password: ClaimedPassword,
 }
 
-refusals!(NotDeleted: WrongPassword, TooManyAttempts(FIRST_WAIT));
+refusals!(DeleteAccountRefusals: WrongPassword, TooManyAttempts(FIRST_WAIT));
 
 /// Delete my account
 #[utoipa::path(delete, path = "/user", operation_id = "delete_account", tag = "accounts",
-    request_body = Deletion, security(("access" = [])),
+    request_body = AccountDeletion, security(("access" = [])),
     responses((status = 204,
-        headers(("set-cookie" = String, description = "Takes the cookie `refreshToken` away"))), NotDeleted))]
+        headers(("set-cookie" = String, description = "Deletes the cookie `refreshToken`"))), DeleteAccountRefusals))]
 pub async fn delete(
     State(state): State<AppState>,
     user: AuthUser,
     caller: Caller,
     Trace(trace): Trace,
-    Body(Deletion { password }): Body<Deletion>,
+    Body(AccountDeletion { password }): Body<AccountDeletion>,
 ) -> Result<(StatusCode, HeaderMap), ApiError> {
     let ConfirmedPassword { attempt, password_hash } =
         confirm(&state, user.id(), password, &caller).await?;
     let id = user.id().as_uuid();
     let mut tx = state.begin(trace).await?;
     attempt.succeeded(&mut tx).await?;
-    // An id is not a valid user name, and no password has an empty hash.
+    // The id replaces the name because it is unique and not a valid user name, so nobody can sign up with it. The
+    // empty hash matches no password.
     let deleted = on_tx!(&mut tx, e => sqlx::query(
         "UPDATE account SET deleted_at = $2, name = $3, display_name = $4, password_hash = ''
          WHERE id = $1 AND password_hash = $5"
@@ -63,14 +65,13 @@ pub async fn delete(
     .execute(e))?;
     if deleted == 0 {
         drop(tx);
-        return Err(outdated(&state, user.id()).await);
+        return Err(outdated_confirmation(&state, user.id()).await);
     }
     on_tx!(&mut tx, e => sqlx::query("DELETE FROM session WHERE user_id = $1").bind(id).execute(e))?;
     tx.revoke(Revoked::User(user.id())).await?;
     tx.commit().await?;
-    let left = leave_rooms(&state.store, user.id(), trace);
-    if let Err(error) = left.await {
-        tracing::warn!(%error, "a deleted user's rooms are left for the archive");
+    if let Err(error) = leave_rooms(&state.store, user.id(), trace).await {
+        tracing::warn!(%error, "removing a deleted user from rooms failed; the archive function will retry");
     }
     Ok((StatusCode::NO_CONTENT, cookie::set(&state, None)))
 }

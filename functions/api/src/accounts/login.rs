@@ -1,4 +1,4 @@
-//! `POST /login`, `POST /logout`.
+//! `POST /login` and `POST /logout`.
 
 use axum::{
     Json,
@@ -28,7 +28,7 @@ use crate::{
     state::AppState,
 };
 
-/// Who claims to be whom.
+/// Request body of POST /login.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Login {
@@ -37,7 +37,7 @@ pub struct Login {
 }
 
 #[derive(sqlx::FromRow)]
-struct Credentials {
+struct CredentialsRow {
     id: Uuid,
     name: String,
     display_name: String,
@@ -45,12 +45,12 @@ struct Credentials {
     password_hash: String,
 }
 
-refusals!(NotLoggedIn: BadCredentials, TooManyAttempts(FIRST_WAIT));
+refusals!(LoginRefusals: BadCredentials, TooManyAttempts(FIRST_WAIT));
 
 /// Log in
 #[utoipa::path(post, path = "/login", tag = "accounts", request_body = Login,
     responses((status = 200, body = Tokens,
-        headers(("set-cookie" = String, description = "Keeps the cookie `refreshToken`"))), NotLoggedIn))]
+        headers(("set-cookie" = String, description = "Sets the cookie `refreshToken`"))), LoginRefusals))]
 pub async fn login(
     State(state): State<AppState>,
     caller: Caller,
@@ -58,18 +58,19 @@ pub async fn login(
     Body(Login { name, password }): Body<Login>,
 ) -> Result<(HeaderMap, Json<Tokens>), ApiError> {
     let parsed = UserName::parse(&name).ok();
-    let counted_as = parsed.as_ref().map_or(name.as_str(), UserName::as_str);
-    let attempt = LoginAttempt::account(counted_as, caller.address);
+    let throttle_name = parsed.as_ref().map_or(name.as_str(), UserName::as_str);
+    let attempt = LoginAttempt::account(throttle_name, caller.address);
     let mut tx = state.store.database.begin().await?;
     attempt.admit(&mut tx).await?;
     let found = match &parsed {
-        Some(name) => find(&mut tx, name).await?,
-        // What is no name is nobody's, and takes as long to find out.
+        Some(name) => find_credentials(&mut tx, name).await?,
+        // An invalid name belongs to no account. The attempt is still verified below, so that the response time
+        // does not reveal whether an account exists.
         None => None,
     };
     tx.commit().await?;
     let hash = found.as_ref().map(|found| found.password_hash.clone());
-    let is_right = attempt
+    let is_correct = attempt
         .verify(
             (&state.store.database, &state.hasher),
             Requester::login(caller.address),
@@ -77,8 +78,8 @@ pub async fn login(
             hash,
         )
         .await?;
-    let Some(found) = found.filter(|_| is_right) else { return Err(ApiError::BadCredentials) };
-    let Credentials { id, name, display_name, created_at, password_hash } = found;
+    let Some(found) = found.filter(|_| is_correct) else { return Err(ApiError::BadCredentials) };
+    let CredentialsRow { id, name, display_name, created_at, password_hash } = found;
     let mut tx = state.begin(trace).await?;
     attempt.succeeded(&mut tx).await?;
     let session = sessions::start(&mut tx, id.into(), &password_hash, caller.user_agent).await?;
@@ -86,10 +87,13 @@ pub async fn login(
     let tokens = Tokens::new(&state, session, user, first_refresh_token())?;
     store_refresh_token(&mut tx, session, tokens.refresh_token()).await?;
     tx.commit().await?;
-    Ok(tokens.answer(&state))
+    Ok(tokens.into_response_parts(&state))
 }
 
-async fn find(tx: &mut Tx, name: &UserName) -> Result<Option<Credentials>, ApiError> {
+async fn find_credentials(
+    tx: &mut Tx,
+    name: &UserName,
+) -> Result<Option<CredentialsRow>, ApiError> {
     Ok(on_tx!(tx, e => sqlx::query_as(
         "SELECT id, name, display_name, created_at, password_hash FROM account WHERE name = $1"
     ).bind(name.as_str()).fetch_optional(e))?)
@@ -97,7 +101,7 @@ async fn find(tx: &mut Tx, name: &UserName) -> Result<Option<Credentials>, ApiEr
 
 /// Log out
 #[utoipa::path(post, path = "/logout", tag = "accounts", security(("access" = [])),
-    responses((status = 204, headers(("set-cookie" = String, description = "Takes the cookie `refreshToken` away")))))]
+    responses((status = 204, headers(("set-cookie" = String, description = "Deletes the cookie `refreshToken`")))))]
 pub async fn logout(
     State(state): State<AppState>,
     user: AuthUser,

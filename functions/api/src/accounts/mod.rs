@@ -1,4 +1,4 @@
-//! Accounts: who somebody is, and their sessions.
+//! Accounts: sign-up, login, sessions, refresh tokens, changing, exporting and deleting an account.
 
 mod cookie;
 mod delete;
@@ -15,7 +15,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::state::AppState;
 
-pub use self::user::person;
+pub use self::user::load_person;
 
 /// `/user`, `/login`, `/logout`.
 pub fn router() -> OpenApiRouter<AppState> {

@@ -1,9 +1,10 @@
-//! `POST /login/refresh`: a refresh token is good once. Used again, somebody has a copy, and the
-//! whole family, which is the session, is revoked (RFC 9700, section 4.14.2).
+//! `POST /login/refresh`: refresh-token rotation. A refresh token can be used once. A second use means that the token
+//! was copied, so the whole token family, which is the session, is revoked (RFC 9700, section 4.14.2).
 //!
-//! A lost answer and a second tab look like a copy too. So a spent token is answered with the same successor for a
-//! short grace, as long as nobody has used the successor. Only hashes are stored, so the successor is derived: from
-//! the spent token and a random salt, which is stored with the spent token's hash.
+//! A client that lost the response, or a second browser tab, also sends a token twice. For a grace period, a spent
+//! token is therefore answered with the same successor again, unless the successor was used. Only hashes of tokens
+//! are stored, so the successor is derived from the spent token and a random salt, which is stored with the spent
+//! token's hash.
 
 use axum::{Json, extract::State, http::HeaderMap};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -25,39 +26,39 @@ use crate::{
     state::AppState,
 };
 
-/// How long a spent token gets its successor again.
-const GRACE: TimeDelta = TimeDelta::seconds(10);
+/// How long after its use a token is answered with the same successor again.
+const REUSE_GRACE: TimeDelta = TimeDelta::seconds(10);
 
-/// The refresh token of a pair.
+/// Request body of POST /login/refresh.
 #[derive(Default, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Refresh {
-    /// Without it, the cookie `refreshToken` that a login set.
+    /// Default: the cookie `refreshToken` that a login set.
     #[schema(value_type = Option<String>)]
     refresh_token: Option<SecretString>,
 }
 
 #[derive(sqlx::FromRow)]
-struct Found {
+struct RefreshTokenRow {
     session_id: Uuid,
     #[sqlx(flatten)]
     user: UserRow,
     expires_at: DateTime<Utc>,
     used_at: Option<DateTime<Utc>>,
-    /// Missing when a version before this column spent the token.
+    /// `None` if the token is unspent, or was spent by a version of this program without this column.
     successor_salt: Option<Vec<u8>>,
     revoked_at: Option<DateTime<Utc>>,
 }
 
-refusals!(NotRefreshed: RefreshInvalid, RefreshReused, OriginNotAllowed);
+refusals!(RefreshRefusals: RefreshInvalid, RefreshReused, OriginNotAllowed);
 
-/// Take a new pair of tokens
+/// Get a new access token and refresh token
 #[utoipa::path(post, path = "/login/refresh", tag = "accounts", request_body = Option<Refresh>,
     params(("refreshToken" = Option<String>, Cookie,
-        description = "What a login set. It counts without `refreshToken` in the body, and only from a page of this \
-            server or of an allowed origin, as `Origin` or `Sec-Fetch-Site` tell")),
+        description = "Set by a login. Used if the body has no `refreshToken`, and accepted only from a page of this \
+            server or of an allowed origin, according to `Origin` and `Sec-Fetch-Site`")),
     responses((status = 200, body = Tokens,
-        headers(("set-cookie" = String, description = "Keeps the cookie `refreshToken`"))), NotRefreshed))]
+        headers(("set-cookie" = String, description = "Sets the cookie `refreshToken`"))), RefreshRefusals))]
 pub async fn refresh(
     State(state): State<AppState>,
     caller: Caller,
@@ -75,11 +76,11 @@ pub async fn refresh(
     };
     let salt = rand::random::<[u8; TOKEN_BYTES]>();
     let mut tx = state.begin(trace).await?;
-    // One statement spends it: of two at once, one finds it spent.
+    // One statement tests and marks the token, so only one of two concurrent requests spends it.
     let spent_now = on_tx!(&mut tx, e => sqlx::query(
         "UPDATE refresh_token SET used_at = $2, successor_salt = $3 WHERE hash = $1 AND used_at IS NULL"
     ).bind(hash(token)).bind(Utc::now()).bind(&salt[..]).execute(e))?;
-    let found: Option<Found> = on_tx!(&mut tx, e => sqlx::query_as(
+    let found: Option<RefreshTokenRow> = on_tx!(&mut tx, e => sqlx::query_as(
         "SELECT t.session_id, t.expires_at, t.used_at, t.successor_salt, s.revoked_at,
            a.id, a.name, a.display_name, a.created_at
          FROM refresh_token t
@@ -104,7 +105,8 @@ pub async fn refresh(
         tx.commit().await?;
         return Err(ApiError::RefreshReused);
     };
-    // Locks the session: whoever ends it at the same time does so before, and this finds it ended, or after.
+    // Locks the session row, so a concurrent revocation comes either before, and no row is updated, or after the
+    // commit, and also revokes the new token.
     let renewed = on_tx!(&mut tx, e => sqlx::query(
         "UPDATE session SET used_at = $2, user_agent = $3 WHERE id = $1 AND revoked_at IS NULL"
     ).bind(found.session_id).bind(Utc::now()).bind(caller.user_agent).execute(e))?;
@@ -113,19 +115,19 @@ pub async fn refresh(
     }
     let tokens = Tokens::new(&state, session, found.user, next)?;
     tx.commit().await?;
-    Ok(tokens.answer(&state))
+    Ok(tokens.into_response_parts(&state))
 }
 
-/// What a spent token was answered with, if it may be given again.
+/// The successor of a spent token, if it may be returned again: within the grace period, and while it is unused.
 async fn unused_successor(
     tx: &mut Tx,
     token: &str,
-    found: &Found,
+    found: &RefreshTokenRow,
 ) -> Result<Option<String>, ApiError> {
     let Some((used_at, salt)) = found.used_at.zip(found.successor_salt.as_deref()) else {
         return Ok(None);
     };
-    if found.revoked_at.is_some() || Utc::now() - used_at > GRACE {
+    if found.revoked_at.is_some() || Utc::now() - used_at > REUSE_GRACE {
         return Ok(None);
     }
     let next = successor(token, salt)?;

@@ -1,4 +1,5 @@
-//! Sessions, one for each login: `GET /user/session`, `DELETE /user/session/{id}`.
+//! Sessions: `GET /user/session`, `DELETE /user/session/{id}`, and the statements that start and revoke sessions. Each
+//! login starts a session.
 
 use axum::{Json, extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
@@ -19,10 +20,10 @@ use crate::{
     state::AppState,
 };
 
-/// Sessions that one user has at once; a further login ends the oldest.
-const PER_USER: i64 = 100;
-/// Of those too many, how many end with one login: usually one.
-const ENDED_AT_ONCE: i64 = 100;
+/// Sessions per user. A further login revokes the oldest one.
+const SESSIONS_PER_USER: i64 = 100;
+/// Sessions over the limit that one login revokes at most. Usually there is one.
+const REVOKED_PER_LOGIN: i64 = 100;
 
 /// A login that has not ended.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -30,15 +31,15 @@ const ENDED_AT_ONCE: i64 = 100;
 pub struct Session {
     id: SessionId,
     created_at: Timestamp,
-    /// When it last took new tokens, or began.
+    /// Time of the last token refresh, or of the login.
     used_at: Timestamp,
-    /// What the program said it is.
+    /// `User-Agent` header of the last login or refresh.
     user_agent: Option<String>,
-    /// The one that asks.
+    /// Whether this is the session of the request.
     current: bool,
 }
 
-/// A session as the database holds it.
+/// Columns of the table `session`.
 #[derive(sqlx::FromRow)]
 pub struct SessionRow {
     pub id: Uuid,
@@ -77,7 +78,7 @@ pub async fn sessions(
     Ok(Json(Page { items, next }))
 }
 
-/// Live sessions in the order of their ids.
+/// Sessions that are neither revoked nor expired, ordered by id.
 pub async fn page(
     state: &AppState,
     user: UserId,
@@ -96,12 +97,12 @@ pub async fn page(
     .fetch_all(e))?)
 }
 
-refusals!(NotEnded: NoSuchSession);
+refusals!(EndSessionRefusals: NoSuchSession);
 
 /// End one of my sessions
 #[utoipa::path(delete, path = "/user/session/{id}", operation_id = "end_session", tag = "accounts",
     params(("id" = SessionId, Path)), security(("access" = [])),
-    responses((status = 204), NotEnded))]
+    responses((status = 204), EndSessionRefusals))]
 pub async fn end(
     State(state): State<AppState>,
     user: AuthUser,
@@ -118,9 +119,9 @@ pub async fn end(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// In PostgreSQL, `FOR SHARE` locks the account: a transaction that changes the password waits, and then
-/// finds the session. SQLite has one writer and does not know the clause.
-const BEGIN_IN_POSTGRES: &str = "
+/// In PostgreSQL, `FOR SHARE` locks the account's row: a concurrent change of the password waits for this transaction
+/// and then also revokes the new session. SQLite has a single writer and no such clause.
+const START_IN_POSTGRES: &str = "
     INSERT INTO session (id, user_id, created_at, user_agent)
     SELECT $1, id, $3, $4 FROM (
       SELECT id FROM account WHERE id = $2 AND password_hash = $5 FOR SHARE
@@ -128,14 +129,14 @@ const BEGIN_IN_POSTGRES: &str = "
     RETURNING (
       SELECT COUNT(*) FROM session WHERE user_id = $2 AND revoked_at IS NULL AND id <> $1
     )";
-const BEGIN_IN_SQLITE: &str = "
+const START_IN_SQLITE: &str = "
     INSERT INTO session (id, user_id, created_at, user_agent)
     SELECT $1, id, $3, $4 FROM account WHERE id = $2 AND password_hash = $5
     RETURNING (
       SELECT COUNT(*) FROM session WHERE user_id = $2 AND revoked_at IS NULL AND id <> $1
     )";
 
-/// Begins a session of a user, if the account still has the password hash that was verified.
+/// Starts a session of a user, if the account still has the password hash that was verified.
 pub async fn start(
     tx: &mut Transaction,
     user: UserId,
@@ -143,11 +144,11 @@ pub async fn start(
     user_agent: Option<String>,
 ) -> Result<SessionId, ApiError> {
     let session = SessionId::generate();
-    let begin = match &**tx {
-        Tx::Postgres(_) => BEGIN_IN_POSTGRES,
-        Tx::Sqlite(_) => BEGIN_IN_SQLITE,
+    let statement = match &**tx {
+        Tx::Postgres(_) => START_IN_POSTGRES,
+        Tx::Sqlite(_) => START_IN_SQLITE,
     };
-    let others: Option<i64> = on_tx!(tx, e => sqlx::query_scalar(begin)
+    let others: Option<i64> = on_tx!(tx, e => sqlx::query_scalar(statement)
         .bind(session.as_uuid())
         .bind(user.as_uuid())
         .bind(Utc::now())
@@ -155,14 +156,15 @@ pub async fn start(
         .bind(password_hash)
         .fetch_optional(e))?;
     let others = others.ok_or(ApiError::BadCredentials)?;
-    if others >= PER_USER {
-        end_oldest(tx, user).await?;
+    if others >= SESSIONS_PER_USER {
+        revoke_oldest(tx, user).await?;
     }
     Ok(session)
 }
 
-async fn end_oldest(tx: &mut Transaction, user: UserId) -> Result<(), ApiError> {
-    let too_many: Vec<Uuid> = on_tx!(tx, e => sqlx::query_scalar(
+/// Revokes the sessions over the limit. Ids are UUIDv7, so their order is the order of the logins.
+async fn revoke_oldest(tx: &mut Transaction, user: UserId) -> Result<(), ApiError> {
+    let revoked: Vec<Uuid> = on_tx!(tx, e => sqlx::query_scalar(
         "UPDATE session SET revoked_at = $2 WHERE id IN (
            SELECT id FROM session WHERE user_id = $1 AND revoked_at IS NULL
            ORDER BY id DESC LIMIT $3 OFFSET $4
@@ -170,31 +172,32 @@ async fn end_oldest(tx: &mut Transaction, user: UserId) -> Result<(), ApiError> 
     )
     .bind(user.as_uuid())
     .bind(Utc::now())
-    .bind(ENDED_AT_ONCE)
-    .bind(PER_USER)
+    .bind(REVOKED_PER_LOGIN)
+    .bind(SESSIONS_PER_USER)
     .fetch_all(e))?;
-    revoke_at_gateways(tx, too_many).await
+    revoke_at_gateways(tx, revoked).await
 }
 
-/// Ends a session that has not ended: no refresh, no request and, after the commit, no socket.
+/// Revokes a session, if it is not revoked yet: its tokens are refused and, after the commit, gateways close its
+/// sockets.
 pub async fn revoke(tx: &mut Transaction, session: SessionId) -> Result<(), ApiError> {
-    let ended: Vec<Uuid> = on_tx!(tx, e => sqlx::query_scalar(
+    let revoked: Vec<Uuid> = on_tx!(tx, e => sqlx::query_scalar(
         "UPDATE session SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL RETURNING id"
     ).bind(session.as_uuid()).bind(Utc::now()).fetch_all(e))?;
-    revoke_at_gateways(tx, ended).await
+    revoke_at_gateways(tx, revoked).await
 }
 
-/// Ends all sessions of a user but one.
+/// Revokes all sessions of a user except one.
 pub async fn revoke_others(
     tx: &mut Transaction,
     user: UserId,
-    but: SessionId,
+    kept: SessionId,
 ) -> Result<(), ApiError> {
-    let ended: Vec<Uuid> = on_tx!(tx, e => sqlx::query_scalar(
+    let revoked: Vec<Uuid> = on_tx!(tx, e => sqlx::query_scalar(
         "UPDATE session SET revoked_at = $3
          WHERE user_id = $1 AND id <> $2 AND revoked_at IS NULL RETURNING id"
-    ).bind(user.as_uuid()).bind(but.as_uuid()).bind(Utc::now()).fetch_all(e))?;
-    revoke_at_gateways(tx, ended).await
+    ).bind(user.as_uuid()).bind(kept.as_uuid()).bind(Utc::now()).fetch_all(e))?;
+    revoke_at_gateways(tx, revoked).await
 }
 
 async fn revoke_at_gateways(tx: &mut Transaction, sessions: Vec<Uuid>) -> Result<(), ApiError> {

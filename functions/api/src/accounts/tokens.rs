@@ -1,4 +1,4 @@
-//! The tokens of a session: the answer to a login or a refresh, and how refresh tokens are made and stored.
+//! The tokens of a session: the response to a login or a refresh, and how refresh tokens are generated and stored.
 
 use axum::{Json, http::HeaderMap};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
@@ -21,19 +21,19 @@ use crate::{error::ApiError, state::AppState};
 /// Bytes of a refresh token, and of the salt of its successor.
 pub const TOKEN_BYTES: usize = 32;
 
-/// A session's tokens.
+/// Access token and refresh token of a session.
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tokens {
     access_token: String,
-    /// Seconds.
+    /// Lifetime of the access token in seconds.
     expires_in: i64,
     refresh_token: String,
     user: User,
 }
 
 impl Tokens {
-    /// A new access token beside this refresh token.
+    /// Signs a new access token and returns it with the given refresh token.
     pub fn new(
         state: &AppState,
         session: SessionId,
@@ -49,18 +49,18 @@ impl Tokens {
         &self.refresh_token
     }
 
-    /// The answer, with the refresh token as a cookie too.
-    pub fn answer(self, state: &AppState) -> (HeaderMap, Json<Self>) {
+    /// Headers and body of a response. The headers set the refresh token as a cookie too.
+    pub fn into_response_parts(self, state: &AppState) -> (HeaderMap, Json<Self>) {
         (cookie::set(state, Some(&self.refresh_token)), Json(self))
     }
 }
 
-/// A first token: 256 random bits.
+/// The first refresh token of a session: 256 random bits.
 pub fn first_refresh_token() -> String {
     BASE64_URL_SAFE_NO_PAD.encode(rand::random::<[u8; TOKEN_BYTES]>())
 }
 
-/// Stores a token's hash.
+/// Stores a refresh token's hash.
 pub async fn store_refresh_token(
     tx: &mut Tx,
     session: SessionId,
@@ -76,11 +76,12 @@ pub async fn store_refresh_token(
     Ok(())
 }
 
+/// SHA-256, without salt: a token has 256 random bits, so it cannot be found by trying.
 pub fn hash(token: &str) -> Vec<u8> {
     Sha256::digest(token.as_bytes()).to_vec()
 }
 
-/// The token after this one: 256 bits that cannot be told without both the token and the salt.
+/// Derives the next refresh token: HMAC-SHA-256 of the salt, keyed with the spent token. Computing it needs both.
 pub fn successor(token: &str, salt: &[u8]) -> Result<String, ApiError> {
     let mac = Hmac::<Sha256>::new_from_slice(token.as_bytes());
     let mut mac = mac.map_err(|error| ApiError::Internal(error.into()))?;

@@ -1,4 +1,4 @@
-//! `PATCH /user`: changes display name and password.
+//! `PATCH /user`: changes the display name or the password.
 
 use axum::{Json, extract::State};
 use protocol::{Code, DisplayName, json::JsonError};
@@ -12,7 +12,7 @@ use store::{
 };
 
 use super::{
-    password_confirmation::{ConfirmedPassword, confirm, outdated},
+    password_confirmation::{ConfirmedPassword, confirm, outdated_confirmation},
     sessions,
     user::{self, User},
 };
@@ -23,23 +23,23 @@ use crate::{
     state::AppState,
 };
 
-/// Request body of PATCH /user. Fields that are left out stay as they are.
+/// Request body of PATCH /user. Omitted fields stay unchanged.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[schema(as = Change)]
 pub struct AccountChange {
     display_name: Option<DisplayName>,
-    /// With `currentPassword`. All other sessions end.
+    /// Requires `currentPassword`. All other sessions end.
     password: Option<NewPassword>,
     current_password: Option<ClaimedPassword>,
 }
 
-refusals!(NotChanged: WrongPassword, TooManyAttempts(FIRST_WAIT), OverBudget(USER_OVER));
+refusals!(UpdateAccountRefusals: WrongPassword, TooManyAttempts(FIRST_WAIT), OverBudget(USER_OVER));
 
 /// Change my account
 #[utoipa::path(patch, path = "/user", operation_id = "change_account", tag = "accounts",
     request_body = AccountChange, security(("access" = [])),
-    responses((status = 200, body = User), NotChanged))]
+    responses((status = 200, body = User), UpdateAccountRefusals))]
 pub async fn update(
     State(state): State<AppState>,
     user: AuthUser,
@@ -48,30 +48,30 @@ pub async fn update(
     Body(AccountChange { display_name, password, current_password }): Body<AccountChange>,
 ) -> Result<Json<User>, ApiError> {
     state.budgets.charge_user(user.id()).await?;
-    let mut proven = None;
+    let mut new_password = None;
     if let Some(password) = password {
         let current = current_password.ok_or(JsonError {
             code: Code::MissingField,
             field: Some("currentPassword".to_owned()),
-            detail: "a new password needs the current one".to_owned(),
+            detail: "a new password requires the current one".to_owned(),
         })?;
         RateLimit::new_passwords(state.config.limits.new_passwords_per_hour, user.id())
             .check(&state.store.database)
             .await?;
         let confirmed = confirm(&state, user.id(), current, &caller).await?;
-        let new = state.hasher.hash(Requester::User(user.id()), password).await;
-        let new = confirmed.attempt.unless_failed(&state.store.database, new).await?;
-        proven = Some((confirmed, new));
+        let hash = state.hasher.hash(Requester::User(user.id()), password).await;
+        let hash = confirmed.attempt.unless_failed(&state.store.database, hash).await?;
+        new_password = Some((confirmed, hash));
     }
     let mut tx = state.begin(trace).await?;
-    if let Some((ConfirmedPassword { attempt, password_hash }, new)) = proven {
+    if let Some((ConfirmedPassword { attempt, password_hash }, new_hash)) = new_password {
         attempt.succeeded(&mut tx).await?;
         let changed = on_tx!(&mut tx, e => sqlx::query(
             "UPDATE account SET password_hash = $3 WHERE id = $1 AND password_hash = $2"
-        ).bind(user.id().as_uuid()).bind(password_hash).bind(new).execute(e))?;
+        ).bind(user.id().as_uuid()).bind(password_hash).bind(new_hash).execute(e))?;
         if changed == 0 {
             drop(tx);
-            return Err(outdated(&state, user.id()).await);
+            return Err(outdated_confirmation(&state, user.id()).await);
         }
         sessions::revoke_others(&mut tx, user.id(), user.session()).await?;
     }

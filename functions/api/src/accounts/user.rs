@@ -1,4 +1,4 @@
-//! `POST /user`, `GET /user`. Changing and deleting it: [`super::update`], [`super::delete`].
+//! `POST /user` (sign-up) and `GET /user`.
 
 use axum::{Json, extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
@@ -21,13 +21,13 @@ use crate::{
     state::AppState,
 };
 
-/// Who wants an account.
+/// Request body of POST /user.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SignUp {
     name: UserName,
     password: NewPassword,
-    /// The name itself, unless given.
+    /// Default: the user name.
     display_name: Option<DisplayName>,
 }
 
@@ -41,7 +41,7 @@ pub struct User {
     pub created_at: Timestamp,
 }
 
-/// An account as the database holds it.
+/// Columns of the table `account`.
 #[derive(sqlx::FromRow)]
 pub struct UserRow {
     pub id: Uuid,
@@ -57,11 +57,11 @@ impl From<UserRow> for User {
     }
 }
 
-refusals!(NotSignedUp: NameTaken, TooManyAttempts(FIRST_WAIT));
+refusals!(SignUpRefusals: NameTaken, TooManyAttempts(FIRST_WAIT));
 
 /// Sign up
 #[utoipa::path(post, path = "/user", tag = "accounts", request_body = SignUp,
-    responses((status = 201, body = User), NotSignedUp))]
+    responses((status = 201, body = User), SignUpRefusals))]
 pub async fn sign_up(
     State(state): State<AppState>,
     caller: Caller,
@@ -79,7 +79,7 @@ pub async fn sign_up(
     RateLimit::sign_ups(state.config.limits.sign_ups_per_hour, caller.address)
         .admit(&mut tx)
         .await?;
-    // The unique constraint decides; this saves the hash for a name that is taken.
+    // The unique constraint decides. This check avoids hashing the password for a name that is taken.
     let taken: Option<i32> = on_tx!(&mut tx, e => sqlx::query_scalar(
         "SELECT 1 FROM account WHERE name = $1"
     ).bind(&user.name).fetch_optional(e))?;
@@ -109,14 +109,14 @@ pub async fn sign_up(
     Ok((StatusCode::CREATED, Json(user)))
 }
 
-/// Who am I
+/// Get my account
 #[utoipa::path(get, path = "/user", tag = "accounts", security(("access" = [])),
     responses((status = 200, body = User)))]
 pub async fn me(State(state): State<AppState>, user: AuthUser) -> Result<Json<User>, ApiError> {
     Ok(Json(find(&state, user.id()).await?.into()))
 }
 
-/// The account of a user who has a live session.
+/// The account of an authenticated user. A missing or deleted account is answered like a revoked session.
 pub async fn find(state: &AppState, id: UserId) -> Result<UserRow, ApiError> {
     let id = id.as_uuid();
     let row: Option<UserRow> = on_db!(&state.store.database, e => sqlx::query_as(
@@ -126,7 +126,7 @@ pub async fn find(state: &AppState, id: UserId) -> Result<UserRow, ApiError> {
     row.ok_or(ApiError::SessionRevoked)
 }
 
-/// The caller as others see them.
-pub async fn person(state: &AppState, id: UserId) -> Result<Person, ApiError> {
+/// The caller's id and display name, as other users see them.
+pub async fn load_person(state: &AppState, id: UserId) -> Result<Person, ApiError> {
     Ok(accounts::person(id, &find(state, id).await?.display_name)?)
 }

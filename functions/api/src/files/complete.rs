@@ -1,4 +1,4 @@
-//! `POST /file/{id}/complete`: compares the upload with its declaration.
+//! `POST /file/{id}/complete`: compares the uploaded object with the declaration, and marks the file as complete.
 
 use std::time::Duration;
 
@@ -23,28 +23,29 @@ use crate::{
     state::AppState,
 };
 
-/// How long the lock of a file's row is held for the storage to remove its object.
-const REMOVE_WITHIN: Duration = Duration::from_secs(3);
+/// How long the removal of a wrong object may take. The file's row is locked meanwhile.
+const REMOVE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// A file that is complete.
+/// Response of POST /file/{id}/complete.
 #[derive(Serialize, utoipa::ToSchema)]
-pub struct Completed {
+#[schema(as = Completed)]
+pub struct CompletedFile {
     file: FileRef,
 }
 
-refusals!(NotCompleted: NotTheUploader, NotUploaded, FileMismatch("…".into()));
+refusals!(CompleteRefusals: NotTheUploader, NotUploaded, FileMismatch("…".into()));
 
-/// Say that a file is uploaded
+/// Complete an upload
 #[utoipa::path(post, path = "/file/{id}/complete", tag = "files",
     params(("id" = FileId, Path)), security(("access" = [])),
-    responses((status = 200, body = Completed, links(("download" = (operation_id = "download",
-        parameters(("id" = "$response.body#/file/id")))))), NotCompleted))]
+    responses((status = 200, body = CompletedFile, links(("download" = (operation_id = "download",
+        parameters(("id" = "$response.body#/file/id")))))), CompleteRefusals))]
 pub async fn complete(
     State(state): State<AppState>,
     user: AuthUser,
     Trace(trace): Trace,
     FilePath(id): FilePath,
-) -> Result<Json<Completed>, ApiError> {
+) -> Result<Json<CompletedFile>, ApiError> {
     let row = find(&state, id).await?.ok_or(ApiError::NoSuchFile)?;
     if row.uploader_id != user.id().as_uuid() {
         return Err(ApiError::NotTheUploader);
@@ -53,21 +54,21 @@ pub async fn complete(
         return Err(ApiError::NoSuchFile);
     }
     if row.completed_at.is_none() {
-        let (checked, mismatch) = check(&state, &row).await?;
+        let (checked, mismatch) = check_upload(&state, &row).await?;
         match mismatch {
             None => set_complete(&state, &row).await?,
-            Some(mismatch) => refuse(&state, &row, &checked, mismatch).await?,
+            Some(mismatch) => refuse_upload(&state, &row, &checked, mismatch).await?,
         }
     }
     let file = row.reference();
-    // Gateways look a message's file up here. Put again by every call: a lost answer is repaired by
-    // asking again.
+    // Gateways look up the files of messages in this bucket. Every call publishes, also for a file that was complete,
+    // so that a client can repeat a call whose publish failed.
     let key = subject::file_key(row.room_id.into(), id);
     let payload = serde_json::to_vec(&file).map_err(|error| ApiError::Internal(error.into()))?;
     let put_id = uuid::Uuid::now_v7().to_string();
     let subject = subject::bucket_put(FILES_BUCKET, &key);
     state.store.log.publish(subject, &put_id, payload.into(), Some(trace)).await?.stored().await?;
-    Ok(Json(Completed { file }))
+    Ok(Json(CompletedFile { file }))
 }
 
 async fn set_complete(state: &AppState, row: &FileRow) -> Result<(), ApiError> {
@@ -78,10 +79,10 @@ async fn set_complete(state: &AppState, row: &FileRow) -> Result<(), ApiError> {
     Ok(tx.commit().await?)
 }
 
-/// Removes an object that is not what was declared, and no other: a concurrent request may have removed it,
-/// and a third one completed the upload that followed. The row lock excludes a completion; while the object
-/// exists, the storage accepts no other one (`if-none-match: *`).
-async fn refuse(
+/// Removes the object that was checked, because it differs from the declaration. A later object must stay: a concurrent
+/// request may have removed the checked one, and another upload may have followed. The row lock excludes a concurrent
+/// completion, and while the object exists, the storage accepts no other one (`if-none-match: *`).
+async fn refuse_upload(
     state: &AppState,
     row: &FileRow,
     checked: &UploadedObject,
@@ -92,57 +93,59 @@ async fn refuse(
         "UPDATE file SET completed_at = NULL WHERE id = $1 AND completed_at IS NULL"
     ).bind(row.id).execute(e))?;
     if incomplete == 0 {
-        // Completed since, with another object.
+        // Another object was uploaded and completed since.
         return Ok(());
     }
-    let removing = async {
+    let removal = async {
         let stored = state.storage.head(&row.object_key).await?;
         if stored.is_some_and(|stored| stored.version == checked.version) {
             state.storage.delete(&row.object_key).await?;
         }
         Ok::<_, ApiError>(())
     };
-    let removed = tokio::time::timeout(REMOVE_WITHIN, removing).await;
-    removed.map_err(|_| ApiError::Unavailable("the storage"))??;
+    let outcome = tokio::time::timeout(REMOVE_TIMEOUT, removal).await;
+    outcome.map_err(|_| ApiError::Unavailable("the storage"))??;
     tx.commit().await?;
     Err(ApiError::FileMismatch(mismatch))
 }
 
-/// The uploaded object, and how it differs from the declaration.
-async fn check(
+/// Returns the uploaded object and, if it differs from the declaration, a description of the difference.
+async fn check_upload(
     state: &AppState,
     row: &FileRow,
 ) -> Result<(UploadedObject, Option<String>), ApiError> {
     let key = &row.object_key;
     let mut stored = state.storage.head(key).await?.ok_or(ApiError::NotUploaded)?;
     let mismatch = if stored.size != row.bytes() {
-        Some(format!("declared with {} bytes, it has {}", row.bytes(), stored.size))
+        Some(format!("it was declared with {} bytes but has {}", row.bytes(), stored.size))
     } else if stored.media_type != row.media_type {
-        Some(format!("declared as {}, uploaded as {}", row.media_type, stored.media_type))
+        Some(format!("it was declared as {} but uploaded as {}", row.media_type, stored.media_type))
     } else {
         check_content(state, row, stored.sha256.take()).await?
     };
     Ok((stored, mismatch))
 }
 
+/// Compares the first bytes with the declared type, and the SHA-256 if one was declared. `stored_sha256` is the
+/// checksum that the storage keeps, if it does.
 async fn check_content(
     state: &AppState,
     row: &FileRow,
-    known: Option<String>,
+    stored_sha256: Option<String>,
 ) -> Result<Option<String>, ApiError> {
-    // A range of nothing is an error to S3.
+    // S3 refuses a range request for an empty object.
     let first = match row.bytes() {
         0 => Vec::new(),
         _ => state.storage.first_bytes(&row.object_key).await?,
     };
-    if let Err(mismatch) = sniffing::content_fits(&row.media_type, &first) {
+    if let Err(mismatch) = sniffing::check_content_type(&row.media_type, &first) {
         return Ok(Some(mismatch));
     }
     let Some(declared) = &row.sha256 else { return Ok(None) };
-    let found = match known {
+    let found = match stored_sha256 {
         Some(found) => found,
-        // A storage that keeps no checksums: at most 8 MiB are read, once.
+        // The storage keeps no checksums. Reads the object once, at most 8 MiB.
         None => state.storage.sha256(&row.object_key).await?,
     };
-    Ok((found != *declared).then(|| "its SHA-256 is another".to_owned()))
+    Ok((found != *declared).then(|| "its SHA-256 differs from the declared one".to_owned()))
 }

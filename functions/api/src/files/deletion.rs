@@ -1,5 +1,5 @@
-//! Whether all messages that show a file are deleted. The archive removes such a file; deletions that it
-//! has not stored yet are read from the stream, so that they count at once.
+//! Whether a file is deleted, which means that all messages with it are deleted. The archive function removes such a
+//! file. Deletions that are not archived yet are read from the stream, so that they take effect at once.
 
 use std::collections::BTreeSet;
 
@@ -9,49 +9,50 @@ use store::db::{self, on_db};
 use super::file_row::FileRow;
 use crate::{error::ApiError, state::AppState};
 
-/// Events read from the stream by one request to it.
+/// Events per read request to the stream.
 const BATCH: usize = 256;
-/// Batches read. There are more only while the archive is down.
-const BATCHES: usize = 8;
-/// Messages that show one file.
-const SHOWN: i64 = 1_000;
+/// Batches read at most. There are more only while the archive function is down.
+const BATCHES_MAX: usize = 8;
+/// Archived messages with the file that are read at most.
+const MESSAGES_MAX: i64 = 1_000;
 
-/// Whether all messages that show the file are deleted, and there are some.
+/// Whether there are messages with the file and all of them are deleted. If the stream cannot be read, the file counts
+/// as not deleted, so that files stay available.
 pub async fn is_deleted(state: &AppState, file: &FileRow) -> Result<bool, ApiError> {
     let archived: Option<i64> = on_db!(&state.store.database, e => sqlx::query_scalar(
         "SELECT archived_seq FROM room_log WHERE room_id = $1"
     ).bind(file.room_id).fetch_optional(e))?;
     let archived = archived.map(db::seq).transpose()?.unwrap_or_default();
-    let (mut shown, deleted) = match recent(state, file, archived).await {
-        Ok(recent) => recent,
+    let (mut showing, deleted) = match unarchived(state, file, archived).await {
+        Ok(unarchived) => unarchived,
         Err(error) => {
-            tracing::warn!(%error, "a file is served without a look at the latest deletions");
+            tracing::warn!(%error, "reading the stream failed; a file is served without checking unarchived deletions");
             return Ok(false);
         }
     };
     if deleted.is_empty() {
         return Ok(false);
     }
-    let before: Vec<i64> = on_db!(&state.store.database, e => sqlx::query_scalar(
+    let archived_messages: Vec<i64> = on_db!(&state.store.database, e => sqlx::query_scalar(
         "SELECT seq FROM message WHERE file_id = $1 AND room_id = $2 LIMIT $3"
-    ).bind(file.id).bind(file.room_id).bind(SHOWN).fetch_all(e))?;
-    for seq in before {
-        shown.insert(db::seq(seq)?);
+    ).bind(file.id).bind(file.room_id).bind(MESSAGES_MAX).fetch_all(e))?;
+    for seq in archived_messages {
+        showing.insert(db::seq(seq)?);
     }
-    Ok(!shown.is_empty() && shown.is_subset(&deleted))
+    Ok(!showing.is_empty() && showing.is_subset(&deleted))
 }
 
-/// Messages that show the file, and messages that are deleted, according to events after a seq.
-async fn recent(
+/// The messages with the file and the deleted messages, according to the events after the archived seq.
+async fn unarchived(
     state: &AppState,
     file: &FileRow,
     archived: Seq,
 ) -> Result<(BTreeSet<Seq>, BTreeSet<Seq>), ApiError> {
     let room = RoomId::from(file.room_id);
-    let (mut shown, mut deleted, mut from) = (BTreeSet::new(), BTreeSet::new(), archived);
-    // An index lookup at the server; reading on would be a search.
+    let (mut showing, mut deleted, mut from) = (BTreeSet::new(), BTreeSet::new(), archived);
+    // Looking up the newest event is cheap for NATS. A read past it would search the stream.
     let newest = state.store.log.last(room).await?.map_or(Seq::ZERO, |entry| entry.seq);
-    for _ in 0..BATCHES {
+    for _ in 0..BATCHES_MAX {
         if newest <= from {
             break;
         }
@@ -61,8 +62,8 @@ async fn recent(
         for entry in &entries {
             match StoredEvent::decode(&entry.payload) {
                 Ok(StoredEvent::ReceiveMsg(message)) => {
-                    let is_shown = message.file.is_some_and(|it| it.id.as_uuid() == file.id);
-                    shown.extend(is_shown.then_some(entry.seq));
+                    let has_file = message.file.is_some_and(|found| found.id.as_uuid() == file.id);
+                    showing.extend(has_file.then_some(entry.seq));
                 }
                 Ok(StoredEvent::MsgDeleted { target, .. }) => {
                     deleted.insert(target);
@@ -71,5 +72,5 @@ async fn recent(
             }
         }
     }
-    Ok((shown, deleted))
+    Ok((showing, deleted))
 }

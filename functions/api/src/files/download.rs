@@ -1,4 +1,4 @@
-//! `GET /file/{id}`: to the storage, by a link that lives for minutes.
+//! `GET /file/{id}`: redirects to a presigned URL of the storage, which is valid for minutes.
 
 use axum::{
     Json,
@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::{
     deletion,
-    file_name::disposition,
+    file_name::content_disposition,
     file_row::{find, is_member},
     media_type::is_safe_inline,
 };
@@ -21,10 +21,11 @@ use crate::{
     state::AppState,
 };
 
-/// The link, for pages: they cannot follow a redirect with an Authorization header by navigation.
+/// The link as JSON, for web pages: a navigation cannot send an Authorization header, so it cannot use the redirect.
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Link {
+#[schema(as = Link)]
+pub struct DownloadLink {
     url: String,
     expires_at: Timestamp,
 }
@@ -32,7 +33,7 @@ pub struct Link {
 /// Download a file: a redirect, or with `Accept: application/json` the link itself
 #[utoipa::path(get, path = "/file/{id}", tag = "files",
     params(("id" = FileId, Path)), security(("access" = [])),
-    responses((status = 302), (status = 200, body = Link)))]
+    responses((status = 302), (status = 200, body = DownloadLink)))]
 pub async fn download(
     State(state): State<AppState>,
     user: AuthUser,
@@ -44,14 +45,16 @@ pub async fn download(
     if !is_member(&state, &row, user.id()).await? || deletion::is_deleted(&state, &row).await? {
         return Err(ApiError::NoSuchFile);
     }
-    let disposition = disposition(is_safe_inline(&row.media_type), &row.name);
+    let disposition = content_disposition(is_safe_inline(&row.media_type), &row.name);
     let link = state.storage.presign_get(&row.object_key, &disposition, &row.media_type).await?;
     let wants_json = headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())
         .is_some_and(|accept| accept.contains("application/json"));
     if wants_json {
-        return Ok(Json(Link { url: link.url, expires_at: link.expires_at }).into_response());
+        return Ok(
+            Json(DownloadLink { url: link.url, expires_at: link.expires_at }).into_response()
+        );
     }
     let location =
         HeaderValue::from_str(&link.url).map_err(|error| ApiError::Internal(error.into()))?;

@@ -1,4 +1,4 @@
-//! A file as the database holds it.
+//! Reads files from the database.
 
 use chrono::{DateTime, Utc};
 use protocol::{FileId, UserId, stored::FileRef};
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::{error::ApiError, state::AppState};
 
-/// A file as the database holds it.
+/// Columns of the table `file`.
 #[derive(Debug, Clone, sqlx::FromRow)]
 pub struct FileRow {
     pub id: Uuid,
@@ -22,7 +22,7 @@ pub struct FileRow {
 }
 
 impl FileRow {
-    /// The file as a message shows it.
+    /// The file as messages refer to it.
     pub fn reference(&self) -> FileRef {
         FileRef {
             id: self.id.into(),
@@ -32,13 +32,13 @@ impl FileRow {
         }
     }
 
-    /// Its size as declared.
+    /// The declared size.
     pub fn bytes(&self) -> u64 {
         u64::try_from(self.size).unwrap_or(0)
     }
 }
 
-/// Whether a user is in a file's room. Who is not does not learn that the file exists.
+/// Whether a user is a member of the file's room. Others must get the same response as for an unknown file.
 pub async fn is_member(state: &AppState, file: &FileRow, user: UserId) -> Result<bool, ApiError> {
     let member: Option<i32> = on_db!(&state.store.database, e => sqlx::query_scalar(
         "SELECT 1 FROM active_member WHERE room_id = $1 AND user_id = $2"
@@ -46,7 +46,7 @@ pub async fn is_member(state: &AppState, file: &FileRow, user: UserId) -> Result
     Ok(member.is_some())
 }
 
-/// A file by its id.
+/// Finds a file by its id, whether its upload is complete or not.
 pub async fn find(state: &AppState, file: FileId) -> Result<Option<FileRow>, ApiError> {
     Ok(on_db!(&state.store.database, e => sqlx::query_as(
         "SELECT id, room_id, uploader_id, name, size, media_type, sha256, object_key, completed_at

@@ -1,18 +1,18 @@
-//! Media types: as declared, and which of them a browser may show.
+//! Media types of files: the parser, and the types that browsers may show inline.
 
 use std::borrow::Cow;
 
 use serde::Deserialize;
 
-/// Characters on each side of a media type's slash (RFC 6838, section 4.2).
+/// Maximum characters of type and of subtype (RFC 6838, section 4.2).
 const MEDIA_TYPE_CHARS: usize = 127;
 
 // Not `mime::Mime`, which accepts any HTTP token of any length: the parser must accept exactly what the schema says.
-/// A media type `type/subtype` in lower case (RFC 6838), with parameters left out.
+/// A media type `type/subtype` in lower case (RFC 6838), without parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "Cow<'_, str>")]
-#[schema(value_type = String, example = "image/png",
-    pattern = r"^[ \t]*[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}[ \t]*(?:;[\s\S]*)?$")]
+#[schema(value_type = String, example = "image/png", pattern =
+    r"^[ \t]*[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}[ \t]*(?:;[\s\S]*)?$")]
 pub struct MediaType(String);
 
 impl TryFrom<Cow<'_, str>> for MediaType {
@@ -38,7 +38,7 @@ impl MediaType {
     }
 }
 
-/// Types that a browser shows without running anything in them.
+/// Whether browsers show this type without executing code in it.
 pub fn is_safe_inline(media_type: &str) -> bool {
     matches!(
         media_type,
@@ -65,14 +65,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::files::schema_tests::{agree, pattern_of};
+    use crate::files::schema_tests::{assert_same_language, pattern_of};
 
     #[test]
-    fn the_pattern_says_what_the_parser_takes() {
+    fn pattern_and_parser_accept_the_same_types() {
         let long = format!("{}/{}", "x".repeat(127), "y".repeat(127));
         let types = [" image/PNG ;x", "image/", "image/png\n", ";a/b", &long, &format!("{long}y")];
         let media_type = |text: &str| MediaType::try_from(Cow::Borrowed(text)).ok();
-        agree(&pattern_of::<MediaType>(), media_type, &types);
+        assert_same_language(&pattern_of::<MediaType>(), media_type, &types);
     }
 
     proptest! {

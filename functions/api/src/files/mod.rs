@@ -1,4 +1,5 @@
-//! Files: declared here, uploaded to the storage by the browser, checked here.
+//! Files. A client declares a file, uploads it directly to the object storage, and completes it here, where the upload
+//! is checked.
 
 mod complete;
 mod deletion;
@@ -16,7 +17,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub use self::file_row::find;
 use crate::state::AppState;
 
-/// `/room/{name}/file` and `/file`.
+/// `/room/{name}/file`, `/file/{id}` and `/file/{id}/complete`.
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(upload::declare))

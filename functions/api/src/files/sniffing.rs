@@ -1,16 +1,16 @@
-//! Whether a file's content can be of its declared type, by its first bytes.
+//! Content sniffing: compares a file's first bytes with its declared type.
 
-/// Checks the first bytes of a file against its declared type. Formats without a signature (text, unknown
-/// ones) are accepted as declared: only types that a browser shows inline need proof.
-pub fn content_fits(declared: &str, first: &[u8]) -> Result<(), String> {
+/// Checks the first bytes of a file against its declared type. Formats without a signature, such as text, are accepted
+/// as declared: a check is needed only for types that browsers show inline.
+pub fn check_content_type(declared: &str, first: &[u8]) -> Result<(), String> {
     let Some(found) = infer::get(first).map(|kind| kind.mime_type()) else {
-        return if is_recognised(declared) {
-            Err(format!("declared as {declared}, but its content is not"))
+        return if has_signature(declared) {
+            Err(format!("it was declared as {declared}, but its content is not"))
         } else {
             Ok(())
         };
     };
-    // Office documents are zip archives, and so on: what is found may be the container.
+    // The detected type may be only the container of the declared one, such as ZIP for office documents.
     let is_container = matches!(
         found,
         "application/zip"
@@ -19,10 +19,10 @@ pub fn content_fits(declared: &str, first: &[u8]) -> Result<(), String> {
             | "text/xml"
             | "video/webm"
             | "video/mp4"
-    ) && (!is_recognised(declared)
+    ) && (!has_signature(declared)
         || declared.starts_with("audio/")
         || declared.starts_with("video/"));
-    // Markup and scripts are text; that a browser must not run them is the download's concern.
+    // Markup and scripts are text. Downloads as attachments keep browsers from executing them.
     let is_text = found.starts_with("text/") && is_textual(declared);
     if found == declared
         || is_container
@@ -32,11 +32,11 @@ pub fn content_fits(declared: &str, first: &[u8]) -> Result<(), String> {
     {
         return Ok(());
     }
-    Err(format!("declared as {declared}, but its content is {found}"))
+    Err(format!("it was declared as {declared}, but its content is {found}"))
 }
 
-/// Types whose content always tells what it is.
-fn is_recognised(media_type: &str) -> bool {
+/// Types whose content always starts with a known signature.
+fn has_signature(media_type: &str) -> bool {
     matches!(
         media_type,
         "image/png"
@@ -48,15 +48,16 @@ fn is_recognised(media_type: &str) -> bool {
     )
 }
 
-/// Types that people write: nearly any text may begin like markup or a script.
+/// Text formats: nearly any text may begin like markup or a script.
 fn is_textual(media_type: &str) -> bool {
     let is_application = media_type.starts_with("application/");
-    let ends = |ends: &[&str]| ends.iter().any(|end| media_type.ends_with(end));
+    let has_suffix = |suffixes: &[&str]| suffixes.iter().any(|end| media_type.ends_with(end));
     media_type.starts_with("text/")
-        || ends(&["+xml", "+json"])
-        || is_application && ends(&["json", "xml", "script", "-sh", "yaml", "toml"])
+        || has_suffix(&["+xml", "+json"])
+        || is_application && has_suffix(&["json", "xml", "script", "-sh", "yaml", "toml"])
 }
 
+/// Whether both are names of the same format.
 fn is_alias(declared: &str, found: &str) -> bool {
     let canonical = |media_type| match media_type {
         "image/jpg" | "image/pjpeg" => "image/jpeg",
@@ -82,23 +83,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn content_is_held_against_what_was_declared() {
+    fn content_is_compared_with_the_declared_type() {
         let png = b"\x89PNG\r\n\x1a\n0000";
-        assert!(content_fits("image/png", png).is_ok());
-        assert!(content_fits("application/octet-stream", png).is_ok());
-        assert!(content_fits("image/jpeg", png).is_err());
-        assert!(content_fits("text/plain", png).is_err());
-        assert!(content_fits("image/png", b"hello").is_err());
-        assert!(content_fits("text/plain", b"hello").is_ok());
-        assert!(content_fits("text/plain", b"").is_ok());
-        assert!(content_fits("text/markdown", b"<!-- title --> hello").is_ok());
-        assert!(content_fits("image/svg+xml", b"<?xml version=\"1.0\"?><svg/>").is_ok());
-        assert!(content_fits("image/bmp", b"<html><body></body></html>").is_err());
-        assert!(content_fits("audio/flac", b"fLaC\0\0\0\x22").is_ok());
-        assert!(content_fits("audio/ogg", b"OggS\0\x02").is_ok());
+        assert!(check_content_type("image/png", png).is_ok());
+        assert!(check_content_type("application/octet-stream", png).is_ok());
+        assert!(check_content_type("image/jpeg", png).is_err());
+        assert!(check_content_type("text/plain", png).is_err());
+        assert!(check_content_type("image/png", b"hello").is_err());
+        assert!(check_content_type("text/plain", b"hello").is_ok());
+        assert!(check_content_type("text/plain", b"").is_ok());
+        assert!(check_content_type("text/markdown", b"<!-- title --> hello").is_ok());
+        assert!(check_content_type("image/svg+xml", b"<?xml version=\"1.0\"?><svg/>").is_ok());
+        assert!(check_content_type("image/bmp", b"<html><body></body></html>").is_err());
+        assert!(check_content_type("audio/flac", b"fLaC\0\0\0\x22").is_ok());
+        assert!(check_content_type("audio/ogg", b"OggS\0\x02").is_ok());
         let zip = b"PK\x03\x04aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
         let docx = "application/vnd.openxmlformats-officedocument.wordprocessingml.document";
-        assert!(content_fits(docx, zip).is_ok());
-        assert!(content_fits("image/png", zip).is_err());
+        assert!(check_content_type(docx, zip).is_ok());
+        assert!(check_content_type("image/png", zip).is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! `POST /room/{name}/file`: declare a file, get a place to put it.
+//! `POST /room/{name}/file`: declares a file and returns a presigned upload request.
 
 use axum::{Json, extract::State, http::StatusCode};
 use chrono::Utc;
@@ -36,51 +36,55 @@ impl Sha256Hex {
     }
 }
 
-/// A file that somebody wants to send.
+/// Request body of POST /room/{name}/file.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewFile {
     name: FileName,
-    /// Bytes.
+    /// Size in bytes.
     size: SafeInteger,
     #[serde(rename = "type")]
     media_type: MediaType,
-    /// Given, the storage itself refuses other content.
+    /// If given, the storage refuses other content.
     sha256: Option<Sha256Hex>,
 }
 
-/// A file, and how to upload it.
+/// Response of POST /room/{name}/file: the file and the request that uploads it.
 #[derive(Serialize, utoipa::ToSchema)]
-pub struct Declared {
+#[schema(as = Declared)]
+pub struct DeclaredFile {
     file: FileRef,
-    upload: Upload,
+    upload: UploadRequest,
 }
 
-/// One request that the browser makes to the storage, exactly so.
+/// The request that the client must send to the storage, with exactly these headers.
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Upload {
+#[schema(as = Upload)]
+pub struct UploadRequest {
     method: &'static str,
     url: String,
     headers: std::collections::BTreeMap<String, String>,
     expires_at: Timestamp,
 }
 
-refusals!(NotDeclared: NotAMember, Banned, FileTooLarge(protocol::limits::SINGLE_PUT_BYTES), OverBudget(USER_OVER));
+refusals!(
+    DeclareRefusals: NotAMember, Banned, FileTooLarge(protocol::limits::SINGLE_PUT_BYTES), OverBudget(USER_OVER)
+);
 
-/// Send a file
+/// Declare a file to upload
 #[utoipa::path(post, path = "/room/{name}/file", tag = "files", params(("name" = RoomName, Path)),
     request_body = NewFile, security(("access" = [])),
-    responses((status = 201, body = Declared, links(("complete" = (operation_id = "complete",
-        parameters(("id" = "$response.body#/file/id")))))), NotDeclared))]
+    responses((status = 201, body = DeclaredFile, links(("complete" = (operation_id = "complete",
+        parameters(("id" = "$response.body#/file/id")))))), DeclareRefusals))]
 pub async fn declare(
     State(state): State<AppState>,
     user: AuthUser,
     RoomPath(name): RoomPath,
     Body(NewFile { name: file_name, size, media_type, sha256 }): Body<NewFile>,
-) -> Result<(StatusCode, Json<Declared>), ApiError> {
+) -> Result<(StatusCode, Json<DeclaredFile>), ApiError> {
     let room = access::membership(&state, &name, user.id()).await?.room.room_id();
-    // A complete file is told to the gateways as well.
+    // Charged like an event, because completing a file publishes it to the gateways.
     state.budgets.charge_user(user.id()).await?;
     let size = size.get();
     if size > state.config.file_bytes {
@@ -112,17 +116,17 @@ pub async fn declare(
     .bind(Utc::now())
     .execute(e));
     if inserted? == 0 {
-        // Removed, or the room deleted, since it was looked up.
+        // The caller was removed, or the room was deleted, since the membership was read.
         return Err(ApiError::NotAMember);
     }
     tx.commit().await?;
     let Presigned { url, headers, expires_at } = presigned;
     let headers = headers.into_iter().collect();
-    let upload = Upload { method: "PUT", url, headers, expires_at };
-    Ok((StatusCode::CREATED, Json(Declared { file, upload })))
+    let upload = UploadRequest { method: "PUT", url, headers, expires_at };
+    Ok((StatusCode::CREATED, Json(DeclaredFile { file, upload })))
 }
 
-/// Made here alone: nothing of the file's name is in it.
+/// The object's key in the storage. It contains only ids and nothing that a client chose, such as the file's name.
 fn object_key(room: RoomId, file: FileId) -> String {
     format!("{}{file}", store::rooms::object_prefix(room))
 }
@@ -135,7 +139,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_hash_is_what_its_schema_says(text in "[0-9a-fA-F]{63,65}|[0-9a-g+]{64}|\\PC{0,64}") {
+        fn pattern_and_parser_accept_the_same_hashes(text in "[0-9a-fA-F]{63,65}|[0-9a-g+]{64}|\\PC{0,64}") {
             let schema = serde_json::json!(<Sha256Hex as utoipa::PartialSchema>::schema());
             let pattern = regex::Regex::new(schema["pattern"].as_str().unwrap()).unwrap();
             let hash = Sha256Hex::try_from(text.clone());

@@ -1,4 +1,4 @@
-//! What a user may do in a room: their role in it, or why they have none.
+//! Authorisation in a room: looks up a room by name with the caller's membership or ban.
 
 use protocol::{Role, RoomName, UserId};
 use store::db::{self, on_db};
@@ -11,23 +11,23 @@ pub struct Membership {
     pub role: Role,
 }
 
-/// A room and what one user is in it.
+/// A room with one user's membership and ban.
 #[derive(sqlx::FromRow)]
 pub struct RoomAccess {
     #[sqlx(flatten)]
     pub room: RoomRow,
-    /// Of an active member. A ban takes precedence over a membership.
+    /// `None` if the user is not an active member: the view `active_member` excludes banned members.
     role: Option<String>,
     pub banned: bool,
 }
 
 impl RoomAccess {
-    /// The role of a member.
+    /// The user's role, if they are a member.
     pub fn role(&self) -> Result<Option<Role>, ApiError> {
         Ok(self.role.as_deref().map(db::role).transpose()?)
     }
 
-    /// The membership; a private room does not exist for others.
+    /// The membership, or the refusal. For users who are not members, a private room does not exist.
     pub fn into_membership(self) -> Result<Membership, ApiError> {
         match self.role()? {
             Some(role) => Ok(Membership { room: self.room, role }),
@@ -38,7 +38,7 @@ impl RoomAccess {
     }
 }
 
-/// A room by its name, if there is one.
+/// Finds a room by its name.
 pub async fn find(
     state: &AppState,
     name: &RoomName,
@@ -55,7 +55,7 @@ pub async fn find(
     ).bind(name.as_str()).bind(user.as_uuid()).fetch_optional(e))?)
 }
 
-/// A room that the caller is a member of.
+/// Finds a room that the caller must be a member of.
 pub async fn membership(
     state: &AppState,
     name: &RoomName,

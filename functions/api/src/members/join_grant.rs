@@ -1,4 +1,4 @@
-//! Adding a member: what allows somebody to join, checked again under the room's lock.
+//! Adding a member to a room. The reason why they may join is checked again under the lock of the room's row.
 
 use chrono::Utc;
 use protocol::{
@@ -12,39 +12,39 @@ use store::{
 
 use crate::error::ApiError;
 
-/// What allows somebody to join a room. It is checked again when they join: the room may have become
-/// private, or have another password by then.
-pub enum JoinGrant<'a> {
-    /// They created the room.
+/// Why a user may join a room. It is checked again in the transaction that adds them, because the room may have
+/// become private or got another password since the first check.
+pub enum JoinGrant {
+    /// The user created the room.
     Creator,
-    /// An owner or moderator adds them; a ban of theirs is lifted.
+    /// An owner or moderator adds the user. This lifts a ban.
     Invited { by: UserId },
     /// The room is public and has no password.
     Open,
-    /// They knew the password with this hash.
-    Password(&'a str),
+    /// The user knew the password with this hash.
+    Password(String),
 }
 
-/// Makes somebody a member and emits the event. Returns false if they are one already, are banned, or
-/// the grant no longer holds.
+/// Adds a member and emits the event. Returns false if the user is a member already or is banned, or if the grant no
+/// longer holds.
 pub async fn add_member(
     tx: &mut Transaction,
     room: RoomId,
     (user, role): (Person, Role),
-    grant: JoinGrant<'_>,
+    grant: JoinGrant,
 ) -> Result<bool, ApiError> {
-    let (is_admitted, hash) = match grant {
+    let (is_admitted, hash) = match &grant {
         JoinGrant::Creator | JoinGrant::Invited { .. } => (true, None),
         JoinGrant::Open => (false, None),
-        JoinGrant::Password(hash) => (false, Some(hash)),
+        JoinGrant::Password(hash) => (false, Some(hash.as_str())),
     };
-    // First the lock of the room's row, which bans, removals, changes and the deletion of the room take
-    // too: the statements below see what one of them has committed, and later ones see the new member.
-    let is_open = on_tx!(tx, e => sqlx::query(
+    // This update also locks the room's row. Bans, removals, changes and the deletion of the room take the same lock,
+    // so the statements below see all that were committed before, and later ones see the new member.
+    let updated = on_tx!(tx, e => sqlx::query(
         "UPDATE room SET members = members + 1 WHERE id = $1 AND deleted_at IS NULL
            AND ($2 OR password_hash = $3 OR (NOT private AND password_hash IS NULL))"
     ).bind(room.as_uuid()).bind(is_admitted).bind(hash).execute(e))?;
-    if is_open == 0 {
+    if updated == 0 {
         return Ok(false);
     }
     if let JoinGrant::Invited { by } = grant {
@@ -70,7 +70,8 @@ pub async fn add_member(
     Ok(true)
 }
 
-/// Under the room's lock: checks that the inviting member still may, and lifts a ban of the invited user.
+/// Checks that the inviting user still has the right to, and lifts a ban of the invited user. The caller holds the
+/// lock of the room's row.
 async fn lift_ban(tx: &mut Tx, room: RoomId, by: UserId, user: UserId) -> Result<(), ApiError> {
     let role: Option<String> = on_tx!(tx, e => sqlx::query_scalar(
         "SELECT role FROM active_member WHERE room_id = $1 AND user_id = $2"

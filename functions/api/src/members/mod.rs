@@ -1,4 +1,4 @@
-//! The members of a room: joining, listing, changing roles, removing.
+//! Members of a room: joining, listing, changing roles, removing and banning.
 
 pub mod access;
 mod join;

@@ -1,4 +1,4 @@
-//! `DELETE /room/{name}/member/{userId}`: leaving a room, removing or banning a member.
+//! `DELETE /room/{name}/member/{userId}`: leaves a room, or removes or bans a member.
 
 use axum::{extract::State, http::StatusCode};
 use chrono::Utc;
@@ -17,33 +17,33 @@ use crate::{
     state::AppState,
 };
 
-/// Whether the removed user may join again.
+/// Query parameters of DELETE /room/{name}/member/{userId}.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct Removal {
-    /// The user may not join again until an owner or moderator adds them.
+pub struct RemovalQuery {
+    /// Ban the user: they cannot join again until an owner or moderator adds them.
     ban: Option<bool>,
 }
 
 refusals!(
-    NotRemoved: NotAMember, Banned, NotAModerator, NotAnOwner, NoSuchMember, LastOwner, OverBudget(USER_OVER)
+    RemoveMemberRefusals: NotAMember, Banned, NotAModerator, NotAnOwner, NoSuchMember, LastOwner, OverBudget(USER_OVER)
 );
 
 /// Remove or ban a member, or leave
 #[utoipa::path(delete, path = "/room/{name}/member/{userId}", operation_id = "remove_member", tag = "rooms",
-    params(("name" = RoomName, Path), ("userId" = UserId, Path), Removal), security(("access" = [])),
-    responses((status = 204), NotRemoved))]
+    params(("name" = RoomName, Path), ("userId" = UserId, Path), RemovalQuery), security(("access" = [])),
+    responses((status = 204), RemoveMemberRefusals))]
 pub async fn remove(
     State(state): State<AppState>,
     user: AuthUser,
     Trace(trace): Trace,
     MemberPath(name, target): MemberPath,
-    Params(Removal { ban }): Params<Removal>,
+    Params(RemovalQuery { ban }): Params<RemovalQuery>,
 ) -> Result<StatusCode, ApiError> {
     let (me, banned) = (user.id(), ban.unwrap_or(false));
     if me == target && banned {
-        let detail = "nobody bans themselves; leave without it".to_owned();
+        let detail = "you cannot ban yourself; omit it to leave".to_owned();
         return Err(ApiError::Invalid { field: "ban", detail });
     }
     let room = access::membership(&state, &name, me).await?.room.room_id();
@@ -53,12 +53,12 @@ pub async fn remove(
     let mine = locked.member(&mut tx, me).await?.ok_or(ApiError::NotAMember)?;
     let theirs = locked.member(&mut tx, target).await?;
     if me != target {
-        may_remove(mine.role, theirs.as_ref().map(|theirs| theirs.role))?;
+        check_may_remove(mine.role, theirs.as_ref().map(|theirs| theirs.role))?;
     } else if mine.role == Role::Owner && !locked.has_other_owner(&mut tx, me).await? {
         return Err(ApiError::LastOwner);
     }
     if banned {
-        self::ban(&mut tx, room, target, me).await?;
+        insert_ban(&mut tx, room, target, me).await?;
     }
     match theirs {
         Some(LockedMember { person, .. }) => {
@@ -77,8 +77,8 @@ pub async fn remove(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Moderators remove members; owners remove anybody.
-fn may_remove(mine: Role, theirs: Option<Role>) -> Result<(), ApiError> {
+/// Owners may remove anybody, moderators only ordinary members and users who are not members.
+fn check_may_remove(mine: Role, theirs: Option<Role>) -> Result<(), ApiError> {
     match mine {
         Role::Owner => Ok(()),
         Role::Moderator if theirs.is_none_or(|theirs| theirs < Role::Moderator) => Ok(()),
@@ -87,8 +87,8 @@ fn may_remove(mine: Role, theirs: Option<Role>) -> Result<(), ApiError> {
     }
 }
 
-/// A ban of a user who is not a member keeps them from joining.
-async fn ban(tx: &mut Tx, room: RoomId, user: UserId, by: UserId) -> Result<(), ApiError> {
+/// Inserts a ban. The user need not be a member: the ban then prevents them from joining.
+async fn insert_ban(tx: &mut Tx, room: RoomId, user: UserId, by: UserId) -> Result<(), ApiError> {
     let exists: Option<i32> = on_tx!(tx, e => sqlx::query_scalar(
         "SELECT 1 FROM account WHERE id = $1 AND deleted_at IS NULL"
     ).bind(user.as_uuid()).fetch_optional(e))?;

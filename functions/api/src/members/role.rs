@@ -1,4 +1,4 @@
-//! `PATCH /room/{name}/member/{userId}`: another role for a member.
+//! `PATCH /room/{name}/member/{userId}`: changes a member's role.
 
 use axum::{Json, extract::State};
 use protocol::{Role, RoomName, UserId};
@@ -16,19 +16,19 @@ use crate::{
     state::AppState,
 };
 
-/// The new role of a member.
+/// Request body of PATCH /room/{name}/member/{userId}.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RoleChange {
     role: Role,
 }
 
-refusals!(NotChanged: NotAMember, Banned, NotAnOwner, NoSuchMember, LastOwner, OverBudget(USER_OVER));
+refusals!(ChangeRoleRefusals: NotAMember, Banned, NotAnOwner, NoSuchMember, LastOwner, OverBudget(USER_OVER));
 
-/// Make a member something else
+/// Change a member's role
 #[utoipa::path(patch, path = "/room/{name}/member/{userId}", tag = "rooms",
     params(("name" = RoomName, Path), ("userId" = UserId, Path)), request_body = RoleChange, security(("access" = [])),
-    responses((status = 200, body = Member), NotChanged))]
+    responses((status = 200, body = Member), ChangeRoleRefusals))]
 pub async fn change_role(
     State(state): State<AppState>,
     user: AuthUser,
@@ -53,5 +53,5 @@ pub async fn change_role(
         locked.set_role(&mut tx, target, role).await?;
         tx.commit().await?;
     }
-    list::one(&state, &room, target).await?.map(Json).ok_or(ApiError::NoSuchMember)
+    list::find_member(&state, &room, target).await?.map(Json).ok_or(ApiError::NoSuchMember)
 }

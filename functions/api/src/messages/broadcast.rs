@@ -1,4 +1,4 @@
-//! `POST /room/{name}/broadcast`: a notice to the whole room.
+//! `POST /room/{name}/broadcast`: an owner or moderator sends a notice to all members of a room.
 
 use axum::{Json, extract::State, http::StatusCode};
 use protocol::{MessageText, Role, RoomName, Seq, Timestamp, message_rules, stored::StoredEvent};
@@ -13,7 +13,7 @@ use crate::{
     state::AppState,
 };
 
-/// A notice.
+/// Request body of POST /room/{name}/broadcast.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Notice {
@@ -21,19 +21,20 @@ pub struct Notice {
     msg: MessageText,
 }
 
-/// Where it was stored.
+/// Response of POST /room/{name}/broadcast.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Accepted {
+    /// The seq of the stored event.
     #[schema(value_type = u64)]
     seq: Seq,
 }
 
-refusals!(NotSent: NotAMember, Banned, NotAModerator, OverBudget(USER_OVER), OverBudget(ROOM_OVER));
+refusals!(BroadcastRefusals: NotAMember, Banned, NotAModerator, OverBudget(USER_OVER), OverBudget(ROOM_OVER));
 
-/// Tell the whole room
+/// Send a notice to all members
 #[utoipa::path(post, path = "/room/{name}/broadcast", tag = "rooms", params(("name" = RoomName, Path)),
     request_body = Notice, security(("access" = [])),
-    responses((status = 202, body = Accepted), NotSent))]
+    responses((status = 202, body = Accepted), BroadcastRefusals))]
 pub async fn broadcast(
     State(state): State<AppState>,
     user: AuthUser,
@@ -47,10 +48,10 @@ pub async fn broadcast(
     }
     message_rules::check_text(&msg, false, state.config.message_chars)?;
     state.budgets.charge_room(user.id(), membership.room.room_id()).await?;
-    let from = accounts::person(&state, user.id()).await?;
+    let from = accounts::load_person(&state, user.id()).await?;
     let event = StoredEvent::RoomBroadcast { from, msg, at: Timestamp::now() };
-    let id = uuid::Uuid::now_v7().to_string();
+    let dedupe_id = uuid::Uuid::now_v7().to_string();
     let room = membership.room.room_id();
-    let seq = state.store.log.append_once(room, &id, &event, Some(trace)).await?.seq;
+    let seq = state.store.log.append_once(room, &dedupe_id, &event, Some(trace)).await?.seq;
     Ok((StatusCode::ACCEPTED, Json(Accepted { seq })))
 }

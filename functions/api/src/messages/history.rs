@@ -1,9 +1,9 @@
-//! `GET /room/{name}/message`: pages of history, from the database and, for what is not archived yet,
-//! from the stream.
+//! `GET /room/{name}/message`: pages of history. Archived messages are read from the database, later ones from the
+//! stream.
 //!
-//! Nothing falls between the two: how far the database is was read before the stream is, and the
-//! stream keeps an event for long after it was archived. So a message, an edit, a deletion or a
-//! reaction that was acknowledged before the request is in the answer.
+//! Reads are read-your-writes: a message, an edit, a deletion or a reaction that was acknowledged before the request
+//! is in the response. No event is missed between database and stream, because the watermark of the database is read
+//! before the stream, and the stream keeps events for some time after they were archived.
 
 use axum::{
     Json,
@@ -16,7 +16,7 @@ use store::db::on_db;
 
 use super::{
     reactions,
-    unarchived::{UnarchivedTail, Wanted},
+    unarchived::{MessageRange, UnarchivedTail},
     view::{ArchivedMessage, DeletedAuthors, MessageView},
 };
 use crate::{
@@ -30,21 +30,21 @@ use crate::{
     state::AppState,
 };
 
-/// Which page: the newest one without `before` and `after`.
+/// Query parameters of GET /room/{name}/message. Default: the newest page.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct Window {
-    /// Only messages before this seq; `next` leads to older ones.
+pub struct HistoryQuery {
+    /// Only messages before this seq; `next` continues with older ones.
     before: Option<SafeInteger>,
-    /// Only messages after this seq; `next` leads to newer ones.
+    /// Only messages after this seq; `next` continues with newer ones.
     after: Option<SafeInteger>,
-    /// `next` of the page before, in the place of `before` or `after`.
+    /// `next` of the previous page, instead of `before` or `after`.
     cursor: Option<Cursor>,
     limit: Option<Limit>,
 }
 
-/// Where a page lies.
+/// Start and direction of a page; also the content of a cursor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum Direction {
@@ -52,7 +52,7 @@ enum Direction {
     After(Seq),
 }
 
-impl Window {
+impl HistoryQuery {
     fn direction(&self) -> Result<Direction, ApiError> {
         match (self.before, self.after, self.cursor.as_deref()) {
             (None, None, None) => Ok(Direction::Before(Seq::MAX)),
@@ -61,36 +61,37 @@ impl Window {
             (None, None, Some(cursor)) => pagination::decode(cursor),
             _ => Err(ApiError::Invalid {
                 field: "query",
-                detail: "give one of before, after and cursor".into(),
+                detail: "give at most one of before, after and cursor".into(),
             }),
         }
     }
 }
 
-refusals!(NotRead: NotAMember, Banned);
+refusals!(HistoryRefusals: NotAMember, Banned);
 
 /// Read a page of messages, oldest first
 #[utoipa::path(get, path = "/room/{name}/message", tag = "messages",
-    params(("name" = RoomName, Path), Window),
+    params(("name" = RoomName, Path), HistoryQuery),
     security(("access" = [])),
     responses((status = 200, body = Page<MessageView>, headers(("x-history" = Option<String>,
-            description = "`archived` while NATS does not answer: what is not archived yet is missing"))), NotRead))]
+            description = "`archived` if NATS does not answer: messages that are not archived yet are missing"))),
+        HistoryRefusals))]
 pub async fn history(
     State(state): State<AppState>,
     user: AuthUser,
     RoomPath(name): RoomPath,
-    Params(window): Params<Window>,
+    Params(query): Params<HistoryQuery>,
 ) -> Result<(HeaderMap, Json<Page<MessageView>>), ApiError> {
-    let direction = window.direction()?;
+    let direction = query.direction()?;
     let mut room = access::membership(&state, &name, user.id()).await?.room;
-    let limit = window.limit.unwrap_or_default().count();
-    // One more tells whether there is a next page.
-    let wanted = match direction {
-        Direction::After(after) => Wanted::First { after, limit: limit + 1 },
-        Direction::Before(before) => Wanted::Last { before, limit: limit + 1 },
+    let limit = query.limit.unwrap_or_default().count();
+    // One more message than the page has, to find out whether there is a next page.
+    let range = match direction {
+        Direction::After(after) => MessageRange::First { after, limit: limit + 1 },
+        Direction::Before(before) => MessageRange::Last { before, limit: limit + 1 },
     };
-    let tail = UnarchivedTail::read(&state, &mut room, user.id(), wanted).await?;
-    let headers = if tail.is_whole() { HeaderMap::new() } else { only_archived() };
+    let tail = UnarchivedTail::read(&state, &mut room, user.id(), range).await?;
+    let headers = if tail.is_complete() { HeaderMap::new() } else { archived_only_header() };
     let mut items = match direction {
         Direction::After(after) => after_seq(&state, &room, after, limit + 1, tail).await?,
         Direction::Before(before) => before_seq(&state, &room, before, limit + 1, tail).await?,
@@ -112,8 +113,8 @@ pub async fn history(
     Ok((headers, Json(Page { items, next })))
 }
 
-/// The header that says that newer messages may be missing.
-fn only_archived() -> HeaderMap {
+/// The response header for a page that may lack newer messages.
+fn archived_only_header() -> HeaderMap {
     HeaderMap::from_iter([(HISTORY, HeaderValue::from_static("archived"))])
 }
 
@@ -134,7 +135,7 @@ async fn after_seq(
     .bind(i64::from(room.archived_seq))
     .bind(limit as i64)
     .fetch_all(e))?;
-    let mut items = whole(state, room, rows, &tail).await?;
+    let mut items = with_changes(state, room, rows, &tail).await?;
     items.extend(tail.into_items());
     items.truncate(limit);
     Ok(items)
@@ -158,20 +159,21 @@ async fn before_seq(
     .bind(limit.saturating_sub(tail.len()) as i64)
     .fetch_all(e))?;
     rows.reverse();
-    let mut items = whole(state, room, rows, &tail).await?;
+    let mut items = with_changes(state, room, rows, &tail).await?;
     items.extend(tail.into_items());
     Ok(items)
 }
 
-/// Archived messages with their reactions and unarchived changes.
-async fn whole(
+/// Builds the views of archived messages, with their reactions and their unarchived changes.
+async fn with_changes(
     state: &AppState,
     room: &RoomRow,
     rows: Vec<ArchivedMessage>,
     tail: &UnarchivedTail,
 ) -> Result<Vec<MessageView>, ApiError> {
-    let gone = DeletedAuthors::among(state, rows.iter().map(|row| row.author_id)).await?;
-    let items = rows.into_iter().map(|row| MessageView::archived(room, row, &gone));
+    let deleted_authors =
+        DeletedAuthors::among(state, rows.iter().map(|row| row.author_id)).await?;
+    let items = rows.into_iter().map(|row| MessageView::archived(room, row, &deleted_authors));
     let mut items = items.collect::<Result<Vec<_>, _>>()?;
     reactions::add(state, room, &mut items, tail).await?;
     Ok(items)

@@ -1,4 +1,4 @@
-//! Messages of a room: sending, reading, searching.
+//! Messages of a room: sending, history, search, broadcast.
 
 mod broadcast;
 mod history;
@@ -13,7 +13,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 pub use self::view::DeletedAuthors;
 use crate::state::AppState;
 
-/// `/room/{name}/message`, below it, and `/room/{name}/broadcast`.
+/// `/room/{name}/message`, `/room/{name}/message/search` and `/room/{name}/broadcast`.
 pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(broadcast::broadcast))

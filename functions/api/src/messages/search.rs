@@ -1,4 +1,4 @@
-//! `GET /room/{name}/message/search`: messages that contain a text, in any script, newest first.
+//! `GET /room/{name}/message/search`: case-insensitive substring search in a room's messages, newest first.
 
 use axum::{Json, extract::State};
 use protocol::{RoomName, Seq};
@@ -6,7 +6,7 @@ use serde::Deserialize;
 use store::{db::on_db, fold};
 
 use super::{
-    unarchived::{UnarchivedTail, Wanted},
+    unarchived::{MessageRange, UnarchivedTail},
     view::{ArchivedMessage, DeletedAuthors, MessageView},
 };
 use crate::{
@@ -19,73 +19,76 @@ use crate::{
     state::AppState,
 };
 
-/// The text to search for; a single character would match nearly everything.
-type Sought = SearchTerm<2, 100>;
+/// The text to search for. A single character would match nearly every message.
+type MessageSearchTerm = SearchTerm<2, 100>;
 
-/// Unarchived messages that are searched.
-const RECENT: usize = 1_000;
+/// Unarchived messages that are searched: the newest ones.
+const UNARCHIVED_MAX: usize = 1_000;
 
-/// What is looked for, and which page of what is found.
+/// Query parameters of GET /room/{name}/message/search.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct Query {
-    /// A part of a message's text, upper and lower case alike.
+pub struct SearchQuery {
+    /// A part of a message's text; upper and lower case do not matter.
     #[param(inline)]
-    q: Sought,
+    q: MessageSearchTerm,
     cursor: Option<Cursor>,
     limit: Option<Limit>,
 }
 
-refusals!(NotSearched: NotAMember, Banned, TooManySearches);
+refusals!(SearchRefusals: NotAMember, Banned, TooManySearches);
 
 /// Search a room's messages, newest first
 #[utoipa::path(get, path = "/room/{name}/message/search", tag = "messages",
-    params(("name" = RoomName, Path), Query),
+    params(("name" = RoomName, Path), SearchQuery),
     security(("access" = [])),
-    responses((status = 200, body = Page<MessageView>), NotSearched))]
+    responses((status = 200, body = Page<MessageView>), SearchRefusals))]
 pub async fn search(
     State(state): State<AppState>,
     user: AuthUser,
     RoomPath(name): RoomPath,
-    Params(Query { q: part, cursor, limit }): Params<Query>,
+    Params(SearchQuery { q: term, cursor, limit }): Params<SearchQuery>,
 ) -> Result<Json<Page<MessageView>>, ApiError> {
     let mut room = access::membership(&state, &name, user.id()).await?.room;
     let search = state.searches.begin(user.id()).await?;
     let limit = limit.unwrap_or_default();
     let before: Seq = cursor.as_deref().map(pagination::decode).transpose()?.unwrap_or(Seq::MAX);
-    let wanted = Wanted::Last { before, limit: RECENT };
-    let tail = UnarchivedTail::read(&state, &mut room, user.id(), wanted).await?;
-    let rows = archived(&state, &room, &part, before, limit.and_one()).await?;
+    let range = MessageRange::Last { before, limit: UNARCHIVED_MAX };
+    let tail = UnarchivedTail::read(&state, &mut room, user.id(), range).await?;
+    let rows = search_archived(&state, &room, &term, before, limit.and_one()).await?;
     search.done();
-    let folded = fold::fold(&part);
+    let folded = fold::fold(&term);
     let contains = |item: &MessageView| fold::fold(item.message.msg.as_str()).contains(&folded);
-    let gone = DeletedAuthors::among(&state, rows.iter().map(|row| row.author_id)).await?;
+    let deleted_authors =
+        DeletedAuthors::among(&state, rows.iter().map(|row| row.author_id)).await?;
     let archived = rows.into_iter().map(|row| {
-        let mut item = MessageView::archived(&room, row, &gone)?;
-        // Reactions are not looked up: the results lie far apart.
+        let mut item = MessageView::archived(&room, row, &deleted_authors)?;
+        // Results have no reactions, because they are far apart in the room and one range read would not cover them.
+        // With `true`, reactions that the tail adds are skipped; those that it removes find nothing to remove.
         tail.apply(&mut item, |_, _| true)?;
         Ok(item)
     });
     let archived = archived.collect::<Result<Vec<_>, ApiError>>()?;
-    let recent = tail.into_items().into_iter().rev().filter(contains);
-    let found = recent.chain(archived).collect();
+    let unarchived = tail.into_items().into_iter().rev().filter(contains);
+    let found = unarchived.chain(archived).collect();
     let (mut items, next) = pagination::page_of(found, limit, |item: &MessageView| item.seq);
-    // A message that was changed or deleted a moment ago may no longer match.
+    // An archived message with an unarchived edit or deletion may no longer match.
     items.retain(contains);
     Ok(Json(Page { items, next }))
 }
 
-async fn archived(
+async fn search_archived(
     state: &AppState,
     room: &RoomRow,
-    part: &str,
+    term: &str,
     before: Seq,
     limit: i64,
 ) -> Result<Vec<ArchivedMessage>, ApiError> {
-    // Later messages are searched in the stream.
+    // Later messages are in the tail, which is searched in memory.
     let before = before.min(room.archived_seq.next());
-    // Not prepared: whether the trigram index helps depends on the text.
+    // Not a cached statement, so that PostgreSQL plans it for this term: whether the trigram index helps depends on
+    // the term.
     Ok(on_db!(&state.store.database, e => sqlx::query_as(
         "SELECT seq, id, author_id, author_name, msg, file, reply_to, at, edited_at, deleted_at
          FROM message WHERE room_id = $1 AND seq < $2 AND deleted_at IS NULL AND parts LIKE $4 ESCAPE '\\'
@@ -94,7 +97,7 @@ async fn archived(
     .bind(room.id)
     .bind(i64::from(before))
     .bind(limit)
-    .bind(fold::containing(part))
+    .bind(fold::containing(term))
     .persistent(false)
     .fetch_all(e))?)
 }

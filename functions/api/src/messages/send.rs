@@ -1,4 +1,4 @@
-//! `POST /room/{name}/message`: sending without a socket.
+//! `POST /room/{name}/message`: sends a message without a socket.
 
 use axum::{Json, extract::State, http::StatusCode};
 use protocol::{
@@ -23,36 +23,37 @@ use crate::{
     state::AppState,
 };
 
-/// A message to be stored.
+/// Request body of POST /room/{name}/message.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewMessage {
-    /// Sent again with the same id, it is stored once, through whatever door it comes.
+    /// Idempotency key: a message sent again with the same id, by HTTP or by socket, is stored once.
     id: MessageId,
-    /// Blank only with a file.
+    /// May be blank only if there is a file.
     #[schema(schema_with = MessageText::sent_schema)]
     msg: MessageText,
     file_id: Option<FileId>,
-    /// The seq of the message it answers.
+    /// The seq of the message that this one replies to.
     reply_to: Option<SafeInteger>,
 }
 
-/// Where and when it was stored.
+/// Response of POST /room/{name}/message: where and when the message was stored.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Sent {
     #[schema(value_type = u64)]
     seq: Seq,
     at: Timestamp,
+    /// Whether the message had been stored by an earlier request.
     duplicate: bool,
 }
 
-refusals!(NotSent: NotAMember, Banned, NoSuchFile, OverBudget(USER_OVER), OverBudget(ROOM_OVER));
+refusals!(SendRefusals: NotAMember, Banned, NoSuchFile, OverBudget(USER_OVER), OverBudget(ROOM_OVER));
 
 /// Send a message
 #[utoipa::path(post, path = "/room/{name}/message", operation_id = "send_message", tag = "messages",
     params(("name" = RoomName, Path)),
     request_body = NewMessage, security(("access" = [])),
-    responses((status = 201, body = Sent), NotSent))]
+    responses((status = 201, body = Sent), SendRefusals))]
 pub async fn send(
     State(state): State<AppState>,
     user: AuthUser,
@@ -70,10 +71,10 @@ pub async fn send(
         return Ok((StatusCode::CREATED, Json(Sent { seq, at, duplicate: true })));
     }
     let file = match file_id {
-        Some(file) => Some(complete_file(&state, room, file).await?),
+        Some(file) => Some(find_complete_file(&state, room, file).await?),
         None => None,
     };
-    let from = accounts::person(&state, user.id()).await?;
+    let from = accounts::load_person(&state, user.id()).await?;
     let reply_to = reply_to.map(Seq::from);
     let event = StoredEvent::ReceiveMsg(Message { id, from, msg, at, file, reply_to });
     let dedupe = subject::message_id(user.id(), room, id);
@@ -82,7 +83,12 @@ pub async fn send(
     Ok((StatusCode::CREATED, Json(Sent { seq, at, duplicate })))
 }
 
-async fn complete_file(state: &AppState, room: RoomId, file: FileId) -> Result<FileRef, ApiError> {
+/// A file of the room whose upload is complete.
+async fn find_complete_file(
+    state: &AppState,
+    room: RoomId,
+    file: FileId,
+) -> Result<FileRef, ApiError> {
     let row = files::find(state, file).await?.ok_or(ApiError::NoSuchFile)?;
     if row.room_id != room.as_uuid() || row.completed_at.is_none() {
         return Err(ApiError::NoSuchFile);

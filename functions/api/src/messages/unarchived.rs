@@ -1,8 +1,8 @@
-//! The unarchived tail of a room: its events past the archived seq, read from the stream. They are
-//! messages, and changes of archived messages.
+//! The unarchived tail of a room: its events after the watermark, read from the stream. They are new messages and
+//! changes of archived messages.
 //!
-//! Usually it is less than a second of events. It grows while the archive is down; memory stays bounded,
-//! because only the messages of one page are kept.
+//! Usually the tail is less than a second of events. It grows while the archive function is down. Memory stays bounded,
+//! because only the messages of one page are kept, and changes up to the limits below.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
 
@@ -22,27 +22,27 @@ use crate::{
 /// Events read from the stream by one request to it.
 const BATCH: usize = 256;
 /// Attempts at reading a tail that is archived and purged while it is read.
-const TRIES: usize = 3;
-/// Archived messages whose changes are kept. More are changed only while the archive is down for long;
-/// then the further ones show their changes late.
-const CHANGED: usize = 10_000;
-/// Message ids of the tail that are kept to find duplicates. Only processes of an older version stored a
-/// message twice, and the archive keeps the first.
-const REMEMBERED: usize = 10_000;
+const READ_ATTEMPTS: usize = 3;
+/// Archived messages whose changes are kept. The tail changes more of them only if the archive function is down for
+/// long; the changes of the others then show once they are archived.
+const CHANGED_MESSAGES_MAX: usize = 10_000;
+/// Message ids kept to skip duplicates. Only processes of an older version stored a message twice; the archive function
+/// keeps the first copy.
+const MESSAGE_IDS_MAX: usize = 10_000;
 
-/// Which messages of the tail to return.
+/// The messages of the tail to return.
 #[derive(Debug, Clone, Copy)]
-pub enum Wanted {
+pub enum MessageRange {
     /// The first ones after a seq.
     First { after: Seq, limit: usize },
     /// The last ones before a seq.
     Last { before: Seq, limit: usize },
 }
 
-/// Reactions of the tail that are kept.
-const REACTED: usize = 20_000;
+/// Reactions kept.
+const REACTIONS_MAX: usize = 20_000;
 
-/// Changes of one archived message.
+/// Changes of one message by events of the tail.
 #[derive(Default)]
 struct Changes {
     edited: Option<(MessageText, Timestamp)>,
@@ -51,21 +51,21 @@ struct Changes {
     reactions: BTreeMap<(UserId, Emoji), bool>,
 }
 
-/// See the module.
 pub struct UnarchivedTail {
     me: UserId,
-    wanted: Wanted,
+    range: MessageRange,
     items: VecDeque<MessageView>,
     changes: BTreeMap<Seq, Changes>,
-    /// Messages that the archive or the tail already holds.
-    sent: HashSet<(UserId, MessageId)>,
-    /// Reactions in `changes`.
-    reacted: usize,
-    is_whole: bool,
+    /// Messages that are archived or were read before, to skip duplicates.
+    known: HashSet<(UserId, MessageId)>,
+    /// Number of reactions in `changes`.
+    reaction_count: usize,
+    /// Whether the stream was read to its end.
+    is_complete: bool,
 }
 
 /// The messages among the events that are archived already.
-async fn archived(
+async fn archived_messages(
     state: &AppState,
     room: &RoomRow,
     events: &[(Seq, StoredEvent)],
@@ -85,29 +85,29 @@ async fn archived(
 }
 
 impl UnarchivedTail {
-    /// Reads the tail; it is empty while NATS does not answer, so that history stays readable. If events are
+    /// Reads the tail. If NATS does not answer, the tail is empty, so that history stays readable. If events are
     /// archived and purged while they are read, `room.archived_seq` is raised and the tail is read again.
     pub async fn read(
         state: &AppState,
         room: &mut RoomRow,
         me: UserId,
-        wanted: Wanted,
+        range: MessageRange,
     ) -> Result<Self, ApiError> {
-        for _ in 0..TRIES {
-            let tail = Self::read_once(state, room, me, wanted).await?;
-            if !tail.is_whole {
+        for _ in 0..READ_ATTEMPTS {
+            let tail = Self::read_once(state, room, me, range).await?;
+            if !tail.is_complete {
                 return Ok(tail);
             }
             let Some(log) = RoomLogRow::read(state, room.id).await? else { return Ok(tail) };
-            // The mark is written before the purge, so events above it were still in the stream.
+            // `kept_seq` is written before the purge, so all events after it were still in the stream.
             if log.kept_seq <= room.archived_seq {
                 return Ok(tail);
             }
             room.archived_seq = log.archived_seq;
         }
-        tracing::warn!(room = %room.id, "the stream is purged as fast as it is read");
-        let mut tail = Self::read_once(state, room, me, wanted).await?;
-        tail.keep_nothing();
+        tracing::warn!(room = %room.id, "the stream was purged during reads; serving history from the database only");
+        let mut tail = Self::read_once(state, room, me, range).await?;
+        tail.clear();
         Ok(tail)
     }
 
@@ -115,18 +115,19 @@ impl UnarchivedTail {
         state: &AppState,
         room: &RoomRow,
         me: UserId,
-        wanted: Wanted,
+        range: MessageRange,
     ) -> Result<Self, ApiError> {
         let (items, changes) = (VecDeque::new(), BTreeMap::new());
-        let sent = HashSet::new();
-        let mut tail = Self { me, wanted, items, changes, sent, reacted: 0, is_whole: true };
+        let known = HashSet::new();
+        let (reaction_count, is_complete) = (0, true);
+        let mut tail = Self { me, range, items, changes, known, reaction_count, is_complete };
         let mut from = room.archived_seq;
         loop {
             let entries = match state.store.log.after(room.room_id(), from, BATCH).await {
                 Ok(entries) => entries,
                 Err(error) => {
-                    tracing::warn!(%error, "history is served as far as it is archived");
-                    tail.keep_nothing();
+                    tracing::warn!(%error, "reading the stream failed; serving history from the database only");
+                    tail.clear();
                     return Ok(tail);
                 }
             };
@@ -135,46 +136,49 @@ impl UnarchivedTail {
                 from = entry.seq;
                 match StoredEvent::decode(&entry.payload) {
                     Ok(event) => events.push((entry.seq, event)),
-                    Err(error) => tracing::error!(seq = %entry.seq, %error, "passed over"),
+                    Err(error) => {
+                        tracing::error!(seq = %entry.seq, %error, "an event was skipped: it cannot be decoded")
+                    }
                 }
             }
-            tail.sent.extend(archived(state, room, &events).await?);
+            tail.known.extend(archived_messages(state, room, &events).await?);
             for (seq, event) in events {
                 tail.apply_event(room, seq, event)?;
             }
             if entries.len() < BATCH {
-                return tail.named(state).await;
+                return tail.with_deleted_authors(state).await;
             }
         }
     }
 
     /// Replaces the names of deleted authors.
-    async fn named(mut self, state: &AppState) -> Result<Self, ApiError> {
-        let gone = DeletedAuthors::among(state, self.items.iter().map(MessageView::author)).await?;
+    async fn with_deleted_authors(mut self, state: &AppState) -> Result<Self, ApiError> {
+        let authors = self.items.iter().map(MessageView::author);
+        let deleted_authors = DeletedAuthors::among(state, authors).await?;
         for item in &mut self.items {
             let author = item.author();
             let from = &mut item.message.from;
-            from.name = gone.name(author, from.name.as_str())?;
+            from.name = deleted_authors.display_name(author, from.name.as_str())?;
         }
         Ok(self)
     }
 
-    /// Makes the tail empty: the answer is what the database holds.
-    fn keep_nothing(&mut self) {
+    /// Empties the tail, so that the response holds archived messages only.
+    fn clear(&mut self) {
         self.items.clear();
         self.changes.clear();
-        self.sent.clear();
-        self.is_whole = false;
+        self.known.clear();
+        self.is_complete = false;
     }
 
-    /// The caller.
+    /// The user who reads: reactions are marked as theirs.
     pub fn me(&self) -> UserId {
         self.me
     }
 
-    /// Whether NATS answered.
-    pub fn is_whole(&self) -> bool {
-        self.is_whole
+    /// Whether the whole tail was read from NATS.
+    pub fn is_complete(&self) -> bool {
+        self.is_complete
     }
 
     /// The requested messages, oldest first.
@@ -217,17 +221,19 @@ impl UnarchivedTail {
 
     fn add_message(&mut self, room: &RoomRow, seq: Seq, message: Message) {
         let key = (message.from.id, message.id);
-        if self.sent.contains(&key) {
+        if self.known.contains(&key) {
             return;
         }
-        if self.sent.len() < REMEMBERED {
-            self.sent.insert(key);
+        if self.known.len() < MESSAGE_IDS_MAX {
+            self.known.insert(key);
         }
-        let (is_wanted, limit) = match self.wanted {
-            Wanted::First { after, limit } => (seq > after && self.items.len() < limit, limit),
-            Wanted::Last { before, limit } => (seq < before, limit),
+        let (is_in_range, limit) = match self.range {
+            MessageRange::First { after, limit } => {
+                (seq > after && self.items.len() < limit, limit)
+            }
+            MessageRange::Last { before, limit } => (seq < before, limit),
         };
-        if is_wanted {
+        if is_in_range {
             self.items.push_back(MessageView::sent(room.room_id(), seq, message));
             self.items.drain(..self.items.len().saturating_sub(limit));
         }
@@ -238,51 +244,56 @@ impl UnarchivedTail {
         self.items.get_mut(index)
     }
 
+    /// Records a change of an archived message, up to the limit.
     fn change(&mut self, room: &RoomRow, target: Seq, change: impl FnOnce(&mut Changes)) {
-        let is_before = target <= room.archived_seq;
-        if is_before && (self.changes.len() < CHANGED || self.changes.contains_key(&target)) {
+        let is_archived = target <= room.archived_seq;
+        if is_archived
+            && (self.changes.len() < CHANGED_MESSAGES_MAX || self.changes.contains_key(&target))
+        {
             change(self.changes.entry(target).or_default());
         }
     }
 
-    /// All reactions to a message of the tail are in the tail.
+    /// Records a reaction. If the message itself is in the tail, all its reactions are too, so its count is updated
+    /// at once. For an archived message, [`Self::apply`] compares with the archived state first.
     fn change_reaction(&mut self, room: &RoomRow, target: Seq, who: (UserId, Emoji), on: bool) {
         let is_in_tail = target > room.archived_seq;
-        if self.reacted >= REACTED
-            || (self.changes.len() >= CHANGED && !self.changes.contains_key(&target))
+        if self.reaction_count >= REACTIONS_MAX
+            || (self.changes.len() >= CHANGED_MESSAGES_MAX && !self.changes.contains_key(&target))
         {
             return;
         }
         let reactions = &mut self.changes.entry(target).or_default().reactions;
-        let was = reactions.insert(who.clone(), on);
-        self.reacted += usize::from(was.is_none());
-        let is_news = is_in_tail && was.unwrap_or(false) != on;
+        let previous = reactions.insert(who.clone(), on);
+        self.reaction_count += usize::from(previous.is_none());
+        let is_changed = is_in_tail && previous.unwrap_or(false) != on;
         let mine = who.0 == self.me;
-        if let Some(item) = self.item(target).filter(|_| is_news) {
+        if let Some(item) = self.item(target).filter(|_| is_changed) {
             item.react(&who.1, on, mine);
         }
     }
 
-    /// Applies the tail's changes to an archived message. `had` returns whether a user's reaction is archived.
+    /// Applies the tail's changes to an archived message. `archived` returns whether a user's reaction is counted in
+    /// the message already.
     pub fn apply(
         &self,
         item: &mut MessageView,
-        had: impl Fn(UserId, &Emoji) -> bool,
+        archived: impl Fn(UserId, &Emoji) -> bool,
     ) -> Result<(), ApiError> {
         let Some(changes) = self.changes.get(&item.seq) else { return Ok(()) };
         if let Some((msg, at)) = &changes.edited {
             item.edit(msg.clone(), *at);
         }
         for ((user, emoji), on) in &changes.reactions {
-            if had(*user, emoji) != *on {
+            if archived(*user, emoji) != *on {
                 item.react(emoji, *on, *user == self.me);
             }
         }
         changes.deleted.map_or(Ok(()), |at| item.delete(at))
     }
 
-    /// Users who react in the tail to archived messages from `first` to `last`.
-    pub fn reacting(&self, first: Seq, last: Seq) -> std::collections::BTreeSet<UserId> {
+    /// Users who react in the tail to messages from `first` to `last`.
+    pub fn reacting_users(&self, first: Seq, last: Seq) -> std::collections::BTreeSet<UserId> {
         let changes = self.changes.range(first..=last).flat_map(|(_, changes)| &changes.reactions);
         changes.map(|((user, _), _)| *user).collect()
     }

@@ -1,4 +1,4 @@
-//! A message as readers see it: as it was sent, with its later changes.
+//! A message as responses show it: with its edits, deletion and reactions applied.
 
 use std::collections::HashSet;
 
@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::{error::ApiError, room_row::RoomRow, state::AppState};
 
-/// A message with its changes so far.
+/// A message in its current state.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Item)]
@@ -26,26 +26,26 @@ pub struct MessageView {
     pub seq: Seq,
     #[serde(flatten)]
     pub message: Message,
-    /// The last change of its text.
+    /// Time of the last edit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub edited_at: Option<Timestamp>,
-    /// Set once it is deleted; it has neither text nor file then.
+    /// Set if the message was deleted. Text is empty and the file missing then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deleted_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reactions: Vec<Reactions>,
 }
 
-/// How many reacted with one emoji.
+/// How many users reacted with one emoji.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Reactions {
     pub emoji: Emoji,
     pub count: u64,
-    /// Whether the caller is among them.
+    /// Whether the caller is one of them.
     pub mine: bool,
 }
 
-/// A message as the database holds it.
+/// Columns of the table `message`.
 #[derive(sqlx::FromRow)]
 pub struct ArchivedMessage {
     #[sqlx(try_from = "i64")]
@@ -61,16 +61,17 @@ pub struct ArchivedMessage {
     deleted_at: Option<DateTime<Utc>>,
 }
 
-fn broken(what: &str) -> ApiError {
-    ApiError::Internal(anyhow::anyhow!("an archived message's {what}"))
+fn invalid(field: &str) -> ApiError {
+    ApiError::Internal(anyhow::anyhow!("an archived message has an invalid {field}"))
 }
 
-/// The authors whose accounts are deleted. Messages may still carry their names.
+/// Authors whose accounts are deleted. Their messages are shown with [`DELETED_NAME`], because the old name may still
+/// be stored in messages.
 #[derive(Default)]
 pub struct DeletedAuthors(HashSet<Uuid>);
 
 impl DeletedAuthors {
-    /// Looks up the authors of one page.
+    /// Looks up which of the authors are deleted, in one statement.
     pub async fn among(
         state: &AppState,
         authors: impl IntoIterator<Item = Uuid>,
@@ -79,7 +80,7 @@ impl DeletedAuthors {
         if authors.is_empty() {
             return Ok(Self::default());
         }
-        let gone: Vec<Uuid> = match &state.store.database {
+        let deleted: Vec<Uuid> = match &state.store.database {
             Database::Postgres(pool) => {
                 let authors: Vec<Uuid> = authors.into_iter().collect();
                 on_held!(HeldConnection::postgres(pool), e => sqlx::query_scalar(
@@ -95,38 +96,38 @@ impl DeletedAuthors {
                 ).bind(sqlx::types::Json(authors)).fetch_all(e))
             }
         }?;
-        Ok(Self(gone.into_iter().collect()))
+        Ok(Self(deleted.into_iter().collect()))
     }
 
     /// The name to show for the author of a message.
-    pub fn name(&self, author: Uuid, name: &str) -> Result<DisplayName, ApiError> {
+    pub fn display_name(&self, author: Uuid, name: &str) -> Result<DisplayName, ApiError> {
         let name = if self.0.contains(&author) { DELETED_NAME } else { name };
-        name.parse().map_err(|_| broken("author"))
+        name.parse().map_err(|_| invalid("author"))
     }
 }
 
 impl MessageView {
-    /// A message of the stream.
+    /// The view of a message just sent: no changes yet.
     pub fn sent(room: RoomId, seq: Seq, message: Message) -> Self {
         let (edited_at, deleted_at, reactions) = (None, None, Vec::new());
         Self { room_id: room, seq, message, edited_at, deleted_at, reactions }
     }
 
-    /// A message of the database, without its reactions.
+    /// The view of an archived message, without its reactions.
     pub fn archived(
         room: &RoomRow,
         row: ArchivedMessage,
-        gone: &DeletedAuthors,
+        deleted_authors: &DeletedAuthors,
     ) -> Result<Self, ApiError> {
         let file: Option<FileRef> = match row.file {
-            Some(json) => Some(serde_json::from_str(&json).map_err(|_| broken("file"))?),
+            Some(json) => Some(serde_json::from_str(&json).map_err(|_| invalid("file"))?),
             None => None,
         };
-        let name = gone.name(row.author_id, &row.author_name)?;
+        let name = deleted_authors.display_name(row.author_id, &row.author_name)?;
         let message = Message {
             id: row.id.into(),
             from: Person { id: row.author_id.into(), name },
-            msg: row.msg.parse().map_err(|_| broken("text"))?,
+            msg: row.msg.parse().map_err(|_| invalid("text"))?,
             at: row.at.into(),
             file,
             reply_to: row.reply_to.and_then(|seq| seq.try_into().ok()),
@@ -149,9 +150,9 @@ impl MessageView {
         }
     }
 
-    /// Removes text, file and reactions.
+    /// Marks the message as deleted: removes text, file and reactions.
     pub fn delete(&mut self, at: Timestamp) -> Result<(), ApiError> {
-        self.message.msg = MessageText::parse("").map_err(|_| broken("text"))?;
+        self.message.msg = MessageText::parse("").map_err(|_| invalid("text"))?;
         self.message.file = None;
         self.reactions.clear();
         self.deleted_at.get_or_insert(at);
@@ -171,7 +172,7 @@ impl MessageView {
                     if on { reactions.count + 1 } else { reactions.count.saturating_sub(1) };
                 reactions.mine = if mine { on } else { reactions.mine };
             }
-            // More kinds are not kept ([`limits::REACTION_KINDS`]).
+            // Further kinds are not shown ([`limits::REACTION_KINDS`]).
             None if on && !is_full => {
                 self.reactions.push(Reactions { emoji: emoji.clone(), count: 1, mine });
             }
@@ -199,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn reactions_are_counted_and_vanish_with_the_last() {
+    fn reactions_are_counted_and_removed_at_zero() {
         let (mut item, emoji) = (item(), Emoji::parse("👍").unwrap());
         item.react(&emoji, true, false);
         item.react(&emoji, true, true);
@@ -212,18 +213,18 @@ mod tests {
     }
 
     #[test]
-    fn a_message_shows_so_many_kinds_of_reactions() {
+    fn the_number_of_reaction_kinds_is_limited() {
         let mut item = item();
         let emoji =
             |n: u32| Emoji::parse(&char::from_u32(0x1F600 + n).unwrap().to_string()).unwrap();
         (0..50).for_each(|n| item.react(&emoji(n), true, false));
         assert_eq!(item.reactions.len(), limits::REACTION_KINDS);
         item.react(&emoji(3), true, true);
-        assert_eq!(item.reactions[3].count, 2, "of those that are there, there may be more");
+        assert_eq!(item.reactions[3].count, 2, "an existing kind is still counted");
     }
 
     #[test]
-    fn what_is_deleted_stays_deleted() {
+    fn a_deleted_message_ignores_later_changes() {
         let (mut item, at) = (item(), Timestamp::now());
         item.edit("bye".parse().unwrap(), at);
         assert_eq!((item.message.msg.as_str(), item.edited_at), ("bye", Some(at)));

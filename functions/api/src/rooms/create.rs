@@ -1,4 +1,4 @@
-//! `POST /room`.
+//! `POST /room`: creates a room with the caller as its owner.
 
 use axum::{Json, extract::State, http::StatusCode};
 use protocol::{Role, RoomId, RoomName, RoomTitle, Timestamp};
@@ -21,40 +21,40 @@ use crate::{
     state::AppState,
 };
 
-/// A room to be made.
+/// Request body of POST /room.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewRoom {
     name: RoomName,
     title: Option<RoomTitle>,
-    /// Only members see it: others come by invitation.
+    /// Visible to members only; others join by invitation or by the password.
     private: Option<bool>,
-    /// Who wants to become a member has to know it.
+    /// Required to join without an invitation.
     password: Option<RoomPassword>,
 }
 
 refusals!(
-    NotCreated: RoomExists, TooManyAttempts(FIRST_WAIT), OverBudget(USER_OVER), TooManyNewRooms(A_SECOND)
+    CreateRoomRefusals: RoomExists, TooManyAttempts(FIRST_WAIT), OverBudget(USER_OVER), TooManyNewRooms(A_SECOND)
 );
 
-/// Make a room
+/// Create a room
 #[utoipa::path(post, path = "/room", operation_id = "create_room", tag = "rooms",
     request_body = NewRoom, security(("access" = [])),
-    responses((status = 201, body = Room), NotCreated))]
+    responses((status = 201, body = Room), CreateRoomRefusals))]
 pub async fn create(
     State(state): State<AppState>,
     user: AuthUser,
     Trace(trace): Trace,
     Body(NewRoom { name, title, private, password }): Body<NewRoom>,
 ) -> Result<(StatusCode, Json<Room>), ApiError> {
-    let creator = accounts::person(&state, user.id()).await?;
+    let creator = accounts::load_person(&state, user.id()).await?;
     state.budgets.charge_new_room(user.id()).await?;
     let hash = match password {
         Some(password) => {
             RateLimit::new_passwords(state.config.limits.new_passwords_per_hour, user.id())
                 .check(&state.store.database)
                 .await?;
-            refuse_taken(&state, &name).await?;
+            check_name_is_free(&state, &name).await?;
             Some(state.hasher.hash(Requester::User(user.id()), password).await?)
         }
         None => None,
@@ -93,8 +93,8 @@ pub async fn create(
     Ok((StatusCode::CREATED, Json(room)))
 }
 
-/// The unique constraint decides; this saves the hash for a name that is taken.
-async fn refuse_taken(state: &AppState, name: &RoomName) -> Result<(), ApiError> {
+/// Avoids hashing the password for a name that is taken. The unique constraint decides.
+async fn check_name_is_free(state: &AppState, name: &RoomName) -> Result<(), ApiError> {
     let taken: Option<i32> = on_db!(&state.store.database, e => sqlx::query_scalar(
         "SELECT 1 FROM room WHERE name = $1"
     ).bind(name.as_str()).fetch_optional(e))?;

@@ -1,4 +1,4 @@
-//! `DELETE /room/{name}`: its creator only.
+//! `DELETE /room/{name}`: deletes a room and its files. Only the room's creator may do this, whatever role they have.
 
 use std::time::Duration;
 
@@ -14,15 +14,15 @@ use crate::{
     state::AppState,
 };
 
-/// How long the caller waits for the files to go.
-const REMOVE_WITHIN: Duration = Duration::from_secs(2);
+/// How long a request waits for the removal of the room's objects from the storage.
+const REMOVE_TIMEOUT: Duration = Duration::from_secs(2);
 
-refusals!(NotDeleted: NotTheCreator, OverBudget(USER_OVER));
+refusals!(DeleteRoomRefusals: NotTheCreator, OverBudget(USER_OVER));
 
 /// Delete a room
 #[utoipa::path(delete, path = "/room/{name}", operation_id = "delete_room", tag = "rooms",
     params(("name" = RoomName, Path)), security(("access" = [])),
-    responses((status = 204), NotDeleted))]
+    responses((status = 204), DeleteRoomRefusals))]
 pub async fn delete(
     State(state): State<AppState>,
     user: AuthUser,
@@ -31,9 +31,9 @@ pub async fn delete(
 ) -> Result<StatusCode, ApiError> {
     let found = access::find(&state, &name, user.id()).await?.ok_or(ApiError::NoSuchRoom)?;
     if found.room.creator_id != user.id().as_uuid() {
-        // A private room does not exist for others; its creator may have left it.
-        let is_seen = !found.room.private || found.role()?.is_some();
-        return Err(if is_seen { ApiError::NotTheCreator } else { ApiError::NoSuchRoom });
+        // For users who are not members, a private room does not exist.
+        let is_visible = !found.room.private || found.role()?.is_some();
+        return Err(if is_visible { ApiError::NotTheCreator } else { ApiError::NoSuchRoom });
     }
     state.budgets.charge_user(user.id()).await?;
     let room = found.room.room_id();
@@ -42,8 +42,8 @@ pub async fn delete(
         return Err(ApiError::NoSuchRoom);
     }
     tx.commit().await?;
-    // What cannot be removed now, `archive` removes; the storage has logged why.
+    // The archive function removes objects that are left. The storage has logged the reason.
     let files = rooms::object_prefix(room);
-    let _ = tokio::time::timeout(REMOVE_WITHIN, state.storage.delete_all(&files)).await;
+    let _ = tokio::time::timeout(REMOVE_TIMEOUT, state.storage.delete_all(&files)).await;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -1,4 +1,5 @@
-//! `GET /room/{name}`: enter a room, with a ticket for the gateway.
+//! `GET /room/{name}`: returns a room with a ticket to join it at a gateway. Entering an open room makes the caller a
+//! member.
 
 use axum::{Json, extract::State};
 use protocol::{Role, RoomName, Seq, UserId, stored::Person};
@@ -18,17 +19,18 @@ use crate::{
     state::AppState,
 };
 
-/// What is needed to join a room at a gateway.
+/// Response of GET /room/{name}: what a client needs to join the room at a gateway.
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Entered {
+#[schema(as = Entered)]
+pub struct RoomEntry {
     room: Room,
     you: You,
-    /// For `join-room`, once.
+    /// For one `join-room`.
     ticket: String,
-    /// Seconds.
+    /// Lifetime of the ticket in seconds.
     ticket_expires_in: i64,
-    /// Where Socket.IO is.
+    /// URL of the Socket.IO gateway.
     gateway: String,
     /// The seq of the room's newest event.
     #[schema(value_type = u64)]
@@ -42,35 +44,35 @@ pub struct You {
     role: Role,
 }
 
-/// How many are in the room.
+/// The number of members.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct MemberCount {
     count: i64,
 }
 
-/// All that entering asks of the database, in one statement.
+/// Everything that entering reads from the database, in one statement.
 #[derive(sqlx::FromRow)]
-struct Entering {
+struct EntryRow {
     #[sqlx(flatten)]
     access: RoomAccess,
     display_name: String,
     members: i64,
 }
 
-refusals!(NotEntered: NotAMember, Banned, PasswordRequired, OverBudget(USER_OVER), OverBudget(ROOM_OVER));
+refusals!(EnterRoomRefusals: NotAMember, Banned, PasswordRequired, OverBudget(USER_OVER), OverBudget(ROOM_OVER));
 
-/// Enter a room; a public one takes the caller in as a member
+/// Enter a room; entering a public room makes the caller a member
 #[utoipa::path(get, path = "/room/{name}", operation_id = "enter_room", tag = "rooms",
     params(("name" = RoomName, Path)), security(("access" = [])),
-    responses((status = 200, body = Entered), NotEntered))]
+    responses((status = 200, body = RoomEntry), EnterRoomRefusals))]
 pub async fn enter(
     State(state): State<AppState>,
     user: AuthUser,
     Trace(trace): Trace,
     RoomPath(name): RoomPath,
-) -> Result<Json<Entered>, ApiError> {
+) -> Result<Json<RoomEntry>, ApiError> {
     let mut found = find(&state, &name, user.id()).await?;
-    // A stream that is behind the database accepts no events.
+    // Refuses early if the room's stream is behind the database: it accepts no events then.
     state.store.log.check(found.access.room.room_id())?;
     if is_new_here(&found.access)? {
         let person = accounts::person(user.id(), &found.display_name)?;
@@ -80,15 +82,16 @@ pub async fn enter(
         add_member(&mut tx, id, (person, Role::Member), JoinGrant::Open).await?;
         tx.commit().await?;
         found = find(&state, &name, user.id()).await?;
-        // The room was closed between the two reads: answer as for such a room.
+        // The room may have become private or got a password between the two reads: refuse like a room that was so
+        // before.
         is_new_here(&found.access)?;
     }
-    let Entering { access, display_name, members } = found;
+    let EntryRow { access, display_name, members } = found;
     let membership = access.into_membership()?;
     let (room, role) = (membership.room, membership.role);
     let Person { name, .. } = accounts::person(user.id(), &display_name)?;
     let ticket = state.minter.ticket(&user.access, name, room.room_id(), role, room.version)?;
-    Ok(Json(Entered {
+    Ok(Json(RoomEntry {
         you: You { role },
         ticket,
         ticket_expires_in: state.minter.lifetimes().ticket,
@@ -99,8 +102,8 @@ pub async fn enter(
     }))
 }
 
-async fn find(state: &AppState, name: &RoomName, user: UserId) -> Result<Entering, ApiError> {
-    let found: Option<Entering> = on_db!(&state.store.database, e => sqlx::query_as(
+async fn find(state: &AppState, name: &RoomName, user: UserId) -> Result<EntryRow, ApiError> {
+    let found: Option<EntryRow> = on_db!(&state.store.database, e => sqlx::query_as(
         "SELECT r.id, r.name, r.title, r.private, r.password_hash IS NOT NULL AS has_password,
            r.creator_id, r.created_at, r.version, COALESCE(l.archived_seq, 0) AS archived_seq,
            m.role, b.user_id IS NOT NULL AS banned, a.display_name,
@@ -116,7 +119,7 @@ async fn find(state: &AppState, name: &RoomName, user: UserId) -> Result<Enterin
     found.ok_or(ApiError::NoSuchRoom)
 }
 
-/// Whether the caller is no member yet but may join by entering.
+/// Whether the caller is not a member yet, but may join by entering. An error if they may not.
 fn is_new_here(access: &RoomAccess) -> Result<bool, ApiError> {
     if access.role()?.is_some() {
         return Ok(false);
@@ -129,12 +132,12 @@ fn is_new_here(access: &RoomAccess) -> Result<bool, ApiError> {
     }
 }
 
-/// The newest seq. While NATS does not answer, the newest archived one, so that history stays readable.
+/// The newest seq of a room. If NATS does not answer, the newest archived seq, so that history stays readable.
 async fn head(state: &AppState, room: &RoomRow) -> Seq {
     match state.store.log.last(room.room_id()).await {
         Ok(last) => last.map_or(Seq::ZERO, |entry| entry.seq).max(room.archived_seq),
         Err(error) => {
-            tracing::warn!(%error, "the head of a room is taken from the database");
+            tracing::warn!(%error, "reading a room's newest seq from NATS failed; using the archived seq");
             room.archived_seq
         }
     }

@@ -1,5 +1,5 @@
-//! `GET /room`: the rooms that the caller may see, by name. `unread` and `lastMessage` come from the
-//! database: they are behind by what `archive` has yet to move.
+//! `GET /room`: the rooms visible to the caller, ordered by name. `unread` and `lastMessage` are read from the database
+//! only, so they do not include messages that are not archived yet.
 
 use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
@@ -19,32 +19,33 @@ use crate::{
     state::AppState,
 };
 
-/// The part of a name or title that is looked for.
-type Sought = SearchTerm<0, 100>;
+/// Text to search for in names and titles. Empty means no filter.
+type RoomSearchTerm = SearchTerm<0, 100>;
 
-/// Which rooms.
+/// Query parameters of GET /room.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct Filter {
-    /// A part of name or title.
+pub struct ListQuery {
+    /// A part of a room's name or title.
     #[param(inline)]
-    query: Option<Sought>,
+    query: Option<RoomSearchTerm>,
     /// Only rooms that the caller is a member of.
     mine: Option<bool>,
     cursor: Option<Cursor>,
     limit: Option<Limit>,
 }
 
-/// A room in the list.
+/// A room with the caller's unread count and its newest message.
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct Listed {
+#[schema(as = Listed)]
+pub struct ListedRoom {
     #[serde(flatten)]
     room: Room,
-    /// Messages of others that the caller has not read, up to 100; null where they are no member.
+    /// Number of unread messages of others, at most 100; null if the caller is not a member.
     unread: Option<i64>,
-    /// The newest message; null in a room without one and where the caller is no member.
+    /// The newest message; null if there is none or the caller is not a member.
     last_message: Option<LastMessage>,
 }
 
@@ -56,15 +57,15 @@ pub struct LastMessage {
     seq: Seq,
     id: MessageId,
     from: Author,
-    /// Empty if it was deleted, and may be if it is a file.
+    /// Empty for a deleted message; may be empty for a message with a file.
     msg: String,
     at: Timestamp,
-    /// When it was deleted.
+    /// Set if the message was deleted.
     #[serde(skip_serializing_if = "Option::is_none")]
     deleted_at: Option<Timestamp>,
 }
 
-/// Who wrote it, as they were called then.
+/// The author of a message, with the display name when it was sent.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Author {
     id: UserId,
@@ -86,9 +87,13 @@ struct ListedRow {
 }
 
 impl ListedRow {
-    fn last_message(&self, gone: &DeletedAuthors) -> Option<LastMessage> {
+    fn last_message(&self, deleted_authors: &DeletedAuthors) -> Option<LastMessage> {
         let author = self.author_id?;
-        let name = gone.name(author, self.author_name.as_deref()?).ok()?.as_str().to_owned();
+        let name = deleted_authors
+            .display_name(author, self.author_name.as_deref()?)
+            .ok()?
+            .as_str()
+            .to_owned();
         Some(LastMessage {
             seq: self.last_seq?.try_into().ok()?,
             id: self.last_id?.into(),
@@ -100,26 +105,27 @@ impl ListedRow {
     }
 }
 
-/// One page of rooms with what the caller has in each. Each statement selects the page first and joins
-/// the rest to it, so that counts and last messages are looked up only for rooms that are shown.
-///
-/// `VISIBLE` selects public rooms and the caller's own private ones by two indexes.
+/// The caller's rooms. Like the three statements below, it selects the page of rooms first and joins the rest to it,
+/// so that unread counts and last messages are looked up only for rooms of the page.
 const MINE: &str = include_str!("list/mine.sql");
+/// [`MINE`] with a search term.
 const MINE_MATCHING: &str = include_str!("list/mine_matching.sql");
+/// Public rooms and the caller's private rooms. A union of two ordered selects, so that each can use an index.
 const VISIBLE: &str = include_str!("list/visible.sql");
+/// [`VISIBLE`] with a search term.
 const VISIBLE_MATCHING: &str = include_str!("list/visible_matching.sql");
 
-refusals!(NotListed: TooManySearches);
+refusals!(ListRoomsRefusals: TooManySearches);
 
 /// List rooms
 #[utoipa::path(get, path = "/room", operation_id = "list_rooms", tag = "rooms",
-    params(Filter), security(("access" = [])),
-    responses((status = 200, body = Page<Listed>), NotListed))]
+    params(ListQuery), security(("access" = [])),
+    responses((status = 200, body = Page<ListedRoom>), ListRoomsRefusals))]
 pub async fn list(
     State(state): State<AppState>,
     user: AuthUser,
-    Params(Filter { query, mine, cursor, limit }): Params<Filter>,
-) -> Result<Json<Page<Listed>>, ApiError> {
+    Params(ListQuery { query, mine, cursor, limit }): Params<ListQuery>,
+) -> Result<Json<Page<ListedRoom>>, ApiError> {
     let limit = limit.unwrap_or_default();
     let after: Option<RoomName> = cursor.as_deref().map(pagination::decode).transpose()?;
     let after = after.as_ref().map_or("", RoomName::as_str);
@@ -134,7 +140,8 @@ pub async fn list(
         Some(query) => {
             let statement = if mine { MINE_MATCHING } else { VISIBLE_MATCHING };
             let search = state.searches.begin(user.id()).await?;
-            // Not prepared: whether the trigram index helps depends on the text.
+            // Not a cached statement, so that PostgreSQL plans it for this term: whether the trigram index helps
+            // depends on the term.
             let rows = on_db!(&state.store.database, e => sqlx::query_as(statement)
                 .bind(me).bind(after).bind(limit.and_one()).bind(fold::containing(&query))
                 .persistent(false).fetch_all(e))?;
@@ -143,9 +150,10 @@ pub async fn list(
         }
     };
     let (rows, next) = pagination::page_of(rows, limit, |row| row.room.name.clone());
-    let gone = DeletedAuthors::among(&state, rows.iter().filter_map(|row| row.author_id)).await?;
-    let items = rows.into_iter().map(|row| Listed {
-        last_message: row.last_message(&gone),
+    let authors = rows.iter().filter_map(|row| row.author_id);
+    let deleted_authors = DeletedAuthors::among(&state, authors).await?;
+    let items = rows.into_iter().map(|row| ListedRoom {
+        last_message: row.last_message(&deleted_authors),
         unread: row.unread,
         room: row.room.into(),
     });

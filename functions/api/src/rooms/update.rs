@@ -1,4 +1,4 @@
-//! `PATCH /room/{name}`: its owners change how it is called and who comes in.
+//! `PATCH /room/{name}`: owners change a room's title, visibility or password.
 
 use axum::{Json, extract::State};
 use protocol::{Role, RoomName, RoomTitle, Timestamp, stored::StoredEvent};
@@ -18,35 +18,35 @@ use crate::{
     state::AppState,
 };
 
-/// What is to be another; what is left out stays, and `null` takes it away.
+/// Request body of PATCH /room/{name}. Omitted fields stay unchanged; `null` removes title or password.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RoomChange {
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "double_option")]
     #[schema(value_type = Option<RoomTitle>)]
     title: Option<Option<RoomTitle>>,
     private: Option<bool>,
-    #[serde(default, deserialize_with = "given")]
+    #[serde(default, deserialize_with = "double_option")]
     #[schema(value_type = Option<RoomPassword>)]
     password: Option<Option<RoomPassword>>,
 }
 
-/// Tells `null` from nothing.
-fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+/// Deserializes `null` as `Some(None)`. With `#[serde(default)]`, an omitted field is `None`.
+fn double_option<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Option<T>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }
 
 refusals!(
-    NotChanged: NotAMember, Banned, NotAnOwner, TooManyAttempts(FIRST_WAIT), OverBudget(USER_OVER)
+    UpdateRoomRefusals: NotAMember, Banned, NotAnOwner, TooManyAttempts(FIRST_WAIT), OverBudget(USER_OVER)
 );
 
 /// Change a room
 #[utoipa::path(patch, path = "/room/{name}", operation_id = "update_room", tag = "rooms",
     params(("name" = RoomName, Path)),
     request_body = RoomChange, security(("access" = [])),
-    responses((status = 200, body = Room), NotChanged))]
+    responses((status = 200, body = Room), UpdateRoomRefusals))]
 pub async fn update(
     State(state): State<AppState>,
     user: AuthUser,
@@ -71,7 +71,8 @@ pub async fn update(
     };
     let id = found.room.room_id();
     let mut tx = state.begin(trace).await?;
-    // Of two concurrent changes, the second sees the first.
+    // Serialises concurrent changes, so that the second reads the result of the first. The role may have changed since
+    // it was read above.
     let locked = members::lock(&mut tx, id).await?.ok_or(ApiError::NoSuchRoom)?;
     if locked.member(&mut tx, user.id()).await?.is_none_or(|me| me.role < Role::Owner) {
         return Err(ApiError::NotAnOwner);
@@ -117,9 +118,8 @@ mod tests {
     }
 
     proptest! {
-        /// Left out, `null` and given are three things, each by itself.
         #[test]
-        fn a_change_is_what_was_given(
+        fn omitted_null_and_given_fields_are_distinguished(
             title in field("[a-z]{1,9}".prop_map(Value::from)),
             private in field(any::<bool>().prop_map(Value::from)),
             password in field("[a-z]{1,9}".prop_map(Value::from)),

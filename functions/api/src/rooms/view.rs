@@ -1,4 +1,4 @@
-//! A room as everybody sees it.
+//! A room as responses show it.
 
 use protocol::{RoomId, Timestamp, UserId};
 use serde::Serialize;
@@ -13,9 +13,9 @@ pub struct Room {
     pub id: RoomId,
     pub name: String,
     pub title: Option<String>,
-    /// Only members see it.
+    /// Visible to members only.
     pub private: bool,
-    /// Who is not a member needs its password to become one.
+    /// Whether joining without an invitation requires the password.
     pub password_required: bool,
     pub creator_id: UserId,
     pub created_at: Timestamp,
@@ -36,7 +36,7 @@ impl From<RoomRow> for Room {
     }
 }
 
-/// Name and title in the form that searches compare.
+/// Name and title, folded for substring search.
 pub fn search_text(name: &str, title: Option<&str>) -> String {
     fold::search_text(&format!("{name} {}", title.unwrap_or_default()))
 }

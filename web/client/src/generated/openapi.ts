@@ -44,7 +44,7 @@ export interface paths {
     };
     get?: never;
     put?: never;
-    /** Say that a file is uploaded */
+    /** Complete an upload */
     post: operations['complete'];
     delete?: never;
     options?: never;
@@ -95,7 +95,7 @@ export interface paths {
     };
     get?: never;
     put?: never;
-    /** Take a new pair of tokens */
+    /** Get a new access token and refresh token */
     post: operations['refresh'];
     delete?: never;
     options?: never;
@@ -147,7 +147,7 @@ export interface paths {
     /** List rooms */
     get: operations['list_rooms'];
     put?: never;
-    /** Make a room */
+    /** Create a room */
     post: operations['create_room'];
     delete?: never;
     options?: never;
@@ -162,7 +162,7 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** Enter a room; a public one takes the caller in as a member */
+    /** Enter a room; entering a public room makes the caller a member */
     get: operations['enter_room'];
     put?: never;
     post?: never;
@@ -183,7 +183,7 @@ export interface paths {
     };
     get?: never;
     put?: never;
-    /** Tell the whole room */
+    /** Send a notice to all members */
     post: operations['broadcast'];
     delete?: never;
     options?: never;
@@ -200,7 +200,7 @@ export interface paths {
     };
     get?: never;
     put?: never;
-    /** Send a file */
+    /** Declare a file to upload */
     post: operations['declare'];
     delete?: never;
     options?: never;
@@ -218,7 +218,7 @@ export interface paths {
     /** List a room's members */
     get: operations['list_members'];
     put?: never;
-    /** Take somebody in, or come in with the room's password */
+    /** Add a user, or join with the room's password */
     post: operations['join_room'];
     delete?: never;
     options?: never;
@@ -240,7 +240,7 @@ export interface paths {
     delete: operations['remove_member'];
     options?: never;
     head?: never;
-    /** Make a member something else */
+    /** Change a member's role */
     patch: operations['change_role'];
     trace?: never;
   };
@@ -286,7 +286,7 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** Who am I */
+    /** Get my account */
     get: operations['me'];
     put?: never;
     /** Sign up */
@@ -306,7 +306,7 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** Take out all that is stored about me */
+    /** Export all data stored about me */
     get: operations['export_account'];
     put?: never;
     post?: never;
@@ -354,21 +354,24 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
   schemas: {
-    /** @description Where it was stored. */
+    /** @description Response of POST /room/{name}/broadcast. */
     Accepted: {
-      /** Format: int64 */
+      /**
+       * Format: int64
+       * @description The seq of the stored event.
+       */
       seq: number;
     };
     /** @description What a process without a fault answers. */
     Alive: {
       status: string;
     };
-    /** @description Who wrote it, as they were called then. */
+    /** @description The author of a message, with the display name when it was sent. */
     Author: {
       id: components['schemas']['UserId'];
       name: string;
     };
-    /** @description Request body of PATCH /user. Fields that are left out stay as they are. */
+    /** @description Request body of PATCH /user. Omitted fields stay unchanged. */
     Change:
       | {
           currentPassword?: components['schemas']['ClaimedPassword'] | null;
@@ -386,7 +389,7 @@ export interface components {
      * @description A password that somebody claims to be theirs.
      */
     ClaimedPassword: string;
-    /** @description A file that is complete. */
+    /** @description Response of POST /file/{id}/complete. */
     Completed: {
       file: components['schemas']['FileRef'];
     };
@@ -395,7 +398,7 @@ export interface components {
      * @description Where a page begins: `next` of the page before it, of the same list. What is in it may change.
      */
     Cursor: string;
-    /** @description A file, and how to upload it. */
+    /** @description Response of POST /room/{name}/file: the file and the request that uploads it. */
     Declared: {
       file: components['schemas']['FileRef'];
       upload: components['schemas']['Upload'];
@@ -414,9 +417,9 @@ export interface components {
      * @example 👍
      */
     Emoji: string;
-    /** @description What is needed to join a room at a gateway. */
+    /** @description Response of GET /room/{name}: what a client needs to join the room at a gateway. */
     Entered: {
-      /** @description Where Socket.IO is. */
+      /** @description URL of the Socket.IO gateway. */
       gateway: string;
       /**
        * Format: int64
@@ -425,19 +428,19 @@ export interface components {
       head: number;
       members: components['schemas']['MemberCount'];
       room: components['schemas']['Room'];
-      /** @description For `join-room`, once. */
+      /** @description For one `join-room`. */
       ticket: string;
       /**
        * Format: int64
-       * @description Seconds.
+       * @description Lifetime of the ticket in seconds.
        */
       ticketExpiresIn: number;
       you: components['schemas']['You'];
     };
-    /** @description All that is stored about a user. Messages of the last moment follow once they are archived. */
+    /** @description All data stored about a user. Messages that are not archived yet are missing. */
     Export: {
       account: components['schemas']['User'];
-      /** @description Rooms that the user may not enter. */
+      /** @description Rooms that the user is banned from. */
       bans: components['schemas']['ExportedBan'][];
       files: components['schemas']['ExportedFile'][];
       messages: components['schemas']['ExportedMessage'][];
@@ -445,47 +448,47 @@ export interface components {
       rooms: components['schemas']['ExportedMembership'][];
       sessions: components['schemas']['Session'][];
     };
-    /** @description A room that the user may not enter. */
+    /** @description A room that the user is banned from. */
     ExportedBan: {
       at: components['schemas']['Timestamp'];
       roomId: components['schemas']['RoomId'];
     };
-    /** @description A file that the user has sent. */
+    /** @description A file uploaded by the user. */
     ExportedFile: {
       createdAt: components['schemas']['Timestamp'];
       file: components['schemas']['FileRef'];
       roomId: components['schemas']['RoomId'];
     };
-    /** @description A room that the user is in. */
+    /** @description A room that the user is a member of. */
     ExportedMembership: {
       joinedAt: components['schemas']['Timestamp'];
       /**
        * Format: int64
-       * @description Up to where the user has read.
+       * @description The seq up to which the user has read the room.
        */
       readSeq: number;
       role: string;
       room: string;
       roomId: components['schemas']['RoomId'];
     };
-    /** @description A message of the user's. */
+    /** @description A message written by the user. */
     ExportedMessage: {
       at: components['schemas']['Timestamp'];
       editedAt?: components['schemas']['Timestamp'] | null;
       msg: string;
-      /** @description The name that it was sent under. */
+      /** @description The display name when the message was sent. */
       name: string;
       roomId: components['schemas']['RoomId'];
       /** Format: int64 */
       seq: number;
     };
-    /** @description A reaction of the user's. */
+    /** @description A reaction by the user. */
     ExportedReaction: {
       emoji: string;
       roomId: components['schemas']['RoomId'];
       /**
        * Format: int64
-       * @description The message's seq.
+       * @description The seq of the message.
        */
       target: number;
     };
@@ -501,7 +504,7 @@ export interface components {
      */
     FileId: string;
     /**
-     * @description 1 to 255 characters, none of them a slash, a control or one that turns the direction of reading; not `.` or `..`
+     * @description 1 to 255 characters without slashes, backslashes, control characters and bidirectional controls; not `.` or `..`
      * @example photo.png
      */
     FileName: string;
@@ -518,7 +521,7 @@ export interface components {
       /** @description The media type, as detected from the content. */
       type: string;
     };
-    /** @description A message with its changes so far. */
+    /** @description A message in its current state. */
     Item: components['schemas']['Message'] & {
       deletedAt?: components['schemas']['Timestamp'] | null;
       editedAt?: components['schemas']['Timestamp'] | null;
@@ -533,7 +536,7 @@ export interface components {
       deletedAt?: components['schemas']['Timestamp'] | null;
       from: components['schemas']['Author'];
       id: components['schemas']['MessageId'];
-      /** @description Empty if it was deleted, and may be if it is a file. */
+      /** @description Empty for a deleted message; may be empty for a message with a file. */
       msg: string;
       /** Format: int64 */
       seq: number;
@@ -544,27 +547,27 @@ export interface components {
      * @default 50
      */
     Limit: number;
-    /** @description The link, for pages: they cannot follow a redirect with an Authorization header by navigation. */
+    /** @description The link as JSON, for web pages: a navigation cannot send an Authorization header, so it cannot use the redirect. */
     Link: {
       expiresAt: components['schemas']['Timestamp'];
       url: string;
     };
-    /** @description A room in the list. */
+    /** @description A room with the caller's unread count and its newest message. */
     Listed: components['schemas']['Room'] & {
       lastMessage?: components['schemas']['LastMessage'] | null;
       /**
        * Format: int64
-       * @description Messages of others that the caller has not read, up to 100; null where they are no member.
+       * @description Number of unread messages of others, at most 100; null if the caller is not a member.
        */
       unread?: number | null;
     };
-    /** @description Who claims to be whom. */
+    /** @description Request body of POST /login. */
     Login: {
       name: string;
       password: components['schemas']['ClaimedPassword'];
     };
     /**
-     * @description A media type `type/subtype` in lower case (RFC 6838), with parameters left out.
+     * @description A media type `type/subtype` in lower case (RFC 6838), without parameters.
      * @example image/png
      */
     MediaType: string;
@@ -574,11 +577,11 @@ export interface components {
       id: components['schemas']['UserId'];
       joinedAt: components['schemas']['Timestamp'];
       name: string;
-      /** @description Connected to the room right now; null where the gateways did not say. */
+      /** @description Whether the member is connected to the room now; null if the gateways did not answer. */
       online?: boolean | null;
       role: components['schemas']['Role'];
     };
-    /** @description How many are in the room. */
+    /** @description The number of members. */
     MemberCount: {
       /** Format: int64 */
       count: number;
@@ -607,15 +610,15 @@ export interface components {
      * @example hello
      */
     MessageText: string;
-    /** @description A file that somebody wants to send. */
+    /** @description Request body of POST /room/{name}/file. */
     NewFile: {
       name: components['schemas']['FileName'];
       sha256?: components['schemas']['Sha256Hex'] | null;
-      /** @description Bytes. */
+      /** @description Size in bytes. */
       size: components['schemas']['Whole'];
       type: components['schemas']['MediaType'];
     };
-    /** @description Request body: a name to add that user, or a password to join oneself. */
+    /** @description Request body of POST /room/{name}/member: either the name of a user to add, or the password to join oneself. */
     NewMember: {
       name?: components['schemas']['UserName'] | null;
       password?: components['schemas']['ClaimedPassword'] | null;
@@ -629,11 +632,11 @@ export interface components {
           password: string;
         }
     );
-    /** @description A message to be stored. */
+    /** @description Request body of POST /room/{name}/message. */
     NewMessage:
       | {
           fileId?: components['schemas']['FileId'] | null;
-          /** @description Sent again with the same id, it is stored once, through whatever door it comes. */
+          /** @description Idempotency key: a message sent again with the same id, by HTTP or by socket, is stored once. */
           id: components['schemas']['MessageId'];
           msg: string;
           replyTo?: components['schemas']['Whole'] | null;
@@ -649,15 +652,15 @@ export interface components {
      * @description A password that may be chosen: 8 to 128 characters of any kind. It cannot be printed.
      */
     NewPassword: string;
-    /** @description A room to be made. */
+    /** @description Request body of POST /room. */
     NewRoom: {
       name: components['schemas']['RoomName'];
       password?: components['schemas']['RoomPassword'] | null;
-      /** @description Only members see it: others come by invitation. */
+      /** @description Visible to members only; others join by invitation or by the password. */
       private?: boolean | null;
       title?: components['schemas']['RoomTitle'] | null;
     };
-    /** @description A notice. */
+    /** @description Request body of POST /room/{name}/broadcast. */
     Notice: {
       msg: string;
     };
@@ -679,7 +682,7 @@ export interface components {
         lastMessage?: components['schemas']['LastMessage'] | null;
         /**
          * Format: int64
-         * @description Messages of others that the caller has not read, up to 100; null where they are no member.
+         * @description Number of unread messages of others, at most 100; null if the caller is not a member.
          */
         unread?: number | null;
       })[];
@@ -692,7 +695,7 @@ export interface components {
         id: components['schemas']['UserId'];
         joinedAt: components['schemas']['Timestamp'];
         name: string;
-        /** @description Connected to the room right now; null where the gateways did not say. */
+        /** @description Whether the member is connected to the room now; null if the gateways did not answer. */
         online?: boolean | null;
         role: components['schemas']['Role'];
       }[];
@@ -702,12 +705,12 @@ export interface components {
     Page_Session: {
       items: {
         createdAt: components['schemas']['Timestamp'];
-        /** @description The one that asks. */
+        /** @description Whether this is the session of the request. */
         current: boolean;
         id: components['schemas']['SessionId'];
-        /** @description When it last took new tokens, or began. */
+        /** @description Time of the last token refresh, or of the login. */
         usedAt: components['schemas']['Timestamp'];
-        /** @description What the program said it is. */
+        /** @description `User-Agent` header of the last login or refresh. */
         userAgent?: string | null;
       }[];
       next?: components['schemas']['Cursor'] | null;
@@ -732,12 +735,12 @@ export interface components {
       /** @description Always `about:blank`: `code` says which problem it is. */
       type: string;
     };
-    /** @description How many reacted with one emoji. */
+    /** @description How many users reacted with one emoji. */
     Reactions: {
       /** Format: int64 */
       count: number;
       emoji: components['schemas']['Emoji'];
-      /** @description Whether the caller is among them. */
+      /** @description Whether the caller is one of them. */
       mine: boolean;
     };
     /** @description Which parts answer. */
@@ -746,9 +749,9 @@ export interface components {
       nats: boolean;
       storage: boolean;
     };
-    /** @description The refresh token of a pair. */
+    /** @description Request body of POST /login/refresh. */
     Refresh: {
-      /** @description Without it, the cookie `refreshToken` that a login set. */
+      /** @description Default: the cookie `refreshToken` that a login set. */
       refreshToken?: string | null;
     };
     /**
@@ -756,7 +759,7 @@ export interface components {
      * @enum {string}
      */
     Role: 'member' | 'moderator' | 'owner';
-    /** @description The new role of a member. */
+    /** @description Request body of PATCH /room/{name}/member/{userId}. */
     RoleChange: {
       role: components['schemas']['Role'];
     };
@@ -766,13 +769,13 @@ export interface components {
       creatorId: components['schemas']['UserId'];
       id: components['schemas']['RoomId'];
       name: string;
-      /** @description Who is not a member needs its password to become one. */
+      /** @description Whether joining without an invitation requires the password. */
       passwordRequired: boolean;
-      /** @description Only members see it. */
+      /** @description Visible to members only. */
       private: boolean;
       title?: string | null;
     };
-    /** @description What is to be another; what is left out stays, and `null` takes it away. */
+    /** @description Request body of PATCH /room/{name}. Omitted fields stay unchanged; `null` removes title or password. */
     RoomChange: {
       password?: components['schemas']['RoomPassword'] | null;
       private?: boolean | null;
@@ -799,9 +802,10 @@ export interface components {
      * @example The lobby
      */
     RoomTitle: string;
-    /** @description Where and when it was stored. */
+    /** @description Response of POST /room/{name}/message: where and when the message was stored. */
     Sent: {
       at: components['schemas']['Timestamp'];
+      /** @description Whether the message had been stored by an earlier request. */
       duplicate: boolean;
       /** Format: int64 */
       seq: number;
@@ -809,12 +813,12 @@ export interface components {
     /** @description A login that has not ended. */
     Session: {
       createdAt: components['schemas']['Timestamp'];
-      /** @description The one that asks. */
+      /** @description Whether this is the session of the request. */
       current: boolean;
       id: components['schemas']['SessionId'];
-      /** @description When it last took new tokens, or began. */
+      /** @description Time of the last token refresh, or of the login. */
       usedAt: components['schemas']['Timestamp'];
-      /** @description What the program said it is. */
+      /** @description `User-Agent` header of the last login or refresh. */
       userAgent?: string | null;
     };
     /**
@@ -825,7 +829,7 @@ export interface components {
     SessionId: string;
     /** @description SHA-256 in hexadecimal. */
     Sha256Hex: string;
-    /** @description Who wants an account. */
+    /** @description Request body of POST /user. */
     SignUp: {
       displayName?: components['schemas']['DisplayName'] | null;
       name: components['schemas']['UserName'];
@@ -837,18 +841,18 @@ export interface components {
      * @example 2026-01-31T12:00:00.000Z
      */
     Timestamp: string;
-    /** @description A session's tokens. */
+    /** @description Access token and refresh token of a session. */
     Tokens: {
       accessToken: string;
       /**
        * Format: int64
-       * @description Seconds.
+       * @description Lifetime of the access token in seconds.
        */
       expiresIn: number;
       refreshToken: string;
       user: components['schemas']['User'];
     };
-    /** @description One request that the browser makes to the storage, exactly so. */
+    /** @description The request that the client must send to the storage, with exactly these headers. */
     Upload: {
       expiresAt: components['schemas']['Timestamp'];
       headers: {
@@ -1016,7 +1020,7 @@ export interface operations {
       /** @description OK */
       200: {
         headers: {
-          /** @description Keeps the cookie `refreshToken` */
+          /** @description Sets the cookie `refreshToken` */
           'set-cookie': string;
           'x-request-id': components['headers']['x-request-id'];
           [name: string]: unknown;
@@ -1033,7 +1037,7 @@ export interface operations {
       header?: never;
       path?: never;
       cookie?: {
-        /** @description What a login set. It counts without `refreshToken` in the body, and only from a page of this server or of an allowed origin, as `Origin` or `Sec-Fetch-Site` tell */
+        /** @description Set by a login. Used if the body has no `refreshToken`, and accepted only from a page of this server or of an allowed origin, according to `Origin` and `Sec-Fetch-Site` */
         refreshToken?: string | null;
       };
     };
@@ -1046,7 +1050,7 @@ export interface operations {
       /** @description OK */
       200: {
         headers: {
-          /** @description Keeps the cookie `refreshToken` */
+          /** @description Sets the cookie `refreshToken` */
           'set-cookie': string;
           'x-request-id': components['headers']['x-request-id'];
           [name: string]: unknown;
@@ -1069,7 +1073,7 @@ export interface operations {
       /** @description No Content */
       204: {
         headers: {
-          /** @description Takes the cookie `refreshToken` away */
+          /** @description Deletes the cookie `refreshToken` */
           'set-cookie': string;
           'x-request-id': components['headers']['x-request-id'];
           [name: string]: unknown;
@@ -1102,7 +1106,7 @@ export interface operations {
   list_rooms: {
     parameters: {
       query?: {
-        /** @description A part of name or title. */
+        /** @description A part of a room's name or title. */
         query?: string;
         /** @description Only rooms that the caller is a member of. */
         mine?: boolean;
@@ -1320,7 +1324,7 @@ export interface operations {
       };
     };
     responses: {
-      /** @description They were one before */
+      /** @description The user was a member already */
       200: {
         headers: {
           'x-request-id': components['headers']['x-request-id'];
@@ -1345,7 +1349,7 @@ export interface operations {
   remove_member: {
     parameters: {
       query?: {
-        /** @description The user may not join again until an owner or moderator adds them. */
+        /** @description Ban the user: they cannot join again until an owner or moderator adds them. */
         ban?: boolean;
       };
       header?: never;
@@ -1398,11 +1402,11 @@ export interface operations {
   history: {
     parameters: {
       query?: {
-        /** @description Only messages before this seq; `next` leads to older ones. */
+        /** @description Only messages before this seq; `next` continues with older ones. */
         before?: components['schemas']['Whole'];
-        /** @description Only messages after this seq; `next` leads to newer ones. */
+        /** @description Only messages after this seq; `next` continues with newer ones. */
         after?: components['schemas']['Whole'];
-        /** @description `next` of the page before, in the place of `before` or `after`. */
+        /** @description `next` of the previous page, instead of `before` or `after`. */
         cursor?: components['schemas']['Cursor'];
         limit?: components['schemas']['Limit'];
       };
@@ -1417,7 +1421,7 @@ export interface operations {
       /** @description OK */
       200: {
         headers: {
-          /** @description `archived` while NATS does not answer: what is not archived yet is missing */
+          /** @description `archived` if NATS does not answer: messages that are not archived yet are missing */
           'x-history'?: string;
           'x-request-id': components['headers']['x-request-id'];
           [name: string]: unknown;
@@ -1458,7 +1462,7 @@ export interface operations {
   search: {
     parameters: {
       query: {
-        /** @description A part of a message's text, upper and lower case alike. */
+        /** @description A part of a message's text; upper and lower case do not matter. */
         q: string;
         cursor?: components['schemas']['Cursor'];
         limit?: components['schemas']['Limit'];
@@ -1545,7 +1549,7 @@ export interface operations {
       /** @description No Content */
       204: {
         headers: {
-          /** @description Takes the cookie `refreshToken` away */
+          /** @description Deletes the cookie `refreshToken` */
           'set-cookie': string;
           'x-request-id': components['headers']['x-request-id'];
           [name: string]: unknown;
@@ -1591,7 +1595,7 @@ export interface operations {
       /** @description OK */
       200: {
         headers: {
-          /** @description The name to save it under */
+          /** @description A file name to save it under */
           'content-disposition': string;
           'x-request-id': components['headers']['x-request-id'];
           [name: string]: unknown;

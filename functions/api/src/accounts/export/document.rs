@@ -1,24 +1,24 @@
-//! The document of an export, for its schema; it is written list by list.
+//! The schema of the export document. [`Export`] itself is never built: the document is streamed list by list.
 
 use protocol::{RoomId, Seq, Timestamp, stored::FileRef};
 use serde::Serialize;
 
 use crate::accounts::{sessions::Session, user::User};
 
-/// All that is stored about a user. Messages of the last moment follow once they are archived.
+/// All data stored about a user. Messages that are not archived yet are missing.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Export {
     pub account: User,
     pub sessions: Vec<Session>,
     pub rooms: Vec<ExportedMembership>,
-    /// Rooms that the user may not enter.
+    /// Rooms that the user is banned from.
     pub bans: Vec<ExportedBan>,
     pub messages: Vec<ExportedMessage>,
     pub reactions: Vec<ExportedReaction>,
     pub files: Vec<ExportedFile>,
 }
 
-/// A room that the user is in.
+/// A room that the user is a member of.
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExportedMembership {
@@ -26,12 +26,12 @@ pub struct ExportedMembership {
     pub room: String,
     pub role: String,
     pub joined_at: Timestamp,
-    /// Up to where the user has read.
+    /// The seq up to which the user has read the room.
     #[schema(value_type = u64)]
     pub read_seq: Seq,
 }
 
-/// A room that the user may not enter.
+/// A room that the user is banned from.
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExportedBan {
@@ -39,32 +39,32 @@ pub struct ExportedBan {
     pub at: Timestamp,
 }
 
-/// A message of the user's.
+/// A message written by the user.
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExportedMessage {
     pub room_id: RoomId,
     #[schema(value_type = u64)]
     pub seq: Seq,
-    /// The name that it was sent under.
+    /// The display name when the message was sent.
     pub name: String,
     pub msg: String,
     pub at: Timestamp,
     pub edited_at: Option<Timestamp>,
 }
 
-/// A reaction of the user's.
+/// A reaction by the user.
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExportedReaction {
     pub room_id: RoomId,
-    /// The message's seq.
+    /// The seq of the message.
     #[schema(value_type = u64)]
     pub target: Seq,
     pub emoji: String,
 }
 
-/// A file that the user has sent.
+/// A file uploaded by the user.
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExportedFile {

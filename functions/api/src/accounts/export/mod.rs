@@ -1,5 +1,5 @@
-//! `GET /user/export`: all that is stored about the caller, as one JSON document, written as it is
-//! read: however much it is, no more than a page of it is in memory, and not for long if the reader stops.
+//! `GET /user/export`: all data stored about the caller, as one JSON document. The document is streamed page by page,
+//! so that memory stays bounded whatever its size; a client that stops reading is disconnected.
 
 use axum::{
     body::Bytes,
@@ -27,28 +27,29 @@ mod rows;
 use self::document::{
     Export, ExportedBan, ExportedFile, ExportedMembership, ExportedMessage, ExportedReaction,
 };
-use self::rows::{FileRow, MembershipRow, OwnMessageRow, ReactionRow};
+use self::rows::{OwnFileRow, OwnMembershipRow, OwnMessageRow, OwnReactionRow};
 
-/// Rows read at once, and held while the reader takes them: of the longest messages some 500 KiB.
-const PAGE: i64 = 32;
+/// Rows read by one statement and held in memory while the client reads them: about 500 KiB of the longest messages.
+const PAGE_ROWS: i64 = 32;
 
-refusals!(NotExported: ExportRunning, TooManyExports);
+refusals!(ExportRefusals: ExportRunning, TooManyExports);
 
-/// Take out all that is stored about me
+/// Export all data stored about me
 #[utoipa::path(get, path = "/user/export", operation_id = "export_account", tag = "accounts",
     security(("access" = [])),
     responses((status = 200, body = Export,
-        headers(("content-disposition" = String, description = "The name to save it under"))), NotExported))]
+        headers(("content-disposition" = String, description = "A file name to save it under"))),
+        ExportRefusals))]
 pub async fn export(
     State(state): State<AppState>,
     user: AuthUser,
     reader: Reader,
 ) -> Result<Response, ApiError> {
     let account = User::from(user::find(&state, user.id()).await?);
-    let running = state.export_slots.begin(user.id(), state.config.exports_at_once)?;
+    let slot = state.export_slots.begin(user.id(), state.config.exports_at_once)?;
     let body = paced_body::body(reader, async move |writer| {
-        let _running = running;
-        let document = Document { state, user, writer };
+        let _slot = slot;
+        let document = DocumentWriter { state, user, writer };
         document.write(&account).await
     });
     let headers = [
@@ -61,46 +62,48 @@ pub async fn export(
     Ok((headers, body).into_response())
 }
 
-struct Document {
+/// Writes the fields of [`Export`] in their order.
+struct DocumentWriter {
     state: AppState,
     user: AuthUser,
     writer: Writer,
 }
 
-impl Document {
+impl DocumentWriter {
     async fn write(self, account: &User) -> Result<Writer, Cut> {
         let me = self.user.id();
         self.write_text(b"{\"account\":").await?;
         self.write_text(&json(account)?).await?;
         let current = self.user.session();
-        // Each reads by itself: a page borrows nothing of the document.
+        // Each closure gets its own copy of the state, because the future that it returns cannot borrow an argument.
         self.list("sessions", |state: AppState, after| async move {
-            let rows = sessions::page(&state, me, after, PAGE).await?;
+            let rows = sessions::page(&state, me, after, PAGE_ROWS).await?;
             Ok(page(rows, |row| row.id, |row| Session::of(row, current)))
         })
         .await?;
         self.list("rooms", |state: AppState, after| async move {
-            let rows: Vec<MembershipRow> = rows::memberships(&state, me, after, PAGE).await?;
+            let rows: Vec<OwnMembershipRow> =
+                rows::memberships(&state, me, after, PAGE_ROWS).await?;
             Ok(page(rows, |row| row.room_id, ExportedMembership::from))
         })
         .await?;
         self.list("bans", |state: AppState, after| async move {
-            let rows = rows::bans(&state, me, after, PAGE).await?;
+            let rows = rows::bans(&state, me, after, PAGE_ROWS).await?;
             Ok(page(rows, |row| row.room_id, ExportedBan::from))
         })
         .await?;
         self.list("messages", |state: AppState, after| async move {
-            let rows: Vec<OwnMessageRow> = rows::messages(&state, me, after, PAGE).await?;
+            let rows: Vec<OwnMessageRow> = rows::messages(&state, me, after, PAGE_ROWS).await?;
             Ok(page(rows, |row| (row.room_id, row.seq), ExportedMessage::from))
         })
         .await?;
         self.list("reactions", |state: AppState, after| async move {
-            let rows: Vec<ReactionRow> = rows::reactions(&state, me, after, PAGE).await?;
-            Ok(page(rows, ReactionRow::place, ExportedReaction::from))
+            let rows: Vec<OwnReactionRow> = rows::reactions(&state, me, after, PAGE_ROWS).await?;
+            Ok(page(rows, OwnReactionRow::position, ExportedReaction::from))
         })
         .await?;
         self.list("files", |state: AppState, after| async move {
-            let rows: Vec<FileRow> = rows::files(&state, me, after, PAGE).await?;
+            let rows: Vec<OwnFileRow> = rows::files(&state, me, after, PAGE_ROWS).await?;
             Ok(page(rows, |row| row.id, ExportedFile::from))
         })
         .await?;
@@ -108,7 +111,7 @@ impl Document {
         Ok(self.writer)
     }
 
-    /// A list, page by page.
+    /// Writes one list. `read` returns a page of it and the position after which the next page starts.
     async fn list<T: Serialize, P, F>(
         &self,
         name: &str,
@@ -157,12 +160,12 @@ fn json(value: &impl Serialize) -> Result<Vec<u8>, Cut> {
     serde_json::to_vec(value).map_err(|error| Cut::Failed(error.to_string()))
 }
 
-/// A page and where the next one begins; none after a page that is not full.
+/// Converts one page of rows. The second value is the position of the next page, `None` if this page is not full.
 fn page<R, T, P>(
     rows: Vec<R>,
-    place: impl Fn(&R) -> P,
-    show: impl Fn(R) -> T,
+    position: impl Fn(&R) -> P,
+    convert: impl Fn(R) -> T,
 ) -> (Vec<T>, Option<P>) {
-    let next = rows.last().filter(|_| rows.len() as i64 == PAGE).map(place);
-    (rows.into_iter().map(show).collect(), next)
+    let next = rows.last().filter(|_| rows.len() as i64 == PAGE_ROWS).map(position);
+    (rows.into_iter().map(convert).collect(), next)
 }

@@ -1,4 +1,4 @@
-//! What the database holds of a user, in pages.
+//! The rows of an export, read in pages. `after` is the key of the last row of the page before.
 
 use chrono::{DateTime, Utc};
 use protocol::{Seq, UserId, stored::FileRef};
@@ -11,7 +11,7 @@ use super::document::{
 use crate::{error::ApiError, state::AppState};
 
 #[derive(sqlx::FromRow)]
-pub struct MembershipRow {
+pub struct OwnMembershipRow {
     pub room_id: Uuid,
     name: String,
     role: String,
@@ -25,7 +25,7 @@ pub async fn memberships(
     user: UserId,
     after: Option<Uuid>,
     limit: i64,
-) -> Result<Vec<MembershipRow>, ApiError> {
+) -> Result<Vec<OwnMembershipRow>, ApiError> {
     Ok(on_db!(&state.store.database, e => sqlx::query_as(
         "SELECT m.room_id, r.name, m.role, m.joined_at, COALESCE(k.seq, 0) AS read_seq
          FROM active_member m JOIN room r ON r.id = m.room_id
@@ -35,16 +35,16 @@ pub async fn memberships(
     ).bind(user.as_uuid()).bind(after.unwrap_or(Uuid::nil())).bind(limit).fetch_all(e))?)
 }
 
-impl From<MembershipRow> for ExportedMembership {
-    fn from(row: MembershipRow) -> Self {
-        let MembershipRow { room_id, name, role, joined_at, read_seq } = row;
+impl From<OwnMembershipRow> for ExportedMembership {
+    fn from(row: OwnMembershipRow) -> Self {
+        let OwnMembershipRow { room_id, name, role, joined_at, read_seq } = row;
         let (room_id, joined_at) = (room_id.into(), joined_at.into());
         Self { room_id, room: name, role, joined_at, read_seq }
     }
 }
 
 #[derive(sqlx::FromRow)]
-pub struct BanRow {
+pub struct OwnBanRow {
     pub room_id: Uuid,
     at: DateTime<Utc>,
 }
@@ -54,14 +54,14 @@ pub async fn bans(
     user: UserId,
     after: Option<Uuid>,
     limit: i64,
-) -> Result<Vec<BanRow>, ApiError> {
+) -> Result<Vec<OwnBanRow>, ApiError> {
     Ok(on_db!(&state.store.database, e => sqlx::query_as(
         "SELECT room_id, at FROM ban WHERE user_id = $1 AND room_id > $2 ORDER BY room_id LIMIT $3"
     ).bind(user.as_uuid()).bind(after.unwrap_or(Uuid::nil())).bind(limit).fetch_all(e))?)
 }
 
-impl From<BanRow> for ExportedBan {
-    fn from(BanRow { room_id, at }: BanRow) -> Self {
+impl From<OwnBanRow> for ExportedBan {
+    fn from(OwnBanRow { room_id, at }: OwnBanRow) -> Self {
         Self { room_id: room_id.into(), at: at.into() }
     }
 }
@@ -100,15 +100,15 @@ impl From<OwnMessageRow> for ExportedMessage {
 }
 
 #[derive(sqlx::FromRow)]
-pub struct ReactionRow {
+pub struct OwnReactionRow {
     room_id: Uuid,
     #[sqlx(try_from = "i64")]
     target: Seq,
     emoji: String,
 }
 
-impl ReactionRow {
-    pub fn place(&self) -> (Uuid, Seq, String) {
+impl OwnReactionRow {
+    pub fn position(&self) -> (Uuid, Seq, String) {
         (self.room_id, self.target, self.emoji.clone())
     }
 }
@@ -118,7 +118,7 @@ pub async fn reactions(
     user: UserId,
     after: Option<(Uuid, Seq, String)>,
     limit: i64,
-) -> Result<Vec<ReactionRow>, ApiError> {
+) -> Result<Vec<OwnReactionRow>, ApiError> {
     let (room, target, emoji) = after.unwrap_or((Uuid::nil(), Seq::ZERO, String::new()));
     Ok(on_db!(&state.store.database, e => sqlx::query_as(
         "SELECT room_id, target, emoji FROM reaction
@@ -133,14 +133,14 @@ pub async fn reactions(
     .fetch_all(e))?)
 }
 
-impl From<ReactionRow> for ExportedReaction {
-    fn from(ReactionRow { room_id, target, emoji }: ReactionRow) -> Self {
+impl From<OwnReactionRow> for ExportedReaction {
+    fn from(OwnReactionRow { room_id, target, emoji }: OwnReactionRow) -> Self {
         Self { room_id: room_id.into(), target, emoji }
     }
 }
 
 #[derive(sqlx::FromRow)]
-pub struct FileRow {
+pub struct OwnFileRow {
     pub id: Uuid,
     room_id: Uuid,
     name: String,
@@ -155,16 +155,16 @@ pub async fn files(
     user: UserId,
     after: Option<Uuid>,
     limit: i64,
-) -> Result<Vec<FileRow>, ApiError> {
+) -> Result<Vec<OwnFileRow>, ApiError> {
     Ok(on_db!(&state.store.database, e => sqlx::query_as(
         "SELECT id, room_id, name, size, media_type, created_at FROM file
          WHERE uploader_id = $1 AND id > $2 ORDER BY id LIMIT $3"
     ).bind(user.as_uuid()).bind(after.unwrap_or(Uuid::nil())).bind(limit).fetch_all(e))?)
 }
 
-impl From<FileRow> for ExportedFile {
-    fn from(row: FileRow) -> Self {
-        let FileRow { id, room_id, name, size, media_type, created_at } = row;
+impl From<OwnFileRow> for ExportedFile {
+    fn from(row: OwnFileRow) -> Self {
+        let OwnFileRow { id, room_id, name, size, media_type, created_at } = row;
         let file = FileRef { id: id.into(), name, size, media_type };
         Self { room_id: room_id.into(), file, created_at: created_at.into() }
     }

@@ -3,21 +3,21 @@ SELECT r.id, r.name, r.title, r.private, r.password_hash IS NOT NULL AS has_pass
   CASE WHEN m.user_id IS NOT NULL THEN (
     SELECT COUNT(*) FROM (
       SELECT 1 FROM message u
-      WHERE u.room_id = r.id AND u.seq > COALESCE(k.seq, 0)
+      WHERE u.room_id = r.id AND u.seq > COALESCE(mark.seq, 0)
         AND u.author_id <> $1 AND u.deleted_at IS NULL
       ORDER BY u.seq LIMIT 100
     ) newer
   ) END AS unread,
-  x.seq AS last_seq, x.id AS last_id, x.author_id, x.author_name, x.msg, x.at,
-  x.deleted_at AS last_deleted_at
+  newest.seq AS last_seq, newest.id AS last_id, newest.author_id, newest.author_name, newest.msg, newest.at,
+  newest.deleted_at AS last_deleted_at
 FROM (
-  SELECT r.* FROM active_member o JOIN room r ON r.id = o.room_id
-  WHERE o.user_id = $1 AND r.deleted_at IS NULL AND r.name > $2 AND r.parts LIKE $4 ESCAPE '\'
+  SELECT r.* FROM active_member own_member JOIN room r ON r.id = own_member.room_id
+  WHERE own_member.user_id = $1 AND r.deleted_at IS NULL AND r.name > $2 AND r.parts LIKE $4 ESCAPE '\'
   ORDER BY r.name LIMIT $3
 ) r
 LEFT JOIN room_log l ON l.room_id = r.id
 LEFT JOIN active_member m ON m.room_id = r.id AND m.user_id = $1
-LEFT JOIN read_mark k ON k.room_id = r.id AND k.user_id = $1
-LEFT JOIN message x ON x.room_id = m.room_id
-  AND x.seq = (SELECT MAX(n.seq) FROM message n WHERE n.room_id = m.room_id)
+LEFT JOIN read_mark mark ON mark.room_id = r.id AND mark.user_id = $1
+LEFT JOIN message newest ON newest.room_id = m.room_id
+  AND newest.seq = (SELECT MAX(other.seq) FROM message other WHERE other.room_id = m.room_id)
 ORDER BY r.name
