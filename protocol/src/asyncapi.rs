@@ -99,7 +99,7 @@ fn acknowledgement(mut done: Value) -> Value {
     json!({ "oneOf": [done, refused] })
 }
 
-/// The schemas of an event enum's variants by their names on the wire, without the tags that serde adds.
+/// The schemas of an event enum's variants by their wire names, without the tags that serde adds.
 fn variants(schema: &Value) -> Vec<(String, Value)> {
     let each = schema["oneOf"].as_array().cloned().unwrap_or_default();
     let named = each.into_iter().filter_map(|variant| {
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn every_event_is_there_and_every_reference_leads_somewhere() {
+    fn every_event_is_documented_and_every_reference_resolves() {
         let document = document();
         let operations: BTreeSet<&str> =
             document["operations"].as_object().unwrap().keys().map(String::as_str).collect();

@@ -1,4 +1,4 @@
-//! Error codes: stable words by which a client tells errors apart.
+//! Error codes: stable words by which a client distinguishes errors.
 
 use std::borrow::Cow;
 
@@ -128,7 +128,7 @@ impl Serialize for Code {
 pub struct Refusal {
     /// Stable, kebab-case.
     pub code: Code,
-    /// What was refused and what to do. Contains nothing internal.
+    /// A sentence for people: the reason and what to do. Contains nothing internal.
     pub detail: Cow<'static, str>,
 }
 

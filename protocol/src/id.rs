@@ -105,9 +105,9 @@ id!(
 );
 
 impl MessageId {
-    /// Whether the id is so new that an earlier try with it must be within JetStream's dedupe window. A
-    /// UUIDv7 contains the time of its creation. For any other id, and for a time in the far past or in the
-    /// future, an earlier try has to be looked up before the message is stored.
+    /// Whether the id was created so recently that an earlier attempt with it must be within JetStream's dedupe
+    /// window. A UUIDv7 contains the time of its creation. For any other id, and for a time in the far past or
+    /// in the future, an earlier attempt must be looked up before the message is stored.
     pub fn is_fresh(self, now: Timestamp) -> bool {
         let is_v7 = self.0.get_version_num() == 7 && self.0.get_variant() == Variant::RFC4122;
         // The first 48 bits are Unix milliseconds (RFC 9562, section 5.7).
@@ -203,7 +203,7 @@ mod tests {
         }
 
         #[test]
-        fn nothing_that_parses_can_break_a_subject(text in ".{0,40}") {
+        fn every_parsed_id_is_a_valid_subject_token(text in ".{0,40}") {
             if let Ok(id) = text.parse::<RoomId>() {
                 prop_assert!(id.to_string().bytes().all(|b| b.is_ascii_hexdigit() || b == b'-'));
             }

@@ -16,7 +16,7 @@ pub struct JsonError {
     pub detail: String,
 }
 
-/// Parses a JSON object. Serde itself would also accept an array for a struct. JSON that is nested deeper than
+/// Parses a JSON object. Refuses arrays, which serde would accept for a struct. JSON that is nested deeper than
 /// 128 levels is malformed.
 pub fn parse<T: DeserializeOwned>(json: &[u8]) -> Result<T, JsonError> {
     if json.trim_ascii_start().first() != Some(&b'{') {
@@ -47,7 +47,7 @@ fn describe(path: String, error: &serde_json::Error) -> JsonError {
         serde_json::error::Category::Data => data_code(&detail),
         _ => Code::MalformedJson,
     };
-    // For these codes the path is that of the parent, and the message has the field's name.
+    // For these codes, the path is that of the parent, and the field's name is in the message.
     let named = match code {
         Code::UnknownField | Code::MissingField | Code::DuplicateField => {
             detail.split('`').nth(1).map(str::to_owned)
@@ -65,7 +65,7 @@ fn describe(path: String, error: &serde_json::Error) -> JsonError {
     JsonError { code, field, detail }
 }
 
-/// The code for a message of serde. It has no other way to tell these errors apart.
+/// Maps an error message of serde_json to a code. serde_json has no error kinds for these cases.
 fn data_code(detail: &str) -> Code {
     const BY_PREFIX: [(&str, Code); 4] = [
         ("unknown field", Code::UnknownField),
@@ -117,7 +117,8 @@ mod tests {
     }
 
     proptest! {
-        /// It accepts what serde accepts of an object, and refuses everything else with such a code.
+        /// An object is accepted exactly if serde accepts it; everything else is refused with a code for
+        /// malformed input.
         #[test]
         fn any_text_is_parsed_or_refused_with_a_code(
             text in "\\PC{0,30}|[\\[{]?(\"(name|private|x)\":(\"a\"|true|null|1e9|\\{\\}),?){0,3}[\\]}]?[ x]?",

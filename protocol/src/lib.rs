@@ -1,8 +1,7 @@
-//! The wire contract of Chatting-room: what crosses a process boundary, and nothing else.
+//! The wire contract of Chatting-room: only types and names that cross a process boundary.
 //!
-//! Ids, parsed names, every chat event, NATS subjects, tokens and limits. No I/O here: this crate
-//! must never depend on a web server, a database or NATS's client, so that functions and gateway can
-//! only meet in it.
+//! Ids, parsed names, every chat event, NATS subjects, tokens and limits. Without I/O: this crate must not
+//! depend on a web server, a database or a NATS client, so that functions and gateway share only the contract.
 
 pub mod asyncapi;
 pub mod code;

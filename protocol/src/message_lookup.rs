@@ -13,7 +13,7 @@ pub struct MessageLookup {
     pub id: MessageId,
 }
 
-/// Where and when a message was stored first.
+/// The seq and time at which a message was first stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FirstStored {
     pub seq: Seq,
@@ -33,7 +33,7 @@ pub enum LookupReply {
     Unknown,
 }
 
-/// A payload that is no request or reply of any version.
+/// A payload that is not a request or reply of any known version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a message lookup or its reply")]
 pub struct LookupPayloadError;
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn request_and_reply_are_the_same_after_the_wire() {
+    fn request_and_reply_round_trip() {
         let lookup = MessageLookup { author: UserId::generate(), id: MessageId::generate() };
         assert_eq!(MessageLookup::decode(&lookup.encode()), Ok(lookup));
         let first = FirstStored { seq: 7.into(), at: Timestamp::now() };
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_is_taken_for_a_reply() {
+    fn other_payloads_are_not_replies() {
         for payload in ["", "null", "{}", "\"sent\"", "[]", r#"{"sent":{"seq":1}}"#, "\"later\""] {
             assert_eq!(
                 LookupReply::decode(payload.as_bytes()),

@@ -1,11 +1,11 @@
-//! The rules for a message that depend on more than its text, the same over HTTP and sockets.
+//! The rules for a message's text that depend on more than the text. HTTP and sockets both apply them.
 
 use crate::{Code, MessageText, code::Refusal};
 
-/// Why a message cannot be sent with its text.
+/// Why a message's text is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum MessageTextError {
-    /// Blank, and without a file.
+    /// The text is blank, and the message has no file.
     #[error("a message has text or a file")]
     Empty,
     #[error("a message has at most {limit} characters, this one has {chars}")]
@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn its_length_is_counted_in_characters() {
+    fn a_text_is_measured_in_characters() {
         assert_eq!(code("안녕하세요", false, 5), None);
         assert_eq!(code("안녕하세요!", false, 5), Some(Code::MessageTooLong));
         assert_eq!(code("안녕하세요!", true, 5), Some(Code::MessageTooLong));

@@ -1,10 +1,10 @@
-//! Asking the gateways which users are online in a room: a request on [`crate::subject::online`].
+//! Presence queries: requests to the gateways on [`crate::subject::online`], for the online users of a room.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{UserId, limits};
 
-/// The request: the users in question, at most [`Self::USERS`].
+/// The request: users whose presence is queried, at most [`Self::USERS`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Users", into = "Users")]
 pub struct PresenceQuery(Vec<UserId>);
@@ -25,13 +25,13 @@ pub struct PresenceReply {
 #[error("a presence query is for at most {} users", limits::PAGE_MAX)]
 pub struct TooManyUsers;
 
-/// A payload that is no query or reply of any version.
+/// A payload that is not a query or reply of any known version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a presence query or its reply")]
 pub struct PresencePayloadError;
 
 impl PresenceQuery {
-    /// A page of members. Each user costs every gateway with the room a look-up.
+    /// Maximum number of users: a page of members. Each costs a lookup in every gateway with the room.
     pub const USERS: usize = limits::PAGE_MAX as usize;
 
     /// Fails for more than [`Self::USERS`].
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn query_and_reply_are_the_same_after_the_wire() {
+    fn query_and_reply_round_trip() {
         for count in [0, 1, PresenceQuery::USERS] {
             let query = PresenceQuery::new(users(count)).unwrap();
             assert_eq!(PresenceQuery::decode(&query.encode()), Ok(query));

@@ -15,12 +15,12 @@ pub struct Rate {
     tolerance: i64,
 }
 
-/// The two rates that bound publishing.
+/// The two budgets that limit publishing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Budget {
-    /// Of a user, over all connections and HTTP.
+    /// The budget of a user, over all connections and HTTP.
     User,
-    /// Of a room, over all users.
+    /// The budget of a room, over all users.
     Room,
 }
 
@@ -99,7 +99,7 @@ mod tests {
 
     use super::*;
 
-    /// Those of the times at which an event is admitted.
+    /// The times at which an event is admitted.
     fn allowed(rate: Rate, times: &[i64]) -> Vec<i64> {
         let mut arrival = i64::MIN;
         let mut allowed = Vec::new();
@@ -116,7 +116,7 @@ mod tests {
     fn a_burst_then_the_rate() {
         let rate = Rate::new(20.0, 100).unwrap();
         assert_eq!(allowed(rate, &[0; 500]).len(), 100);
-        // Ten seconds, a try each millisecond.
+        // Ten seconds, with an attempt each millisecond.
         let times: Vec<i64> = (0..10_000).map(|millis| millis * 1_000).collect();
         assert_eq!(allowed(rate, &times).len(), 100 + 199);
     }

@@ -1,10 +1,10 @@
-//! What a member may do in a room.
+//! Roles of members in a room.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-/// What a member may do in a room, from least to most.
+/// The role of a member in a room, from the fewest rights to the most.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
 )]
@@ -15,7 +15,7 @@ pub enum Role {
     Owner,
 }
 
-/// A text that is no role.
+/// A text that is not a role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("a role is member, moderator or owner")]
 pub struct ParseRoleError;
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn its_text_is_the_same_in_json() {
+    fn the_text_of_a_role_is_the_same_in_json() {
         for role in Role::ALL {
             assert_eq!(role.as_str().parse(), Ok(role));
             assert_eq!(serde_json::to_value(role).unwrap(), role.to_string());

@@ -53,7 +53,8 @@ impl de::Visitor<'_> for Visitor {
 
 impl<'de> Deserialize<'de> for SafeInteger {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Not `deserialize_any`: a query string has no types, and only this parses a number from its text.
+        // Not `deserialize_any`: a query string has no types, and only `deserialize_u64` parses a number from
+        // its text.
         deserializer.deserialize_u64(Visitor)
     }
 }
@@ -70,7 +71,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_is_any_number_that_javascript_keeps_exact(
+        fn every_safe_integer_is_accepted(
             number in prop_oneof![any::<f64>(), (0..1_u64 << 54).prop_map(|n| n as f64)],
         ) {
             let json = serde_json::to_string(&number).unwrap();
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_accepted_however_it_is_written() {
+    fn every_notation_of_an_integer_is_accepted() {
         for (json, number) in [
             ("0", 0),
             ("7.0", 7),

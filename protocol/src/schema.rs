@@ -12,7 +12,7 @@ pub(crate) type Schemas = BTreeMap<String, Value>;
 pub(crate) struct EventSchema {
     pub name: &'static str,
     pub schema: fn(&mut Schemas) -> Value,
-    /// What its acknowledgement holds besides `ok`.
+    /// Generates the schema of the acknowledgement's fields besides `ok`.
     pub answer: fn(&mut Schemas) -> Value,
 }
 

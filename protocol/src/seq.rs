@@ -23,10 +23,10 @@ pub struct Seq(u64);
 pub struct SeqError;
 
 impl Seq {
-    /// Before the first event of a stream, whose seq is 1: "no event yet" as a head, "from the
-    /// beginning" as a position to read after.
+    /// The seq before the first event of a stream, which has seq 1. As a head it means "no event yet", as a
+    /// position to read after "from the beginning".
     pub const ZERO: Self = Self(0);
-    /// Above every event: no stream will ever reach it.
+    /// A seq above every event, because no stream ever reaches it.
     pub const MAX: Self = Self(SafeInteger::MAX);
 
     /// The number.
@@ -129,7 +129,7 @@ mod tests {
         }
 
         #[test]
-        fn it_is_the_same_after_the_wire_and_the_database(number in 0..1_u64 << 53) {
+        fn a_seq_round_trips_through_json_and_the_database(number in 0..1_u64 << 53) {
             let seq = Seq::try_from(number).unwrap();
             prop_assert_eq!(serde_json::to_string(&seq).unwrap(), number.to_string());
             prop_assert_eq!(seq.to_string().parse(), Ok(seq));
@@ -139,7 +139,7 @@ mod tests {
         }
 
         #[test]
-        fn its_order_is_that_of_the_numbers(one in 0..1_u64 << 53, other in 0..1_u64 << 53) {
+        fn seqs_are_ordered_like_their_numbers(one in 0..1_u64 << 53, other in 0..1_u64 << 53) {
             let [one_seq, other_seq] = [one, other].map(|number| Seq::try_from(number).unwrap());
             prop_assert_eq!(one_seq.cmp(&other_seq), one.cmp(&other));
             prop_assert!(one_seq.saturating_add(other) >= one_seq);
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_integer_is_refused() {
+    fn texts_that_are_not_integers_are_refused() {
         for json in ["-1", "7.0", "1e3", "0.5", "9007199254740992", "\"7\"", "null", "true"] {
             assert!(serde_json::from_str::<Seq>(json).is_err(), "{json}");
         }

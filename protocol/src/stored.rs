@@ -104,8 +104,8 @@ pub enum StoredEvent {
     },
 }
 
-/// How far a user has read a room. Stored in the same stream on a subject of its own, apart from the room's
-/// events.
+/// A read mark: how far a user has read a room. Stored in the same stream as the room's events, on a separate
+/// subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReadMark {
     pub seq: Seq,
@@ -123,20 +123,20 @@ impl ReadMark {
     }
 }
 
-/// The place of an event in its room: its own seq, and that of the room's event before it
-/// ([`Seq::ZERO`] for none). Both come from the stream alone.
+/// The position of an event in its room: its seq, and the seq of the room's previous event ([`Seq::ZERO`] for
+/// none). Only the stream assigns them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Position {
     pub seq: Seq,
     pub prev: Seq,
 }
 
-/// A payload that is no event or read mark of any version.
+/// A payload that is not an event or read mark of any known version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a stored event")]
 pub struct StoredEventError;
 
-/// A stored event that is split into its name and its unparsed fields.
+/// A stored event, split into its name and its unparsed fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RawEvent<'a> {
     /// The event's name on the wire.
@@ -209,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn every_stored_event_is_the_same_after_the_stream() {
+    fn every_stored_event_round_trips() {
         let (at, by) = (Timestamp::now(), UserId::generate());
         let msg = MessageText::parse("안녕 \"],[{ \u{1F44D}\n").unwrap();
         let emoji = Emoji::parse("👍").unwrap();

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Datelike as _, SecondsFormat, SubsecRound, Utc};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-/// The years of RFC 3339. PostgreSQL refuses other dates, and SQLite sorts them wrongly as text.
+/// The years that RFC 3339 can express. PostgreSQL refuses other dates, and SQLite sorts them wrongly, as text.
 const YEARS: std::ops::RangeInclusive<i32> = 0..=9999;
 
 /// A point in time, truncated to the millisecond so that it is unchanged by the wire.
@@ -67,9 +67,9 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// From the year 0 to 9999, which RFC 3339 can write.
+        /// For all times from the year 0 to 9999, which RFC 3339 can express.
         #[test]
-        fn every_moment_is_kept_to_the_millisecond(
+        fn every_timestamp_keeps_its_milliseconds(
             millis in -62_167_219_200_000..=253_402_300_799_999_i64,
             nanos in 0..1_000_000_i64,
         ) {
@@ -81,9 +81,9 @@ mod tests {
             prop_assert_eq!(moment.utc(), exact);
         }
 
-        /// RFC 3339 has other ways to write the same moment.
+        /// RFC 3339 has several forms of the same moment.
         #[test]
-        fn an_offset_is_another_way_to_write_a_moment(
+        fn offsets_are_converted_to_utc(
             millis in -62_167_000_000_000..253_402_000_000_000_i64,
             minutes in -1439..=1439_i32,
         ) {
@@ -95,7 +95,7 @@ mod tests {
         }
 
         #[test]
-        fn a_text_without_a_date_is_no_time(text in "\\PC{0,30}") {
+        fn a_text_without_a_date_is_refused(text in "\\PC{0,30}") {
             prop_assume!(!text.contains('-'));
             let json = serde_json::to_string(&text).unwrap();
             prop_assert!(serde_json::from_str::<Timestamp>(&json).is_err());
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_moment_is_the_same_after_the_wire() {
+    fn a_timestamp_round_trips() {
         let now = Timestamp::now();
         let json = serde_json::to_string(&now).unwrap();
         assert_eq!(json.len(), "\"2026-01-31T12:00:00.000Z\"".len(), "{json}");

@@ -80,7 +80,7 @@ mod tests {
     use crate::Code;
 
     #[test]
-    fn acknowledgements_look_as_the_contract_says() {
+    fn acknowledgements_match_the_contract() {
         let online = Online { count: 0, users: vec![] };
         let joined = Done::Joined(Joined { head: 3.into(), online, recovered: true });
         assert_eq!(

@@ -22,7 +22,7 @@ macro_rules! client_events {
             pub struct $variant { $($(#[$attr])* pub $field: $type,)* }
         )*
 
-        /// An event of a client, parsed.
+        /// A parsed client event.
         #[derive(Debug, Clone)]
         pub enum ClientEvent { $($(#[$doc])* $variant($variant),)* }
 
@@ -44,7 +44,7 @@ macro_rules! client_events {
                 match self { $(Self::$variant(_) => $name,)* }
             }
 
-            /// Parses an event from its name and its only argument, a JSON object.
+            /// Parses an event from its name and its single argument, a JSON object.
             pub fn parse(name: &str, data: &[u8]) -> Result<Self, Refusal> {
                 match name {
                     $($name => json::parse(data).map(Self::$variant).map_err(refusal),)*
@@ -153,7 +153,8 @@ fn refusal(bad: json::JsonError) -> Refusal {
     Refusal::new(code, bad.to_string())
 }
 
-/// Bounds the nesting of JSON that is relayed unparsed: deep nesting breaks the parsers of its receivers.
+/// Deserializes JSON that is relayed unparsed, and limits its nesting, because deep nesting breaks parsers of
+/// receivers.
 fn shallow<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Box<RawValue>, D::Error> {
     const LEVELS: usize = 64;
     let raw = Box::<RawValue>::deserialize(deserializer)?;

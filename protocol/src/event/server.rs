@@ -1,4 +1,4 @@
-//! Events that the server sends and that no stream stores.
+//! Events that the server sends without storing them in a stream.
 
 use serde::Serialize;
 use serde_json::value::RawValue;

@@ -1,4 +1,4 @@
-//! Names and texts from clients, as types that hold valid values only.
+//! Names and texts from clients, as types that can only contain valid values.
 
 mod message_text;
 mod parse;
@@ -39,8 +39,9 @@ macro_rules! invisible {
     };
 }
 
-/// The pattern of what [`parse::line`] accepts: surrounding white space, which is trimmed, a first
-/// character, up to `$between` more, and a last one. A pattern cannot express how NFC changes the length.
+/// The pattern of texts that [`parse::line`] accepts: surrounding white space, which is trimmed, a first
+/// character, up to `$between` more, and a last one. It ignores that NFC may change the length, which a pattern
+/// cannot express.
 macro_rules! line {
     ($between:literal) => {
         concat!(

@@ -24,8 +24,8 @@ pub(super) fn is_invisible(c: char) -> bool {
         )
 }
 
-/// Whether a character is a letter in a circle or a square: alphabetic to Unicode (Other_Alphabetic), but a
-/// symbol.
+/// Whether a character is a letter in a circle or a square. Unicode counts it as alphabetic (Other_Alphabetic),
+/// but it is a symbol.
 fn is_enclosed(c: char) -> bool {
     matches!(
         c,

@@ -4,7 +4,7 @@ use unicode_normalization::UnicodeNormalization as _;
 use super::*;
 
 #[test]
-fn names_fold_normalise_and_refuse() {
+fn names_are_folded_and_normalised_or_refused() {
     assert_eq!(UserName::parse("Ada.L").unwrap().as_str(), "ada.l");
     assert!(UserName::parse("ad").is_err());
     assert!(UserName::parse("ädä").is_err());

@@ -10,20 +10,21 @@ pub use self::{
 };
 use crate::{FileId, MessageId, RoomId, UserId};
 
-/// The key-value bucket of revocations: whatever becomes invalid before its token expires.
+/// The key-value bucket of revocations: sessions, accounts, rooms and memberships that ended or changed before
+/// tokens for them expired.
 pub const REVOKED_BUCKET: &str = "revoked";
 /// The key-value bucket of complete files, which a message may refer to.
 pub const FILES_BUCKET: &str = "files";
-/// The key-value bucket of purge marks. Key: a room's id. Value: the seq, in decimal, of the oldest event of the
-/// room that its stream certainly holds. Written before older events are purged, so a room without a key
-/// has all its events. Keys never expire, because a purge is final.
+/// The key-value bucket of purge marks. Key: a room's id. Value: the decimal seq of the oldest event of the
+/// room that its stream certainly holds. A mark is written before older events are purged, so the stream holds
+/// all events of a room without a mark. Keys never expire, because a purge is final.
 ///
-/// A stream's name is a key too: the stream was created anew after it was lost, and holds no event up to
-/// the value.
+/// A stream's name is also used as a key: the stream was created again after it was lost, and holds no event up
+/// to the value.
 pub const PURGED_BUCKET: &str = "purged";
 /// The subjects on which the stream of [`REVOKED_BUCKET`] republishes its entries: `chat.revoked.<key>`.
 pub const REVOKED_NEWS: &str = "chat.revoked.>";
-/// The prefix of JetStream's API for all accounts but `provision`'s, which reach parts of it by imports.
+/// The prefix of JetStream's API for all accounts except `provision`'s. They reach parts of the API by imports.
 pub const JETSTREAM_API: &str = "JS.CHAT.API";
 /// The stream of dead letters: events that the archive could not store, kept for diagnosis.
 pub const DEAD_STREAM: &str = "DEAD";
@@ -62,7 +63,7 @@ pub fn sent(room: RoomId) -> String {
     format!("chat.sent.{room}")
 }
 
-/// The message lookups of all rooms, for the processes that reply.
+/// The subject of the message lookups of all rooms, for the processes that reply.
 pub const SENT_IN_ALL_ROOMS: &str = "chat.sent.*";
 /// The queue group of those processes: each lookup goes to one of them.
 pub const SENT_QUEUE: &str = "sent";
@@ -77,7 +78,7 @@ pub fn read(shards: Shards, room: RoomId, user: UserId) -> String {
     format!("chat.{}.read.{room}.{user}", shards.of(room).number())
 }
 
-/// What a subject of a stream is for.
+/// The meaning of a subject that a stream stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stored {
     /// Events of a room.
@@ -117,8 +118,8 @@ pub fn file_key(room: RoomId, file: FileId) -> String {
     format!("{room}.{file}")
 }
 
-/// The subject that puts a key into a key-value bucket (ADR-8 of NATS). A put is an ordinary publish, so it
-/// can wait in the outbox.
+/// The subject that puts a key into a key-value bucket (ADR-8 of NATS). A put is an ordinary publish, so the
+/// transactional outbox can store it.
 pub fn bucket_put(bucket: &str, key: &str) -> String {
     format!("$KV.{bucket}.{key}")
 }

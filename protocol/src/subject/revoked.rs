@@ -47,13 +47,13 @@ impl Revoked {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemberState {
     pub version: u64,
-    /// `None` for a user who left, was removed or was banned. It must be present as `null`: a value
-    /// without the field is corrupt, not a removal.
+    /// `None` for a user who left, was removed or was banned. The field is required, as `null`: a value without
+    /// it is corrupt, not a removal.
     #[serde(deserialize_with = "Option::deserialize")]
     pub role: Option<Role>,
 }
 
-/// A value that is no [`MemberState`] of any version.
+/// A value that is not a [`MemberState`] of any known version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not the state of a member")]
 pub struct MemberStateError;
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_revocation_is_the_same_after_its_key() {
+    fn a_revocation_key_round_trips() {
         let (room, user, session) = (RoomId::generate(), UserId::generate(), SessionId::generate());
         for revoked in [
             Revoked::Room(room),
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_state_is_written_as_agreed() {
+    fn a_member_state_has_a_fixed_encoding() {
         let removed = MemberState { version: 7, role: None };
         assert_eq!(removed.encode(), br#"{"version":7,"role":null}"#);
         let promoted = MemberState { version: 8, role: Some(Role::Moderator) };
@@ -102,7 +102,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn a_member_state_is_the_same_after_the_bucket(version: u64, role in 0..4_usize) {
+        fn a_member_state_round_trips(version: u64, role in 0..4_usize) {
             let role = [None, Some(Role::Member), Some(Role::Moderator), Some(Role::Owner)][role];
             let state = MemberState { version, role };
             proptest::prop_assert_eq!(MemberState::decode(&state.encode()), Ok(state));

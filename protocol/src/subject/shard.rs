@@ -1,8 +1,8 @@
-//! Shards: how rooms are spread over JetStream streams.
+//! Shards: the assignment of rooms to JetStream streams.
 
 use crate::{RoomId, Seq};
 
-/// The number of streams that the rooms are spread over, so that no single Raft leader bounds the system.
+/// The number of shards. More than one, because the throughput of a stream is limited by its Raft leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shards(u16);
 

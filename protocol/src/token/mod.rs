@@ -64,7 +64,7 @@ struct Signed<'a> {
     claims: Claims,
 }
 
-/// Why a token is refused. Contains nothing of the token.
+/// Why a token is refused. Contains no part of the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
     #[error("the token has expired")]
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
     use crate::Timestamp;
 
-    /// A key of RFC 8410's example, known to the world and used for nothing.
+    /// The public example key of RFC 8410.
     const PEM: &str = "-----BEGIN PRIVATE KEY-----\n\
         MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n\
         -----END PRIVATE KEY-----\n";
@@ -136,7 +136,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whichever character of header, claims or signature is another one.
+        /// Replaces any character of header, claims or signature.
         #[test]
         fn a_token_with_any_change_is_refused(at: prop::sample::Index, with in "[ -~]|한") {
             let minter = minter();

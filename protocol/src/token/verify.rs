@@ -18,7 +18,7 @@ pub struct Verifier {
 }
 
 impl Verifier {
-    /// Uses the Ed25519 keys of a set and ignores all others: a token must not choose the algorithm.
+    /// Uses the Ed25519 keys of a set and ignores all others, because a token must not choose the algorithm.
     pub fn new(jwks: &JwkSet) -> Self {
         let is_ours = |jwk: &&Jwk| jwk.common.key_algorithm == Some(KeyAlgorithm::EdDSA);
         let keys =
@@ -29,7 +29,7 @@ impl Verifier {
         validation.set_issuer(&[ISSUER]);
         validation.set_audience(&[ISSUER]);
         validation.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        // Seconds. Servers' clocks differ by less, and a longer leeway would extend every lifetime.
+        // In seconds. Servers' clocks differ by less, and a longer leeway would extend every lifetime.
         validation.leeway = 2;
         Self { keys: keys.collect(), validation }
     }
@@ -42,7 +42,7 @@ impl Verifier {
         }
     }
 
-    /// Whether a token is signed by a key that is not among the public keys, by its unverified header.
+    /// Whether the key id in a token's unverified header is not among the public keys.
     pub fn lacks_key_of(&self, token: &str) -> bool {
         let kid = jsonwebtoken::decode_header(token).ok().and_then(|header| header.kid);
         kid.is_some_and(|kid| !self.keys.contains_key(&kid))

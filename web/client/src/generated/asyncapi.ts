@@ -112,7 +112,7 @@ export interface components {
     Refusal: {
       /** @description Stable, kebab-case. */
       code: components['schemas']['Code'];
-      /** @description What was refused and what to do. Contains nothing internal. */
+      /** @description A sentence for people: the reason and what to do. Contains nothing internal. */
       detail: string;
     };
     /**

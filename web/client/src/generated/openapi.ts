@@ -755,7 +755,7 @@ export interface components {
       refreshToken?: string | null;
     };
     /**
-     * @description What a member may do in a room, from least to most.
+     * @description The role of a member in a room, from the fewest rights to the most.
      * @enum {string}
      */
     Role: 'member' | 'moderator' | 'owner';
