@@ -1,4 +1,4 @@
-//! Counters of the connections, requests or sockets that an address or a user has open in this process.
+//! Counters of open connections, requests or sockets by address or user, in this process.
 
 use std::{
     collections::HashMap,
@@ -18,7 +18,7 @@ pub enum Owner {
 }
 
 impl Owner {
-    /// A client's address. Its whole network ([`client::network`]) has one counter.
+    /// The owner for a client's address: all addresses of its network ([`client::network`]) share one counter.
     pub fn address(address: IpAddr) -> Self {
         Self::Address(client::network(address))
     }
@@ -28,7 +28,7 @@ impl Owner {
 #[derive(Debug, Clone, Default)]
 pub struct Admission(Arc<Mutex<HashMap<Owner, usize>>>);
 
-/// Counts as open until it is dropped.
+/// A guard that counts as open until it is dropped.
 #[derive(Debug)]
 pub struct Admitted {
     admission: Admission,

@@ -1,4 +1,4 @@
-//! Reading a key-value bucket (ADR-8 of NATS) by direct get from its stream. A put is a publish, see
+//! Reading a key-value bucket (ADR-8 of NATS) by direct get from its stream. To put a value, publish it with
 //! [`crate::roomlog::RoomLog::publish`].
 
 use async_nats::Message;
@@ -19,7 +19,7 @@ const KV_OPERATION: &str = "KV-Operation";
 pub struct Bucket {
     stored: DirectGet,
     stream: String,
-    /// The subject of a key is this and the key.
+    /// The subject of a key is this prefix and the key.
     prefix: String,
 }
 

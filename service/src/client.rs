@@ -59,7 +59,7 @@ mod tests {
     }
 
     proptest! {
-        /// With any addresses before those of the proxies, in any number of header lines.
+        /// For any addresses before those of the proxies, in any number of header lines.
         #[test]
         fn nothing_a_client_sends_changes_its_address(
             sent in proptest::collection::vec("[ -~]{0,30}", 0..4),

@@ -1,4 +1,4 @@
-//! Cross-origin requests, as far as every HTTP server and the object storage answer them alike.
+//! CORS settings that all HTTP servers and the object storage share.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! Reading stored messages by direct get (ADR-31 of NATS): it needs no consumer, and any replica may answer.
+//! Reading of stored messages by direct get (ADR-31 of NATS), which needs no consumer, and which any replica
+//! can answer.
 //!
 //! A stored message keeps its publisher's headers, and the server appends its own after them. A publisher can
 //! forge a header of any name, so only the *last* value of a name is the server's.
@@ -28,8 +29,8 @@ impl DirectGet {
         Self(client)
     }
 
-    /// Sends a request and returns the stored messages. The server answers a batch with one message for each, then
-    /// an end mark.
+    /// Sends a request and returns the stored messages. The server answers a batch with one reply per stored
+    /// message, then an end marker.
     pub async fn messages(
         &self,
         stream: &str,
@@ -68,8 +69,8 @@ pub(crate) fn origin(message: &Message) -> Result<Origin<'_>, LogError> {
     Origin::of(message).ok_or(LogError::Unavailable("the message has no stream headers".into()))
 }
 
-/// Where a message is stored, by the server's headers: of a republished message, or of one that was read by
-/// direct get.
+/// The origin of a republished message, or of one that was read by direct get, from the headers that the server
+/// sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Origin<'a> {
     pub stream: &'a str,

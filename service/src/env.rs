@@ -6,7 +6,7 @@ use secrecy::SecretString;
 
 /// Faults of the environment, one line each.
 #[derive(Debug, thiserror::Error)]
-#[error("the environment is not complete:\n  - {}", .0.join("\n  - "))]
+#[error("the environment is not valid:\n  - {}", .0.join("\n  - "))]
 pub struct Faults(Vec<String>);
 
 type Lookup<'a> = Box<dyn Fn(&str) -> Option<String> + 'a>;
@@ -55,7 +55,7 @@ impl Env<'_> {
         self.parse(name, &text)
     }
 
-    /// An optional variable. `None` if it is absent or faulty.
+    /// An optional variable. `None` if it is not set or faulty.
     pub fn optional<T: FromStr<Err: Display>>(&mut self, name: &str) -> Option<T> {
         let text = self.get(name)?;
         self.parse(name, &text)
@@ -181,13 +181,13 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn a_list_is_its_words(text in "[a-z:/., ]{0,40}") {
+        fn a_list_splits_at_commas(text in "[a-z:/., ]{0,40}") {
             let List(words) = text.parse().unwrap();
             for word in &words {
                 let is_word = !word.is_empty() && !word.contains(',') && word.trim() == word;
                 proptest::prop_assert!(is_word && !word.ends_with('/'), "{word:?}");
             }
-            // The list is the same after a round trip.
+            // Joining and parsing the list returns the same list.
             proptest::prop_assert_eq!(words.join(" / , ").parse(), Ok(List(words)));
         }
     }

@@ -33,7 +33,7 @@ impl HighWater {
     /// The highest known seq of a stream.
     pub fn highest(&self, shard: Shard) -> Seq {
         let highest = self.of(shard).map_or(0, |mark| mark.highest.load(Relaxed));
-        // Only seqs are stored.
+        // Only valid seqs are stored.
         Seq::try_from(highest).unwrap_or(Seq::MAX)
     }
 
@@ -52,7 +52,7 @@ impl HighWater {
         self.of(shard).is_some_and(|mark| mark.is_behind.load(Relaxed))
     }
 
-    /// Whether any stream is.
+    /// Whether any stream is behind.
     pub fn is_any_behind(&self) -> bool {
         self.0.iter().any(|mark| mark.is_behind.load(Relaxed))
     }

@@ -1,15 +1,15 @@
-//! Errors of the room log and of everything else that JetStream stores.
+//! Errors of the room log, and of other data in JetStream.
 
 use std::{borrow::Cow, fmt::Display};
 
-/// JetStream did not store or return what it was asked for.
+/// A request to store or read data in JetStream failed.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// No connection, or no answer in time. An event that was being stored may or may not be stored: a
-    /// retry with the same idempotency key is safe.
+    /// No connection, or no answer in time. It is unknown whether an event was stored: a retry with the same
+    /// idempotency key is safe.
     #[error("NATS did not answer: {0}")]
     Unavailable(Cow<'static, str>),
-    /// The stream is at its size limit and takes nothing until the archive has purged it.
+    /// The stream is at its size limit and stores nothing until the archive has purged it.
     #[error("the stream is full")]
     Full,
 }

@@ -8,23 +8,23 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{env::Env, high_water::HighWater};
 
-/// Timeout of JetStream. After it, the outcome of a request is unknown.
+/// Timeout of JetStream requests. After it, the outcome of a request is unknown.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(5);
-/// Longest pause between attempts to reconnect. It is short, as every client waits for it.
+/// Maximum pause between attempts to reconnect. It is short, because all clients wait for the connection.
 const RECONNECT_AT_MOST: Duration = Duration::from_secs(2);
 
-/// How a process connects to NATS.
+/// Configuration of a process's connection to NATS.
 #[derive(Debug, Clone)]
 pub struct NatsConfig {
-    /// The process's role: the prefix of its inboxes, and its user name unless `NATS_USER` is set.
+    /// The process's role. Used as the prefix of its inboxes, and as its user name unless `NATS_USER` is set.
     pub role: &'static str,
     /// `NATS_URL`: one or more of `nats://host:port`, separated by commas.
     pub url: String,
     pub credentials: Credentials,
 }
 
-/// One of: `NATS_CREDS`, a credentials file; `NATS_USER` and `NATS_PASSWORD`; `NATS_<ROLE>_PASSWORD`, so that
-/// processes can share an environment; nothing.
+/// Credentials for NATS, one of: `NATS_CREDS`, a credentials file; `NATS_USER` and `NATS_PASSWORD`;
+/// `NATS_<ROLE>_PASSWORD`, so that processes can share an environment; none.
 #[derive(Debug, Clone)]
 pub enum Credentials {
     None,
@@ -35,7 +35,7 @@ pub enum Credentials {
 impl NatsConfig {
     /// Reads `NATS_URL` and the credentials of a role.
     pub fn from_env(env: &mut Env<'_>, role: &'static str) -> Option<Self> {
-        let url = env.required("NATS_URL", "where NATS is, such as nats://nats:4222");
+        let url = env.required("NATS_URL", "the address of NATS, such as nats://nats:4222");
         let file: Option<std::path::PathBuf> = env.optional("NATS_CREDS");
         let user: Option<String> = env.optional("NATS_USER");
         let password = env.secret("NATS_PASSWORD");
@@ -112,7 +112,7 @@ pub async fn is_ready(client: &Client, high_water: &HighWater) -> bool {
 pub fn shards_from_env(env: &mut Env<'_>) -> Option<Shards> {
     let shards = Shards::new(env.or("CHAT_SHARDS", 1));
     if shards.is_none() {
-        env.fault("CHAT_SHARDS is at least 1");
+        env.fault("CHAT_SHARDS must be at least 1");
     }
     shards
 }
@@ -128,10 +128,10 @@ fn log(event: &Event) {
             metrics::counter!("nats_slow_consumer_total").increment(1);
             tracing::warn!(subscription, "NATS messages were dropped for a slow subscription");
         }
-        Event::ServerError(error) => tracing::error!(%error, "NATS reports an error"),
-        Event::ClientError(error) => tracing::error!(%error, "the NATS client reports an error"),
+        Event::ServerError(error) => tracing::error!(%error, "NATS reported an error"),
+        Event::ClientError(error) => tracing::error!(%error, "the NATS client reported an error"),
         Event::LameDuckMode | Event::Draining | Event::Closed => {
-            tracing::info!(%event, "the NATS connection changes");
+            tracing::info!(%event, "the NATS connection changed");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Asking the gateways which users are online.
+//! Presence queries to the gateways.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -9,10 +9,11 @@ use protocol::{
     subject,
 };
 
-/// Gateways answer from memory, within a millisecond or two. A list of members is not worth a longer wait.
+/// Timeout of a query. Gateways reply from memory within a few milliseconds, and a list of members should not
+/// wait longer for an optional detail.
 const ANSWER_WITHIN: Duration = Duration::from_millis(300);
 
-/// The gateways could not be asked.
+/// A presence query failed.
 #[derive(Debug, thiserror::Error)]
 pub enum PresenceError {
     #[error(transparent)]
@@ -24,9 +25,9 @@ pub enum PresenceError {
     Payload(#[from] PresencePayloadError),
 }
 
-/// Those of `users`, at most [`PresenceQuery::USERS`], who are online in the room. Every gateway with
-/// sockets in the room knows all users there, so the first reply is enough. If no gateway listens,
-/// nobody is online.
+/// Returns those of `users` (at most [`PresenceQuery::USERS`]) who are online in the room. Every gateway with
+/// sockets in the room has the full list of online users, so the first reply is enough. If no gateway listens,
+/// no user is online.
 pub async fn online(
     client: &Client,
     room: RoomId,

@@ -1,5 +1,5 @@
-//! Publish budgets: rate limits per user and per room for everything that is published, over sockets and HTTP.
-//! This is the configuration for all processes, and the state of a process that counts in memory.
+//! Publish budgets: rate limits per user and per room for all published events, over sockets and HTTP. Contains
+//! the configuration for all processes, and the in-memory state of one process.
 
 use std::{
     collections::HashMap,
@@ -14,15 +14,17 @@ use protocol::{
 
 use crate::env::Env;
 
-/// The same as the rate of one socket, but for all sockets of a user and HTTP together.
+/// Default of `LIMIT_USER_EVENT_RATE`: equal to the rate of one socket, but for all sockets of a user and HTTP
+/// together.
 const USER_RATE: f64 = 20.0;
-/// One minute of the rate: a client sends what it queued while it was offline. 19 MB of the largest messages, a
-/// quarter of a percent of a stream of 8 GiB.
+/// Default of `LIMIT_USER_EVENT_BURST`: one minute of the rate, because a client sends at once the messages
+/// that it queued while offline. At most 19 MB, a quarter of a percent of a stream of 8 GiB.
 const USER_BURST: u32 = 1_200;
-/// 3.2 MB/s of the largest messages. The archive moves some 11,000 events/s, which is 55 such rooms. A stream
-/// that is filling up keeps one minute of archived events, which is 190 MB.
+/// Default of `LIMIT_ROOM_EVENT_RATE`: at most 3.2 MB/s. The archive moves about 11,000 events/s, which is 55
+/// such rooms. A stream that is filling up keeps one minute of archived events, which is 190 MB.
 const ROOM_RATE: f64 = 200.0;
-/// One minute of the rate: everybody replies to a notice.
+/// Default of `LIMIT_ROOM_EVENT_BURST`: one minute of the rate, for example when all members reply to a
+/// broadcast.
 const ROOM_BURST: u32 = 12_000;
 
 /// The rates. `None` for one that is switched off.
@@ -40,7 +42,9 @@ impl PublishLimits {
         let mut rate = |name, rate, burst| {
             let per_second = env.or(&format!("LIMIT_{name}_EVENT_RATE"), rate);
             if !(0.0..=1e6).contains(&per_second) {
-                env.fault(format!("LIMIT_{name}_EVENT_RATE is events a second, 0 to 1000000"));
+                env.fault(format!(
+                    "LIMIT_{name}_EVENT_RATE must be a number of events a second, 0 to 1000000"
+                ));
             }
             Rate::new(per_second, env.or(&format!("LIMIT_{name}_EVENT_BURST"), burst))
         };
@@ -51,12 +55,12 @@ impl PublishLimits {
     }
 }
 
-/// Locks of a table, so that threads rarely contend.
+/// Number of locks of a table: enough that threads rarely contend.
 const LOCKS: usize = 16;
-/// Entries under one lock, 16 to 32 bytes each. A key has an entry only until its arrival time has passed, which
-/// is 50 ms after a single event. With more, further keys are refused.
+/// Maximum number of entries under one lock, 16 to 32 bytes each; further keys are refused. A key has an entry
+/// only until its arrival time has passed, which is 50 ms after a single event.
 const ENTRIES: usize = 16 * 1024;
-/// Entries from which on expired ones are removed.
+/// Number of entries from which on expired ones are removed.
 const SWEEP_FROM: usize = 256;
 
 /// The budgets of one process. Cheap to clone; clones share them.
@@ -128,7 +132,7 @@ struct Segment {
 
 impl Table {
     fn charge(&self, rate: Rate, key: u128, now: i64) -> Result<(), std::time::Duration> {
-        // The last bits of a UUID are random in all versions that are used.
+        // The last bits of a UUID are random in all versions in use.
         let segment = &self.0[key as usize % LOCKS];
         let mut segment = segment.lock().unwrap_or_else(PoisonError::into_inner);
         let arrival = segment.arrivals.get(&key).copied();
@@ -154,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn each_user_and_room_has_a_budget_of_its_own() {
+    fn each_user_and_room_has_a_separate_budget() {
         let budgets = PublishBudgets::new(limits((0.001, 3), (0.001, 2)));
         let (ada, bob, room) = (UserId::generate(), UserId::generate(), RoomId::generate());
         for _ in 0..3 {
@@ -173,7 +177,7 @@ mod tests {
         let (table, rate) = (Table::default(), Rate::new(1.0, 1).unwrap());
         let flooder = 1 << 100;
         table.charge(rate, flooder, 0).unwrap();
-        // All under one lock, all within the second that the first event takes.
+        // All keys are under one lock, and all charges within the second of the first event.
         for key in 1..ENTRIES as u128 {
             table.charge(rate, key * LOCKS as u128, 0).unwrap();
         }

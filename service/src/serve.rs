@@ -20,7 +20,7 @@ pub use self::{connection::HangUp, limits::Limits};
 
 /// Time for handlers to finish after the signal. Kubernetes kills after 30 s.
 const HANDLERS_FINISH_WITHIN: Duration = Duration::from_secs(20);
-/// A connection whose client acknowledges no data for this long is closed: unread data takes memory.
+/// A connection whose client acknowledges no data for this long is closed, because unread data takes memory.
 const SEND_TIMEOUT: Duration = Duration::from_secs(60);
 /// Pause after a failed accept.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -79,7 +79,7 @@ pub async fn serve(
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of file descriptors, or the client has closed the connection.
+                // The process has no free file descriptors, or the client has closed the connection.
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
                 continue;
@@ -104,8 +104,8 @@ pub async fn serve(
     Ok(())
 }
 
-/// Has the kernel close the connection if sent data is not acknowledged in time, also after an upgrade to a
-/// WebSocket. Idle connections stay open.
+/// Sets `TCP_USER_TIMEOUT`: the kernel closes the connection if sent data is not acknowledged in time, also
+/// after an upgrade to a WebSocket. Idle connections stay open.
 fn limit_send_time(stream: &TcpStream) {
     #[cfg(target_os = "linux")]
     if let Err(error) = socket2::SockRef::from(stream).set_tcp_user_timeout(Some(SEND_TIMEOUT)) {

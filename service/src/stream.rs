@@ -18,9 +18,10 @@ use crate::{
     roomlog::RoomLog,
 };
 
-/// Events that are searched for `room-deleted`, from the newest one: sends that were in flight may follow it.
+/// Number of newest events that are searched for `room-deleted`, because messages that were in flight may
+/// follow it.
 const LATE_EVENTS: usize = 1_000;
-/// Rooms that [`ShardStream::rooms`] lists at most.
+/// Maximum number of rooms that [`ShardStream::rooms`] lists.
 const ROOMS: usize = 100_000;
 
 /// The stream of one shard.
@@ -57,7 +58,7 @@ impl ShardStream {
         self.shards.of(room) == self.shard
     }
 
-    /// A handle without the stream's info: JetStream answers info requests one at a time.
+    /// A handle without the stream's info, because JetStream answers info requests one at a time.
     async fn stream(&self) -> Result<stream::Stream<()>, LogError> {
         self.context.get_stream_no_info(self.shard.stream()).await.map_err(unavailable)
     }
@@ -128,7 +129,7 @@ impl ShardStream {
         purge.map(drop).map_err(unavailable)
     }
 
-    /// Purges the events of a deleted room before its `room-deleted`. Usually that is the newest one.
+    /// Purges the events of a deleted room before its `room-deleted`, which is usually the newest event.
     pub async fn purge_until_deleted(&self, room: RoomId) -> Result<(), LogError> {
         let subject = subject::stored(self.shards, room);
         let deleted = self.deleted_at(room).await?;
@@ -160,9 +161,9 @@ impl ShardStream {
         purge.map(drop).map_err(unavailable)
     }
 
-    /// Purges a subject that belongs to no room.
+    /// Purges a subject that does not belong to any room.
     pub async fn purge_foreign(&self, subject: &str) -> Result<(), LogError> {
-        // A wildcard would match other subjects, too.
+        // A wildcard would match other subjects too.
         if subject.contains(['*', '>']) {
             return Ok(());
         }

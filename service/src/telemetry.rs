@@ -12,10 +12,12 @@ use tracing_subscriber::{
     EnvFilter, filter::filter_fn, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
 
-/// Seconds, from a cached response to one that most clients no longer wait for.
+/// Bounds of latency histograms in seconds: from a cached response up to waits after which most clients give
+/// up.
 const LATENCY_BUCKETS: [f64; 12] =
     [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
-/// How often the recorder merges samples into histograms: otherwise they would accumulate without scrapes.
+/// How often the recorder merges samples into histograms. Without it, samples would accumulate while no scrape
+/// happens.
 const UPKEEP_EVERY: Duration = Duration::from_secs(5);
 
 static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
@@ -23,15 +25,15 @@ static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
 /// The log filter unless `RUST_LOG` is set.
 pub const USUAL: &str = "info,async_nats=warn";
 
-/// False for what must never be logged, whatever `RUST_LOG` is: at TRACE, async-nats logs every message that it
-/// receives, with users' texts and names.
+/// False for events that must never be logged, whatever `RUST_LOG` is: at TRACE, async-nats logs every received
+/// message, with users' texts and names.
 fn is_fit_to_log(metadata: &Metadata<'_>) -> bool {
     *metadata.level() != Level::TRACE || !metadata.target().starts_with("async_nats")
 }
 
-/// Starts logging and metrics. Logs are filtered by `RUST_LOG`, or by `usually` without it. They are JSON unless
-/// standard error is a terminal; `LOG_FORMAT` can be `json` or `text`. `METRICS_LISTEN` is the address of
-/// `GET /metrics`; without it there are no metrics.
+/// Starts logging and metrics. Logs are filtered by `RUST_LOG`, or by `usually` if that is not set. The format
+/// is `LOG_FORMAT` (`json` or `text`), by default `text` on a terminal and otherwise `json`. `METRICS_LISTEN`
+/// is the address of `GET /metrics`; if it is not set, there are no metrics.
 pub async fn start(usually: &str, shutdown: CancellationToken) -> anyhow::Result<()> {
     start_logs(usually);
     if let Ok(listen) = std::env::var("METRICS_LISTEN") {

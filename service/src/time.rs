@@ -19,7 +19,7 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn it_waits_for_the_deadline_or_for_ever() {
+    async fn sleep_until_waits_for_the_deadline_or_for_ever() {
         let hour = Duration::from_secs(3600);
         let in_a_second = Instant::now() + Duration::from_secs(1);
         sleep_until(Some(in_a_second)).await;

@@ -1,4 +1,4 @@
-//! W3C Trace Context, version 00: a trace goes from an HTTP request through NATS to the gateways.
+//! W3C Trace Context, version 00. The context of an HTTP request is passed on through NATS to the gateways.
 
 use std::{fmt, str::FromStr};
 
@@ -10,7 +10,7 @@ pub struct TraceParent {
     flags: u8,
 }
 
-/// A text that is no `traceparent`.
+/// A text that is not a `traceparent`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a traceparent")]
 pub struct ParseTraceError;
@@ -70,14 +70,14 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_read(trace in 1..u128::MAX, span in 1..u64::MAX, flags: u8) {
+        fn a_traceparent_round_trips(trace in 1..u128::MAX, span in 1..u64::MAX, flags: u8) {
             let parent = TraceParent { trace, span, flags };
             prop_assert_eq!(parent.to_string().parse(), Ok(parent));
         }
 
         /// <https://www.w3.org/TR/trace-context/#traceparent-header>
         #[test]
-        fn only_a_traceparent_is_read(text in "\\PC{0,60}|[0-9a-g]{2}-[0-9a-f]{31,33}-[0-9a-f]{15,17}-[0-9a-fA]{2}") {
+        fn only_a_traceparent_is_parsed(text in "\\PC{0,60}|[0-9a-g]{2}-[0-9a-f]{31,33}-[0-9a-f]{15,17}-[0-9a-fA]{2}") {
             let form = regex::Regex::new("^[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}$").unwrap();
             let none = ["ff-", "-00000000000000000000000000000000-", "-0000000000000000-"];
             let is_one = form.is_match(&text) && !text.starts_with(none[0])
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trace_goes_on_in_its_child_and_bad_ones_are_refused() {
+    fn a_child_keeps_the_trace_and_invalid_texts_are_refused() {
         let parent: TraceParent =
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
         assert_eq!(parent.to_string().parse(), Ok(parent));

@@ -1,4 +1,4 @@
-//! Appending events.
+//! Appending of events to the log.
 
 use async_nats::{
     HeaderMap,
@@ -23,33 +23,33 @@ use crate::{
     trace::TraceParent,
 };
 
-/// Bytes of a payload that a dead letter keeps.
+/// Maximum bytes of the payload in a dead letter; the rest is cut off.
 const DEAD_LETTER_BYTES: usize = 512 * 1024;
-/// Headers of a dead letter: the subject of the message, and why it could not be archived.
+/// Headers of a dead letter: the subject of the message, and the reason why it could not be archived.
 const DEAD_SUBJECT: &str = "Chat-Subject";
 const DEAD_REASON: &str = "Chat-Reason";
 /// JetStream's errors for a stream that is at its size limit with `discard: new`.
 const MAXIMUM_REACHED: [u64; 3] = [10047, 10077, 10023];
 
-/// Where an event is stored.
+/// The position of a stored event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Appended {
     pub seq: Seq,
-    /// It was stored before under the same idempotency key, at `seq`.
+    /// The event was already stored under the same idempotency key, at `seq`.
     pub duplicate: bool,
 }
 
 /// A message that was published and not acknowledged yet.
 pub struct Pending {
     ack: PublishAckFuture,
-    /// For a room's stream: its shard, and its high-water mark before the message.
+    /// For a message in a shard's stream: the shard, and its high-water mark before the message.
     place: Option<(Shard, Seq)>,
     high_water: HighWater,
 }
 
 impl Pending {
-    /// Waits for the acknowledgement. A seq that is not above the high-water mark is an error: the
-    /// stream went backwards, and the archive will not take what is stored in it.
+    /// Waits for the acknowledgement. A seq that is not above the high-water mark is an error: the stream was
+    /// restored from an older backup, and the archive ignores events with known seqs.
     pub async fn stored(self) -> Result<Appended, LogError> {
         let ack = self.ack.await.map_err(|error| publish_error(&error))?;
         let seq = Seq::try_from(ack.sequence).map_err(unavailable)?;
@@ -139,7 +139,7 @@ impl RoomLog {
         Ok(Pending { ack, place, high_water: self.high_water.clone() })
     }
 
-    /// Stores a message of a shard's stream as a dead letter, because it can never be archived.
+    /// Stores a message of a shard's stream as a dead letter. Called if the message can never be archived.
     pub async fn park(
         &self,
         shard: Shard,

@@ -1,5 +1,5 @@
-//! Purge marks: from which seq on a stream still holds all events. Kept in the bucket
-//! [`PURGED_BUCKET`], by room and by stream.
+//! Purge marks: the seqs from which on streams still hold all events. Stored in the bucket [`PURGED_BUCKET`],
+//! by room and by stream.
 
 use protocol::{
     RoomId, Seq,
@@ -10,11 +10,11 @@ use super::RoomLog;
 use crate::log_error::LogError;
 
 impl RoomLog {
-    /// The seq after which the stream holds all events of the room; those up to it may have been purged,
-    /// or lost with an older stream. [`Seq::ZERO`] if nothing ever was.
+    /// The seq after which the stream holds all events of the room. Events up to it may have been purged, or
+    /// lost with an older stream. [`Seq::ZERO`] if none was.
     ///
-    /// Marks are written before the purge. So read this after the events: what was read past the mark
-    /// is complete.
+    /// Callers must read the mark after the events: a mark is written before the purge, so events read after
+    /// the mark's seq are complete.
     pub async fn oldest_kept(&self, room: RoomId) -> Result<Seq, LogError> {
         let keys = [room.to_string(), self.shards.of(room).stream()];
         let mut oldest = Seq::ZERO;
@@ -34,8 +34,8 @@ impl RoomLog {
     /// Marks that events of the room before `seq` are about to be purged. `seq` is an event of the room,
     /// which stays. See [`Self::oldest_kept`].
     ///
-    /// A mark never falls: a database that was restored from a backup may ask for an older one. Callers
-    /// must not do this for one room concurrently.
+    /// A mark never decreases, even if a database that was restored from a backup requests an older one.
+    /// Callers must not call this concurrently for one room.
     pub async fn keep_from(&self, room: RoomId, seq: Seq) -> Result<(), LogError> {
         if self.oldest_kept(room).await? >= seq {
             return Ok(());
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_is_a_decimal_and_nothing_else_is_taken_for_none() {
+    fn a_purge_mark_is_decimal_and_other_values_are_errors() {
         assert_eq!(parse(b"0").ok(), Some(Seq::ZERO));
         assert_eq!(parse(Seq::MAX.to_string().as_bytes()).ok(), Some(Seq::MAX));
         for value in ["", "-1", "7 ", "0x7", "\u{0667}", "18446744073709551616"] {

@@ -36,7 +36,7 @@ pub struct RoomLog {
 }
 
 impl RoomLog {
-    /// The log as seen through one connection.
+    /// The log, accessed through one connection.
     pub fn new(client: Client, shards: Shards) -> Self {
         let context = jetstream::context::ContextBuilder::new()
             .timeout(ANSWER_WITHIN)
@@ -53,7 +53,7 @@ impl RoomLog {
         Self { high_water, ..self }
     }
 
-    /// The highest seqs that this process knows of.
+    /// The high-water marks of this process.
     pub fn high_water(&self) -> &HighWater {
         &self.high_water
     }
@@ -69,8 +69,8 @@ impl RoomLog {
         if self.high_water.is_behind(shard) { Err(behind(shard)) } else { Ok(()) }
     }
 
-    /// Compares each stream's newest seq with its high-water mark, and updates whether it is behind. A
-    /// missing stream is behind if anything was ever stored in it.
+    /// Compares each stream's newest seq with its high-water mark, and updates whether it is behind. A missing
+    /// stream is behind if its high-water mark is above zero.
     pub async fn look_at_streams(&self) -> Result<(), LogError> {
         for shard in self.shards.all() {
             let known = self.high_water.highest(shard);

@@ -1,4 +1,4 @@
-//! Reading events by direct get.
+//! Reading of events by direct get.
 
 use async_nats::{
     Message,
@@ -36,7 +36,7 @@ impl RoomLog {
 
     /// The room's newest event at or before `seq`.
     pub async fn last_until(&self, room: RoomId, seq: Seq) -> Result<Option<Entry>, LogError> {
-        // There is none before the first one, and the server takes 0 for "no upper bound".
+        // There is no event before the first one, and for the server 0 means "no upper bound".
         if seq == Seq::ZERO {
             return Ok(None);
         }
@@ -53,7 +53,7 @@ impl RoomLog {
         rooms: &[RoomId],
         seq: Seq,
     ) -> Result<Vec<(RoomId, Seq)>, LogError> {
-        // The server takes 0 for "no upper bound".
+        // For the server 0 means "no upper bound".
         if rooms.is_empty() || seq == Seq::ZERO {
             return Ok(Vec::new());
         }
@@ -108,7 +108,8 @@ impl RoomLog {
         self.read(room, &request).await
     }
 
-    /// The same, bounded to about `bytes` of payload. At least one event if there is any.
+    /// The room's events after `seq` like [`Self::after`], limited to about `bytes` of payload, but at least
+    /// one event if there is any.
     pub async fn page_after(
         &self,
         room: RoomId,
@@ -130,8 +131,8 @@ impl RoomLog {
         Ok(found.and_then(|entry| StoredEvent::decode(&entry.payload).ok()))
     }
 
-    /// Whether an event of the room was appended under this idempotency key since a time. For retries
-    /// that may come after the dedupe window.
+    /// Whether an event of the room was appended under this idempotency key since a time. For retries that may
+    /// arrive after the dedupe window.
     pub async fn has(&self, room: RoomId, id: &str, since: Timestamp) -> Result<bool, LogError> {
         let stream = self.shards.of(room).stream();
         let subject = subject::stored(self.shards, room);

@@ -1,4 +1,4 @@
-//! A connection of a server: its limits and timeouts.
+//! The connections of a server: their limits and timeouts.
 
 use std::{
     net::SocketAddr,
@@ -39,8 +39,8 @@ use crate::{
 
 /// Timeout of the first request with all its headers.
 const FIRST_REQUEST_WITHIN: Duration = Duration::from_secs(10);
-/// Idle timeout. Longer than that of load balancers (60 s on AWS): otherwise a balancer would now and then send a
-/// request on a connection that is just being closed.
+/// Idle timeout. Longer than the idle timeout of load balancers (60 s on AWS): otherwise a balancer could send
+/// a request on a connection that is just being closed.
 const IDLE_AT_MOST: Duration = Duration::from_secs(75);
 /// Time for running responses after the idle timeout, when no more requests are accepted. A response that its
 /// client does not read takes memory.
@@ -78,7 +78,7 @@ impl Connections {
         self.open.admit(Owner::address(peer.ip()), self.limits.per_address).map(Some)
     }
 
-    /// Serves one connection until it ends. After `shutdown`, only requests that were received before.
+    /// Serves one connection until it ends. After `shutdown`, serves only requests that were received before.
     pub(super) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
         self,
         stream: S,
@@ -111,7 +111,7 @@ impl Connections {
                 }
                 () = hung_up.cancelled() => {
                     metrics::counter!("http_connections_cut_total").increment(1);
-                    tracing::debug!("a connection is closed: its client does not read the response");
+                    tracing::debug!("closed a connection whose client does not read the response");
                     return;
                 }
                 () = asked.notified(), if state != Waiting::LastAnswers => {
@@ -125,7 +125,7 @@ impl Connections {
                 () = sleep_until(deadline) => {
                     if state != Waiting::NextRequest {
                         metrics::counter!("http_connections_cut_total").increment(1);
-                        tracing::debug!(?state, "a connection is closed: it timed out");
+                        tracing::debug!(?state, "closed a connection that timed out");
                         return;
                     }
                     connection.as_mut().graceful_shutdown();
@@ -162,8 +162,9 @@ impl Connections {
     }
 }
 
-/// Closes the connection of a request whose client does not read the response: the response's body is not polled
-/// then. It is an extension of HTTP/1 requests. A connection of HTTP/2 carries other responses, too.
+/// A handle with which a handler closes the connection of a client that does not read the response, because
+/// hyper does not poll the response's body then. It is an extension of HTTP/1 requests only: an HTTP/2
+/// connection carries other responses too.
 #[derive(Debug, Clone)]
 pub struct HangUp(CancellationToken);
 
@@ -173,7 +174,7 @@ impl HangUp {
     }
 }
 
-/// The meaning of a connection's deadline.
+/// The event that a connection's deadline applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Waiting {
     FirstRequest,
@@ -181,7 +182,7 @@ enum Waiting {
     LastAnswers,
 }
 
-/// A problem document (RFC 9457). Written by hand, as the request does not reach the router.
+/// A problem document (RFC 9457). Built here, because the request does not reach the router.
 fn too_many() -> Response {
     let problem = serde_json::json!({
         "type": "about:blank",
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_without_a_request_is_cut() {
+    async fn a_connection_without_a_request_is_closed() {
         let (_client, ended) = connect(0);
         let lasted = ended.await.unwrap();
         assert!(lasted >= FIRST_REQUEST_WITHIN && lasted < IDLE_AT_MOST, "{lasted:?}");
@@ -283,7 +284,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_that_nobody_reads_is_dropped() {
+    async fn an_unread_response_is_dropped() {
         for request in [b"GET / HTTP/1.1\r\nhost: a\r\n\r\n".as_slice(), HTTP2_REQUEST] {
             let (mut client, ended) = connect(8 * 1024 * 1024);
             client.write_all(request).await.unwrap();

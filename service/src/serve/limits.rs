@@ -18,7 +18,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        // A whole office can share one address, and each of its browsers opens up to six connections.
+        // A whole office can share one address, and each browser opens up to six connections.
         Self { connections: 10_000, per_address: 2_000, trusted_hops: 0 }
     }
 }
