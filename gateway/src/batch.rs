@@ -8,19 +8,19 @@ use protocol::Seq;
 
 use crate::{memory::Budget, wire::ws};
 
-/// Bytes of a batch besides its frames: entries in logs and rings, and the allocator's overhead.
+/// Bytes charged per batch in addition to its frames: entries in logs and rings, and the allocator's overhead.
 const OVERHEAD: usize = 192;
 
-/// WebSocket frames next to each other in memory, so that many of them leave as one slice.
+/// Encoded WebSocket frames in one contiguous buffer, so that many of them are written as one slice.
 #[derive(Debug, Clone)]
 pub struct Batch {
     bytes: Bytes,
-    cuts: Arc<[Cut]>,
+    ends: Arc<[FrameEnd]>,
 }
 
-/// Where a frame of a batch ends.
+/// The end of a frame in a batch.
 #[derive(Debug, Clone, Copy)]
-struct Cut {
+struct FrameEnd {
     end: usize,
     /// None for an event that is not stored.
     seq: Option<Seq>,
@@ -30,19 +30,19 @@ struct Cut {
 #[derive(Debug, Default)]
 pub struct BatchBuilder {
     bytes: BytesMut,
-    cuts: Vec<Cut>,
+    ends: Vec<FrameEnd>,
 }
 
 impl BatchBuilder {
     /// Appends a text frame, given in parts.
     pub fn push(&mut self, seq: Option<Seq>, text: &[&str]) {
         ws::put_text(&mut self.bytes, text);
-        self.cuts.push(Cut { end: self.bytes.len(), seq });
+        self.ends.push(FrameEnd { end: self.bytes.len(), seq });
     }
 
     /// The seq of the last stored event in it.
     pub fn last(&self) -> Option<Seq> {
-        self.cuts.iter().rev().find_map(|cut| cut.seq)
+        self.ends.iter().rev().find_map(|frame| frame.seq)
     }
 
     /// Bytes of its frames.
@@ -52,19 +52,19 @@ impl BatchBuilder {
 
     /// The batch, unless it is empty. `budget` is charged until the last handle to its bytes is dropped.
     pub fn build(self, budget: &Budget) -> Option<Batch> {
-        let Self { bytes, cuts } = self;
-        if cuts.is_empty() {
+        let Self { bytes, ends } = self;
+        if ends.is_empty() {
             return None;
         }
-        let held = budget.charge(bytes.capacity() + cuts.len() * size_of::<Cut>() + OVERHEAD);
-        Some(Batch { bytes: held.hold(bytes.freeze()), cuts: cuts.into() })
+        let held = budget.charge(bytes.capacity() + ends.len() * size_of::<FrameEnd>() + OVERHEAD);
+        Some(Batch { bytes: held.hold(bytes.freeze()), ends: ends.into() })
     }
 }
 
 impl Batch {
     /// Number of frames.
     pub fn frames(&self) -> usize {
-        self.cuts.len()
+        self.ends.len()
     }
 
     /// Bytes of its frames.
@@ -84,23 +84,23 @@ impl Batch {
 
     /// The seq of the last stored event whose frame ends within the first `size` bytes.
     pub fn last_until(&self, size: usize) -> Option<Seq> {
-        self.cuts.iter().rev().filter(|cut| cut.end <= size).find_map(|cut| cut.seq)
+        self.ends.iter().rev().filter(|frame| frame.end <= size).find_map(|frame| frame.seq)
     }
 
-    /// The frames after that of the event at `seq`, in one piece. For batches of stored events only.
+    /// The frames after the event at `seq`, as one slice. Valid only for batches of stored events.
     pub fn after(&self, seq: Seq) -> Bytes {
-        let before = self.cuts.partition_point(|cut| cut.seq.is_none_or(|at| at <= seq));
+        let before = self.ends.partition_point(|frame| frame.seq.is_none_or(|at| at <= seq));
         self.bytes.slice(self.start_of(before)..)
     }
 
-    /// The rest of the frame that the byte at `offset` is inside of; none at a frame boundary.
+    /// The rest of the frame that contains the byte at `offset`; none if a frame starts there.
     pub fn rest_of_frame(&self, offset: usize) -> Option<Bytes> {
-        let cut = self.cuts.partition_point(|cut| cut.end <= offset);
-        (offset > self.start_of(cut)).then(|| self.bytes.slice(offset..self.cuts[cut].end))
+        let frame = self.ends.partition_point(|frame| frame.end <= offset);
+        (offset > self.start_of(frame)).then(|| self.bytes.slice(offset..self.ends[frame].end))
     }
 
     fn start_of(&self, frame: usize) -> usize {
-        frame.checked_sub(1).map_or(0, |before| self.cuts[before].end)
+        frame.checked_sub(1).map_or(0, |before| self.ends[before].end)
     }
 }
 
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn its_memory_counts_as_long_as_anybody_has_a_part_of_it() {
+    fn memory_is_charged_until_the_last_slice_is_dropped() {
         let budget = Budget::new(1_000_000);
         let mut builder = BatchBuilder::default();
         (1..=3_u32).for_each(|seq| builder.push(Some(seq.into()), &["hello"]));

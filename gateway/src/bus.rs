@@ -25,20 +25,20 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{config::Config, ephemeral::EphemeralEvent};
 
-/// How often the streams are compared with the newest sequences known.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How often the newest sequence of each stream is compared with its high-water mark.
+const COMPARE_EVERY: Duration = Duration::from_secs(2);
 
-/// How long a lookup in the database may take. The answering process gives up a second earlier.
-const SENT_WITHIN: Duration = Duration::from_secs(3);
+/// Timeout of a message lookup. The replying process gives up a second earlier, so that its reply is not lost.
+const LOOKUP_WITHIN: Duration = Duration::from_secs(3);
 
-/// A connection. Clones share it.
+/// One connection to NATS. Clones share it.
 #[derive(Clone)]
 pub struct Bus {
     client: Client,
     log: RoomLog,
     revoked: Bucket,
     files: Bucket,
-    /// Counts the occasions on which messages may have been missed.
+    /// A counter that rises whenever messages may have been missed.
     disturbed: watch::Receiver<u64>,
 }
 
@@ -50,10 +50,10 @@ pub struct Republished {
     pub trace: Option<TraceParent>,
 }
 
-/// A presence query, with the subject of its answer.
+/// A presence query and the subject for its reply.
 #[derive(Debug)]
-pub struct Asked {
-    pub question: PresenceQuery,
+pub struct PresenceRequest {
+    pub query: PresenceQuery,
     pub reply: String,
 }
 
@@ -90,16 +90,16 @@ impl Bus {
         nats::is_ready(&self.client, self.log.high_water()).await
     }
 
-    /// Compares the streams with what this gateway has seen of them, until `ended`.
+    /// Compares the streams with this process's high-water marks regularly, until `ended`.
     pub async fn watch_streams(self, ended: CancellationToken) {
-        while ended.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
+        while ended.run_until_cancelled(tokio::time::sleep(COMPARE_EVERY)).await.is_some() {
             if let Err(error) = self.log.look_at_streams().await {
-                tracing::debug!(%error, "the streams cannot be looked at now");
+                tracing::debug!(%error, "the streams cannot be checked now");
             }
         }
     }
 
-    /// Heartbeats of gateways, this one included.
+    /// Subscribes to heartbeats of all gateways, including this one.
     pub async fn gateways_alive(
         &self,
     ) -> Result<impl Stream<Item = Bytes> + Send + Unpin + use<>, LogError> {
@@ -111,14 +111,15 @@ impl Bus {
         subscribed.map_err(|error| LogError::Unavailable(error.to_string().into()))
     }
 
-    /// Sends an ephemeral event to all gateways with sockets in the room; lost while NATS is unreachable.
+    /// Sends an ephemeral event to all gateways with sockets in the room. It is lost while NATS is unreachable.
     pub async fn send(&self, room: RoomId, event: &EphemeralEvent) {
         if let Ok(payload) = serde_json::to_vec(event) {
             self.publish_live(subject::live(room), payload.into()).await;
         }
     }
 
-    /// Stores how far a user has read a room. Only the furthest mark counts, so a repetition is harmless.
+    /// Stores how far a user has read a room. The archive keeps only the furthest mark, so a duplicate is
+    /// harmless.
     pub async fn store_read(
         &self,
         room: RoomId,
@@ -131,42 +132,43 @@ impl Bus {
         self.log.publish(subject, &id, payload, None).await
     }
 
-    /// Publishes without storing; lost while nobody subscribes or NATS is unreachable.
+    /// Publishes on core NATS, without storing: the message is lost if there is no subscriber or NATS is
+    /// unreachable.
     pub async fn publish_live(&self, subject: String, payload: Bytes) {
         if let Err(error) = self.client.publish(subject, payload).await {
             tracing::warn!(%error, "an ephemeral event could not be sent");
         }
     }
 
-    /// A complete file of a room.
+    /// Looks up a complete file of a room.
     pub async fn file(&self, room: RoomId, file: FileId) -> Result<Option<FileRef>, LogError> {
         let entry = self.files.value(&subject::file_key(room, file)).await?;
         // An empty value means that the file was removed.
         let Some(json) = entry.filter(|json| !json.is_empty()) else { return Ok(None) };
         serde_json::from_slice(&json).map(Some).map_err(|error| {
-            LogError::Unavailable(format!("the file's entry cannot be read: {error}").into())
+            LogError::Unavailable(format!("the file's entry cannot be parsed: {error}").into())
         })
     }
 
-    /// Where a message was stored first, if it was. Asks a process that has a database.
-    pub async fn sent(
+    /// Looks up where a message was first stored, if it was. A process with a database replies.
+    pub async fn look_up_message(
         &self,
         room: RoomId,
         author: UserId,
         id: MessageId,
     ) -> Result<Option<FirstStored>, LogError> {
-        let question = MessageLookup { author, id }.encode();
-        let request = Request::new().payload(question.into()).timeout(Some(SENT_WITHIN));
+        let lookup = MessageLookup { author, id }.encode();
+        let request = Request::new().payload(lookup.into()).timeout(Some(LOOKUP_WITHIN));
         let answer = self.client.send_request(subject::sent(room), request).await;
         let answer = match answer.as_ref().map(|message| LookupReply::decode(&message.payload)) {
             Ok(Ok(LookupReply::Found(first))) => Ok(Some(first)),
             Ok(Ok(LookupReply::NotFound)) => Ok(None),
             Ok(Ok(LookupReply::Unknown)) => Err("the database or the stream did not answer"),
-            Ok(Err(_)) => Err("the answer cannot be read"),
+            Ok(Err(_)) => Err("the reply cannot be parsed"),
             Err(error) if error.kind() == RequestErrorKind::NoResponders => {
-                Err("no `functions` and no `archive --follow` is there to ask")
+                Err("neither `functions` nor `archive --follow` is running")
             }
-            Err(_) => Err("nobody answered in time"),
+            Err(_) => Err("no reply in time"),
         };
         let outcome = match &answer {
             Ok(Some(_)) => "sent",
@@ -175,11 +177,13 @@ impl Bus {
         };
         metrics::counter!("gateway_sent_lookups_total", "answer" => outcome).increment(1);
         answer.map_err(|reason| {
-            LogError::Unavailable(format!("an earlier try of a message: {reason}").into())
+            LogError::Unavailable(
+                format!("the lookup of an earlier attempt failed: {reason}").into(),
+            )
         })
     }
 
-    /// New entries of the bucket of revocations.
+    /// Subscribes to new entries of the bucket of revocations.
     pub async fn revocation_news(
         &self,
     ) -> Result<impl Stream<Item = BucketEntry> + Send + Unpin + use<>, LogError> {
@@ -188,7 +192,7 @@ impl Bus {
         Ok(messages.filter_map(move |message| std::future::ready(bucket.entry(message))))
     }
 
-    /// Entries of the bucket of revocations after a sequence, oldest first.
+    /// Reads entries of the bucket of revocations after a sequence, oldest first.
     pub async fn revocations_after(
         &self,
         seq: Seq,

@@ -27,26 +27,26 @@ pub struct Config {
     /// `DRAIN_SECONDS`: how long clients have to move to another gateway when this one stops.
     pub drain: Duration,
     pub limits: Limits,
-    /// `LIMIT_USER_EVENT_RATE`, `LIMIT_ROOM_EVENT_RATE` and their bursts, with what was used of them.
+    /// `LIMIT_USER_EVENT_RATE`, `LIMIT_ROOM_EVENT_RATE` and their bursts, with the current usage.
     pub publish: PublishBudgets,
-    /// `MEMORY_BUDGET_BYTES`: what all sockets and rooms together may buffer; by default a quarter of the memory
-    /// limit.
+    /// `MEMORY_BUDGET_BYTES`: bytes that all sockets and rooms together may buffer; by default a quarter of the
+    /// memory limit.
     pub memory_budget: usize,
-    /// `REVOCATIONS_UNSEEN_SECONDS`: when the bucket of revocations was not read for this long, sockets must
-    /// authenticate again. Less than the bucket keeps entries, which is [`limits::REVOKED_SECONDS`].
+    /// `REVOCATIONS_UNSEEN_SECONDS`: if the bucket of revocations could not be read for this long, sockets must
+    /// authenticate again. Shorter than [`limits::REVOKED_SECONDS`], for which the bucket keeps entries.
     pub revocations_unseen_at_most: Duration,
     /// `TRUSTED_PROXY_HOPS`: trusted proxies in front, each of which appends to `X-Forwarded-For`.
     pub trusted_hops: usize,
-    /// `CONFORMANCE_ECHO`: at `/engine.io/` and `/socket.io/`, echoes as the conformance suites of
-    /// engine.io-protocol and socket.io-protocol expect, instead of the chat. For tests only: only connections
-    /// from loopback are accepted.
+    /// `CONFORMANCE_ECHO`: `/engine.io/` and `/socket.io/` echo messages as the conformance suites of
+    /// engine.io-protocol and socket.io-protocol expect, instead of serving the chat. For tests only: only
+    /// connections from loopback are accepted.
     pub conformance_echo: bool,
 }
 
-/// Where the public keys come from.
+/// The source of the public keys.
 #[derive(Debug, Clone)]
 pub enum KeySource {
-    /// `JWKS_URL`: fetched, and fetched again while the gateway runs.
+    /// `JWKS_URL`: fetched at start and regularly after that.
     Url(String),
     /// `JWKS` or `JWKS_FILE`: the document itself.
     Inline(String),
@@ -67,7 +67,7 @@ pub struct Limits {
     pub rooms_per_socket: usize,
     /// `LIMIT_SOCKETS_PER_USER`, on one gateway.
     pub sockets_per_user: usize,
-    /// `LIMIT_SOCKETS_PER_ADDRESS`, on one gateway; of IPv6, per /64.
+    /// `LIMIT_SOCKETS_PER_ADDRESS`, on one gateway. An IPv6 /64 counts as one address.
     pub sockets_per_address: usize,
     /// `LIMIT_HANDSHAKE_SECONDS`: an unauthenticated socket is closed after this.
     pub handshake: Duration,
@@ -84,17 +84,18 @@ const JOINS_PER_ROOM: usize = 2;
 /// second.
 const CONTROL_RATE: f64 = 20.0;
 const CONTROL_BURST: u32 = 100;
-/// Applies even if the frame limit is switched off, to bound memory.
+/// Upper bound of `LIMIT_FRAME_BYTES`, which applies even if that limit is switched off.
 const MAX_FRAME_BYTES: usize = 16 * 1024 * 1024;
-/// Half of the time for which revocations are kept.
+/// Default of `REVOCATIONS_UNSEEN_SECONDS`: half of the time for which revocations are kept.
 const REVOCATIONS_UNSEEN_SECONDS: u64 = limits::REVOKED_SECONDS / 2;
-/// Five minutes less than revocations are kept: clocks differ, and a broken connection is noticed late.
+/// Maximum of `REVOCATIONS_UNSEEN_SECONDS`: five minutes less than the time for which revocations are kept,
+/// because clocks differ and a broken connection is noticed late.
 const REVOCATIONS_UNSEEN_SECONDS_AT_MOST: u64 = limits::REVOKED_SECONDS - 300;
-/// A switched-off deadline: a day, so that it can still be added to a time.
+/// The value of a deadline that is switched off: a day, so that adding it to a time cannot overflow.
 const NO_LIMIT: Duration = Duration::from_secs(24 * 3600);
 /// The deadline of one handshake step if the handshake limit is switched off.
 const LONGEST_STEP: Duration = Duration::from_secs(60);
-/// More frequent pings would only cause load.
+/// Minimum of `PING_INTERVAL_SECONDS`: more frequent pings would only cause load.
 const SHORTEST_PING: Duration = Duration::from_millis(100);
 
 impl Default for Limits {
@@ -124,7 +125,7 @@ impl Limits {
     pub fn joins(&self) -> Option<Rate> {
         let burst = self.rooms_per_socket.saturating_mul(JOINS_PER_ROOM);
         let burst = u32::try_from(burst).unwrap_or(u32::MAX).max(self.event_burst);
-        // A burst that is switched off stays so.
+        // A burst of zero means no limit.
         Rate::new(self.event_rate.into(), if self.event_burst == 0 { 0 } else { burst })
     }
 
@@ -133,8 +134,8 @@ impl Limits {
         Rate::new(CONTROL_RATE, CONTROL_BURST)
     }
 
-    /// How long one step may take that the handshake deadline does not cover: the body of a request, the upgrade to
-    /// WebSocket.
+    /// Timeout of a step that the handshake deadline does not cover: receiving a request body, or the upgrade
+    /// to WebSocket.
     pub fn step(&self) -> Duration {
         self.handshake.min(LONGEST_STEP)
     }
@@ -146,7 +147,7 @@ impl Limits {
             match Duration::try_from_secs_f64(seconds) {
                 Ok(wait) if wait < NO_LIMIT => wait,
                 _ => {
-                    env.fault(format!("{name} is seconds, at most a day"));
+                    env.fault(format!("{name} must be a number of seconds, at most a day"));
                     default
                 }
             }
@@ -173,7 +174,7 @@ impl Limits {
 }
 
 impl Config {
-    /// Reads everything; faults are in `env`.
+    /// Reads all variables. Faults are recorded in `env`.
     pub fn from_env(env: &mut Env<'_>) -> Option<Self> {
         let nats = NatsConfig::from_env(env, "gateway");
         let url: Option<String> = env.optional("JWKS_URL");
@@ -193,7 +194,7 @@ impl Config {
         let memory_budget =
             env.optional("MEMORY_BUDGET_BYTES").unwrap_or_else(memory::default_budget);
         if memory_budget < memory::LEAST_BUDGET {
-            env.fault(format!("MEMORY_BUDGET_BYTES is at least {}", memory::LEAST_BUDGET));
+            env.fault(format!("MEMORY_BUDGET_BYTES must be at least {}", memory::LEAST_BUDGET));
         }
         let unseen = env.within(
             "REVOCATIONS_UNSEEN_SECONDS",

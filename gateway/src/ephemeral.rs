@@ -1,4 +1,4 @@
-//! Ephemeral events: what gateways send each other about a room over core NATS, never stored.
+//! Ephemeral events: messages between gateways about a room, sent over core NATS and never stored.
 
 use protocol::{RoomId, Seq, UserId, event::ServerEvent, stored::Person};
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ pub enum EphemeralEvent {
     Signal { from: Person, to: UserId, data: Box<RawValue> },
 }
 
-/// What gateways tell each other about the users in a room.
+/// Messages between gateways about the users in a room.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "presence", rename_all = "kebab-case")]
 pub enum Gossip {
@@ -25,11 +25,11 @@ pub enum Gossip {
     Ask { gateway: GatewayId },
     /// A gateway's users, in one or several messages; `first` starts a new list.
     All { gateway: GatewayId, first: bool, users: Vec<Person> },
-    /// Users who came to or left a gateway.
+    /// Users who joined or left the room on one gateway.
     Change { gateway: GatewayId, joined: Vec<Person>, left: Vec<UserId> },
 }
 
-/// The receivers of an ephemeral event, with what they receive.
+/// The receivers of an ephemeral event, with its form for them.
 #[derive(Debug)]
 pub enum Audience {
     /// Gateways only.
@@ -41,7 +41,7 @@ pub enum Audience {
 }
 
 impl EphemeralEvent {
-    /// Decides who receives an event of `room_id`.
+    /// The receivers of the event in `room_id`.
     pub fn audience(self, room_id: RoomId) -> Audience {
         match self {
             Self::Presence(gossip) => Audience::Gateways(gossip),

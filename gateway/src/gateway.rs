@@ -39,7 +39,7 @@ struct Inner {
     threads: Mutex<Vec<Running>>,
 }
 
-/// What the parts of a gateway share.
+/// Handles that the parts of a gateway share.
 #[derive(Clone)]
 struct Shared {
     id: GatewayId,
@@ -57,7 +57,7 @@ impl Gateway {
     /// Connects to NATS and starts the workers. `shutdown` starts the drain.
     pub async fn start(config: Config, shutdown: CancellationToken) -> anyhow::Result<Self> {
         let high_water = HighWater::new(config.shards);
-        // Not `shutdown`: watches go on while the gateway drains.
+        // A token apart from `shutdown`, because the watches continue while the gateway drains.
         let ended = CancellationToken::new();
         let (workers, inboxes) = Workers::new(config.threads);
         let shared = Shared {
@@ -100,8 +100,8 @@ impl Gateway {
         Ok(Self(Arc::new(Inner { shared, http, threads: Mutex::new(running) })))
     }
 
-    /// Resolves once the drain has ended and no socket is left. An error means that a part failed
-    /// before that: the process must exit, because only a new one can serve all sockets.
+    /// Resolves once the drain has ended and no socket is left. An error means that a supervised task failed
+    /// before that: the process must exit, because only a new process can serve all sockets.
     pub async fn drained(&self) -> anyhow::Result<()> {
         let drained = async {
             for thread in self.0.threads.lock().await.iter_mut() {
@@ -109,24 +109,24 @@ impl Gateway {
             }
         };
         tokio::select! {
-            // A worker that panicked has no sockets left either.
+            // A worker that panicked also counts as drained, so the failure is checked first.
             biased;
             failure = self.failed() => return Err(failure),
             () = drained => {}
         }
         let Shared { bus, id, .. } = &self.0.shared;
         peers::announce(bus, *id, true).await;
-        // The flush inside sends it.
+        // `is_ready` flushes the connection, which sends the last heartbeat.
         let _ = bus.is_ready().await;
         Ok(())
     }
 
-    /// Waits until a task that the gateway cannot work without has failed.
+    /// Waits until a supervised task has failed.
     pub async fn failed(&self) -> anyhow::Error {
         self.0.shared.health.failed().await
     }
 
-    /// Runs a task whose failure ends the gateway, like that of its own parts.
+    /// Runs a task as supervised: its failure ends the gateway.
     pub fn supervise(
         &self,
         name: &str,
@@ -183,7 +183,7 @@ impl Shared {
         threads.into_iter().map(run).collect()
     }
 
-    /// Watches the streams, the bucket of revocations and the other gateways.
+    /// Starts the watches of the streams, the bucket of revocations and the other gateways.
     fn start_watches(&self, rooms: Rooms, unseen_at_most: Duration, ended: &CancellationToken) {
         let (bus, health) = (&self.bus, &self.health);
         tokio::spawn(bus.clone().watch_streams(ended.clone()));
@@ -192,13 +192,13 @@ impl Shared {
             Revocations::new(bus.clone(), set, workers, rooms.clone(), unseen_at_most);
         let revocations = revocations.run(ended.clone()).map(Ok);
         tokio::spawn(health.clone().supervise("the watch of revocations".into(), revocations));
-        let on_lost = move |gateway| rooms.lost(gateway);
+        let on_lost = move |gateway| rooms.gateway_lost(gateway);
         let peers = self.peers.clone().run(bus.clone(), self.id, on_lost, ended.clone());
         tokio::spawn(health.clone().supervise("the watch of other gateways".into(), peers));
     }
 }
 
-/// Starts the drain on shutdown: no new sockets, and the present ones are asked to migrate.
+/// Starts the drain on shutdown: new sockets are refused, and the existing ones are asked to migrate.
 async fn drain_on(
     shutdown: CancellationToken,
     draining: CancellationToken,

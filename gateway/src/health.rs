@@ -1,12 +1,12 @@
-//! Supervises the tasks that a gateway cannot work without. tokio catches a task's panic, so without this the
-//! process would stay up and ready while some of its sockets hang.
+//! Supervision of the tasks that a gateway cannot work without. tokio catches a task's panic, so without
+//! supervision the process would stay up and ready while some of its sockets hang.
 
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt as _;
 use tokio::sync::watch;
 
-/// Shared by all supervised tasks of a gateway.
+/// The first failure of a supervised task, if there was one. Clones share it.
 #[derive(Clone)]
 pub struct Health(Arc<watch::Sender<Option<String>>>);
 
@@ -17,7 +17,7 @@ impl Default for Health {
 }
 
 impl Health {
-    /// Runs a task to its end. A panic or an error is a failure of the gateway.
+    /// Runs a task until it ends, and records a panic or an error as a failure of the gateway.
     pub async fn supervise(self, name: String, task: impl Future<Output = anyhow::Result<()>>) {
         let failure = match AssertUnwindSafe(task).catch_unwind().await {
             Ok(Ok(())) => return,
@@ -25,7 +25,7 @@ impl Health {
             // The panic message was already printed to standard error.
             Err(_) => format!("{name} panicked"),
         };
-        tracing::error!(failure, "the gateway cannot go on");
+        tracing::error!(failure, "a supervised task failed; the gateway stops");
         metrics::counter!("gateway_failures_total").increment(1);
         // Later failures are usually consequences of the first.
         self.0.send_if_modified(|first| {
@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_task_that_ends_as_it_should_fails_nothing() {
+    async fn a_task_that_ends_without_error_is_no_failure() {
         let health = Health::default();
         health.clone().supervise("a task".into(), async { Ok(()) }).await;
         assert!(health.is_good());
@@ -70,7 +70,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_or_an_error_is_a_failure_and_the_first_one_counts() {
+    async fn a_panic_or_error_is_a_failure_and_the_first_is_kept() {
         let (panics, fails) = (Health::default(), Health::default());
         panics.clone().supervise("a task".into(), async { panic!("a fault of ours") }).await;
         fails.clone().supervise("a task".into(), async { anyhow::bail!("no connection") }).await;

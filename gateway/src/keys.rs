@@ -1,4 +1,4 @@
-//! The public keys that verify tokens, fetched again regularly.
+//! The public keys that verify tokens. They are fetched at start and regularly after that.
 
 use std::{
     collections::HashMap,
@@ -13,16 +13,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::KeySource;
 
-/// A rotated key is fetched within this time, even before a token signed by it comes.
+/// How often the keys are fetched: a rotated key is known within this time, even before a token signed by it
+/// arrives.
 const REFRESH_EVERY: Duration = Duration::from_secs(60);
-/// Tokens with invented key ids must not cause a request each. A token with an unknown key waits at most this
-/// long for the next fetch.
+/// Rate limit of fetches for unknown keys, so that tokens with invented key ids do not cause a request each. A
+/// token with an unknown key waits at most this long for the next fetch.
 const REFRESH_AT_MOST_EVERY: Duration = Duration::from_secs(2);
 const FETCH_WITHIN: Duration = Duration::from_secs(5);
-/// Until the first keys have come: the functions may start later than the gateway.
+/// Retry interval until the first keys are known: the functions may start later than the gateway.
 const RETRY_FIRST_EVERY: Duration = Duration::from_millis(250);
-/// A key is valid until it was missing for longer than any token lives. During a deployment, functions with the
-/// old and the new key answer in turn.
+/// How long a key stays valid after it was last in a fetched document: longer than any token lives. During a
+/// deployment, processes with the old and with the new key answer in turn.
 const KEEP_UNSEEN: Duration = Duration::from_secs(3600);
 
 /// The keys. Clones share them.
@@ -96,7 +97,8 @@ impl Keys {
     }
 
     /// Fetches the keys because a token's key is unknown. Concurrent callers share one fetch, and fetches are
-    /// rate-limited. A fetch that began before the call does not count, because the key may be newer.
+    /// rate-limited. A fetch that began before the call is not shared, because its result may not contain a
+    /// newer key.
     pub async fn fetch_again(&self) {
         if matches!(self.0.source, KeySource::Inline(_)) {
             return;

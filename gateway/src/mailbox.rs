@@ -1,5 +1,5 @@
-//! A room's mailbox: commands of workers and messages of NATS, in the order in which they came. It takes no
-//! memory while it is empty, as most rooms' mailboxes are.
+//! A room's mailbox: one queue of commands from workers and messages from NATS, in order of arrival. An empty
+//! mailbox takes no memory, because most rooms are silent.
 
 use std::{
     collections::VecDeque,
@@ -10,14 +10,14 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::{
-    bus::{Asked, Republished},
+    bus::{PresenceRequest, Republished},
     command::RoomCommand,
 };
 
-/// Commands that wait for one room. The joins of a bigger storm are refused with `busy`.
+/// Maximum number of commands that wait for one room. Further joins are refused with `busy`.
 const COMMANDS: usize = 8_192;
-/// Messages of NATS that wait for one room, and their bytes. Further ones are dropped and read from the stream
-/// later. More than what comes while a room waits for an answer of JetStream.
+/// Maximum number of NATS messages that wait for one room, and of their bytes. Further messages are dropped and
+/// read from the stream later. Enough for the messages that arrive while a room waits for a reply of JetStream.
 const MESSAGES: usize = 16_384;
 const BYTES: usize = 8 * 1024 * 1024;
 
@@ -29,7 +29,7 @@ pub enum Mail {
     Stored(Republished),
     /// An [`crate::ephemeral::EphemeralEvent`], encoded.
     Ephemeral(Bytes),
-    Question(Asked),
+    PresenceQuery(PresenceRequest),
 }
 
 impl Mail {
@@ -37,19 +37,19 @@ impl Mail {
         match self {
             Self::Stored(event) => event.payload.len(),
             Self::Ephemeral(payload) => payload.len(),
-            Self::Command(_) | Self::Question(_) => 0,
+            Self::Command(_) | Self::PresenceQuery(_) => 0,
         }
     }
 }
 
-/// Why a command was refused, with the command.
+/// A command that was refused, by reason.
 #[derive(Debug)]
 pub enum RefusedCommand {
     Full(RoomCommand),
     Closed(RoomCommand),
 }
 
-/// The content of a mailbox.
+/// The content taken from a mailbox.
 #[derive(Debug, Default)]
 pub struct Taken {
     pub mail: VecDeque<Mail>,
@@ -97,7 +97,7 @@ impl Mailbox {
         Ok(())
     }
 
-    /// Adds a message of NATS. If the mailbox is full, notes that it was missed.
+    /// Adds a message from NATS. A full mailbox drops it and sets the mark that messages were missed.
     pub fn message(&self, message: Mail) {
         let mut state = self.lock();
         if state.closed {
@@ -117,7 +117,7 @@ impl Mailbox {
         self.0.arrived.notify_one();
     }
 
-    /// Notes that messages may have been missed.
+    /// Sets the mark that messages may have been missed.
     pub fn mark_missed(&self) {
         self.lock().missed = true;
         self.0.arrived.notify_one();
@@ -129,7 +129,7 @@ impl Mailbox {
         state.mail.is_empty() && !state.missed
     }
 
-    /// Waits for mail and takes all of it. For one task only.
+    /// Waits for mail and takes all of it. Only one task may wait.
     pub async fn take(&self) -> Taken {
         loop {
             if let Some(taken) = self.take_now() {
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn mail_is_taken_in_its_order_and_leaves_no_memory() {
+    async fn mail_is_taken_in_order_and_its_memory_is_freed() {
         let mailbox = Mailbox::default();
         mailbox.command(leave()).unwrap();
         mailbox.message(stored(1, 10));
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_too_much_is_refused_or_missed() {
+    fn a_full_mailbox_refuses_commands_and_drops_messages() {
         let mailbox = Mailbox::default();
         for _ in 0..COMMANDS {
             mailbox.command(leave()).unwrap();

@@ -13,17 +13,17 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// The WebSocket gateway. Configured by environment variables; infra/README.md lists them.
 #[derive(Parser)]
 struct Arguments {
-    /// Where to listen.
+    /// The address to listen on.
     #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8081")]
     listen: SocketAddr,
 }
 
-/// Rooms and sockets are many small things. On huge pages, which mimalloc asks the kernel for, a
-/// thousand rooms took three times the memory that they hold.
+/// Disables huge pages, which mimalloc requests from the kernel. Rooms and sockets are many small allocations:
+/// on huge pages, a thousand rooms took three times their own memory.
 fn use_small_pages() {
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
-        eprintln!("huge pages stay on: {error}");
+        eprintln!("cannot disable huge pages: {error}");
     }
 }
 
@@ -44,7 +44,7 @@ async fn run(Arguments { listen }: Arguments) -> anyhow::Result<()> {
     let listener = serve::listen(listen).await?;
     let gateway = Gateway::start(config, shutdown).await?;
     tracing::info!(%listen, "serving");
-    // The listener stays open while sockets drain, so that /readyz can say so.
+    // The listener stays open while sockets drain, so that /readyz can report the drain.
     let mut served = tokio::spawn(serve::serve(listener, gateway.router(), limits, ended.clone()));
     tokio::select! {
         ended_early = &mut served => return ended_early?,

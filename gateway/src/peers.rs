@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{bus::Bus, ephemeral::GatewayId};
 
-/// Two heartbeats may be lost before a gateway counts as dead.
+/// A third of [`DEAD_AFTER`]: two heartbeats may be lost before a gateway counts as dead.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
 const DEAD_AFTER: Duration = Duration::from_secs(15);
 
@@ -21,7 +21,7 @@ const DEAD_AFTER: Duration = Duration::from_secs(15);
 #[derive(Serialize, Deserialize)]
 struct Alive {
     gateway: GatewayId,
-    /// It is the last one: the gateway stops.
+    /// True in the last heartbeat of a gateway that stops.
     leaving: bool,
 }
 
@@ -54,7 +54,8 @@ impl Peers {
         dead.map(|(gateway, _)| gateway).collect()
     }
 
-    /// Sends heartbeats and receives those of others. `lost` is called for each gateway that is gone.
+    /// Sends heartbeats and receives those of others. `lost` is called for each gateway that has stopped or
+    /// failed.
     pub async fn run(
         self,
         bus: Bus,
@@ -79,7 +80,7 @@ impl Peers {
                         _ if gateway == own => {}
                         true if self.forget(gateway) => lost(gateway),
                         true => {}
-                        // So that a new gateway need not wait for the next heartbeat.
+                        // Answers a new gateway at once, so that it need not wait for the next heartbeat.
                         false if self.note(gateway) => announce(&bus, own, false).await,
                         false => {}
                     }

@@ -4,22 +4,22 @@ use std::time::Instant;
 
 use protocol::rate::Rate;
 
-/// What one socket has used of a [`Rate`].
+/// A rate limiter: the usage of a [`Rate`] by one socket.
 #[derive(Debug)]
 pub struct RateLimiter {
-    /// The clock of `arrival` begins here.
+    /// The zero of `arrival`.
     began: Instant,
     /// The arrival time of [`Rate::charge`]: microseconds since `began`.
     arrival: i64,
 }
 
 impl RateLimiter {
-    /// Nothing is used yet.
+    /// A limiter with the full burst available.
     pub fn new(now: Instant) -> Self {
         Self { began: now, arrival: 0 }
     }
 
-    /// Counts one event; false, without counting it, if it is over the limit. `None` is no limit.
+    /// Counts one event. Returns false, and does not count it, if it exceeds the limit. `None` means no limit.
     pub fn admit(&mut self, rate: Option<Rate>, now: Instant) -> bool {
         let Some(rate) = rate else { return true };
         let now = now.saturating_duration_since(self.began).as_micros();

@@ -1,8 +1,9 @@
-//! Watches the bucket of revocations, so that none is missed, and tells the workers and rooms concerned.
+//! Watches the bucket of revocations without missing any, and sends commands about them to workers and rooms.
 //!
-//! New entries come as messages. When messages may have been lost, the whole bucket is read again; besides, new
-//! entries are read every [`POLL_EVERY`]. All entries are read in order, not only the last one of each key: the
-//! outbox may write an older state after a newer one, and the version in it decides.
+//! New entries arrive as messages. When messages may have been lost, the whole bucket is read again. In
+//! addition, new entries are polled every [`POLL_EVERY`]. All entries are read in order, not only the last one
+//! of each key, because the outbox may write an older state after a newer one: the version in the value
+//! decides.
 
 use std::time::Duration;
 
@@ -23,17 +24,17 @@ use crate::{
 const READ_AT_ONCE: usize = 1_024;
 /// How long to wait after a failure.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
-/// In a NATS cluster a new subscription takes a moment to reach all servers, and a replica may lag behind. What
-/// was put in that moment is found by one more read after this time.
+/// In a NATS cluster a new subscription takes a moment to reach all servers, and a replica may lag behind. One
+/// more read after this time finds entries that were put in that moment.
 const POLL_AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// How long a silent loss of messages may go unnoticed. Each poll costs one request.
 const POLL_EVERY: Duration = Duration::from_secs(60);
 
-/// An entry younger than this cannot have expired from the bucket.
+/// The age up to which an entry cannot have expired from the bucket.
 const SURELY_KEPT: Duration = Duration::from_secs(limits::REVOKED_SECONDS / 2);
 
-/// If a token was shown less than this ago, its revocation is still in the bucket, because the token was made at
-/// most a token's life earlier.
+/// The revocation of a token that was presented less than this ago is still in the bucket, because the token
+/// was issued at most one token lifetime before that.
 const RECENTLY_SHOWN: Duration =
     Duration::from_secs(limits::REVOKED_SECONDS - *limits::TOKEN_SECONDS.end() as u64);
 
@@ -48,13 +49,13 @@ pub struct Revocations {
     known: Known,
 }
 
-/// How much of the bucket was read.
+/// The part of the bucket that was read.
 struct Known {
     /// The newest entry; [`Seq::ZERO`] for none.
     seq: Seq,
-    /// When it came as a message. None if it was read, because its age is unknown then.
+    /// When that entry arrived as a message. None if it was read from the bucket: its age is unknown then.
     heard_at: Option<Instant>,
-    /// Everything revoked before this is known.
+    /// All revocations before this time are known.
     at: Instant,
 }
 
@@ -94,7 +95,7 @@ impl Revocations {
     async fn watch(&mut self) -> Result<(), LogError> {
         let mut disturbed = self.bus.disturbed();
         disturbed.mark_unchanged();
-        // Subscribed first and read after, so that no entry is missed between.
+        // Subscribes first and reads after, so that no entry between the two is missed.
         let mut news = self.bus.revocation_news().await?;
         self.read_all().await?;
         let mut poll_at = Instant::now() + POLL_AGAIN_AFTER;
@@ -119,7 +120,7 @@ impl Revocations {
         }
     }
 
-    /// Reads the whole bucket. Until that is done the gateway is not ready.
+    /// Reads the whole bucket. The gateway is not ready until this is done.
     async fn read_all(&mut self) -> Result<(), LogError> {
         self.set.set_complete(false);
         let (before, heard_at) = (self.known.seq, self.known.heard_at);
@@ -160,8 +161,8 @@ impl Revocations {
         Ok(())
     }
 
-    /// Adds an entry. One of an unknown kind comes from a newer version. A deleted one changes nothing: revocations
-    /// are never taken back.
+    /// Adds an entry. An entry of an unknown kind, which a newer version wrote, is ignored. So is a deleted
+    /// entry: a revocation is never undone.
     async fn add(&mut self, entry: BucketEntry) {
         let BucketEntry { key, value, .. } = entry;
         let Some((revoked, value)) = Revoked::parse(&key).zip(value) else { return };
@@ -184,15 +185,16 @@ impl Revocations {
             }
             Revocation::Member(room, user, state) => {
                 if self.rooms.send(room, RoomCommand::Member { user, state }).is_err() {
-                    // The room is too busy to apply it in order with its events.
+                    // The room's mailbox is full: apply the change at once instead of in order with the room's
+                    // events.
                     self.workers.send_all(|| WorkerCommand::Member { room, user, state }).await;
                 }
             }
         }
     }
 
-    /// Revocations may have been missed. All sockets leave their rooms and must join again with new tickets; those
-    /// whose token was shown before `shown_before` must connect again.
+    /// Revocations may have been missed: all sockets leave their rooms and must join again with new tickets.
+    /// Sockets that presented their token before `shown_before` must connect again.
     async fn reauthenticate(&self, shown_before: Option<Instant>) {
         metrics::counter!("gateway_proofs_demanded_total").increment(1);
         let shown_before = shown_before.map(Instant::into_std);

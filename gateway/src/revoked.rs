@@ -1,5 +1,5 @@
-//! Recent revocations, checked in addition to the expiry of tokens. Entries are only added: a late one changes
-//! nothing, and no message can take one back.
+//! The set of recent revocations, checked in addition to the expiry of tokens. Entries are only added: a late
+//! entry changes nothing, and no message can remove one.
 
 use std::{
     collections::HashMap,
@@ -16,7 +16,7 @@ use protocol::{
     subject::{MemberState, MemberStateError, Revoked},
 };
 
-/// Longer than any revoked token can live.
+/// How long an entry is kept: longer than any revoked token can live.
 const KEEP: Duration = Duration::from_secs(limits::REVOKED_SECONDS);
 /// Expired entries are removed once per this many new ones, so that the sweep costs little on average.
 const SWEEP_EVERY: usize = 1024;
@@ -24,7 +24,7 @@ const SWEEP_EVERY: usize = 1024;
 /// An entry of the bucket of revocations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Revocation {
-    /// A session, an account or a room is over, whatever the value.
+    /// A session, an account or a room has ended. The value has no meaning.
     Over(Revoked),
     /// A user's membership in a room changed.
     Member(RoomId, UserId, MemberState),
@@ -60,8 +60,8 @@ struct Entries {
 }
 
 impl RevokedSet {
-    /// Adds a revocation. False if it is known or outdated: entries may come late, and all come again when the
-    /// bucket is read again.
+    /// Adds a revocation. False if it is known or outdated: entries may arrive late, and reading the bucket
+    /// again returns all of them.
     pub fn insert(&self, revocation: Revocation) -> bool {
         let now = Instant::now();
         let mut entries = self.write();
@@ -83,7 +83,7 @@ impl RevokedSet {
         }
     }
 
-    /// Sets whether the whole bucket has been read, so that every revoked ticket is refused.
+    /// Sets whether the whole bucket has been read. Only then is every revoked ticket refused.
     pub fn set_complete(&self, is_complete: bool) {
         self.0.is_complete.store(is_complete, Ordering::Release);
     }
@@ -138,7 +138,7 @@ mod tests {
     }
 
     proptest! {
-        /// In whatever order and however often they come: the newest counts, and is news once.
+        /// States in any order and any number of times: the newest one wins, and is reported as new once.
         #[test]
         fn the_newest_state_of_a_member_counts(versions in prop::collection::vec(0..9_u64, 1..30)) {
             let (set, room, user) = (RevokedSet::default(), RoomId::generate(), UserId::generate());

@@ -1,5 +1,4 @@
-//! What workers and rooms ask of each other. The commands are beside both, so that neither imports the
-//! other.
+//! Commands between workers and rooms. They are in a module apart from both, so that neither imports the other.
 
 mod room;
 mod worker;

@@ -8,7 +8,7 @@ use crate::{ephemeral::GatewayId, wire::sid::SocketRef};
 /// A command to a room's task.
 #[derive(Debug)]
 pub enum RoomCommand {
-    /// A socket joins. `after` is the newest event that its client has.
+    /// A socket joins. `after` is the newest event that its client has received.
     Join { socket: SocketRef, person: Person, after: Option<Seq>, ack: Option<u64> },
     /// A socket of a worker left.
     Leave { worker: usize, user: UserId },
@@ -18,8 +18,8 @@ pub enum RoomCommand {
     Member { user: UserId, state: MemberState },
     /// The room was deleted. Usually its last event is published shortly before or after.
     Deleted,
-    /// Another gateway is gone, and with it the presence of its users.
+    /// Another gateway has stopped or failed: its users are removed from the room's presence.
     GatewayLost { gateway: GatewayId },
-    /// Asks whether a message may get another kind of reaction.
+    /// Checks whether a reaction with this emoji would exceed the number of kinds that a message may have.
     CheckReaction { target: Seq, emoji: Emoji, respond: oneshot::Sender<bool> },
 }

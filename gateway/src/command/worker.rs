@@ -24,22 +24,22 @@ use crate::{
 /// Commands that wait for one worker. A sender waits while the inbox is full.
 const INBOX: usize = 4_096;
 
-/// What the HTTP side passes along with a new connection.
+/// Data of a new connection that the HTTP side passes to its worker.
 #[derive(Debug)]
 pub struct Opening {
-    /// Counts the socket among those of its address; none where that limit is off.
+    /// Counts the socket towards the limit of its address; none if that limit is switched off.
     pub admitted: Option<Admitted>,
-    /// The connection came to `/engine.io/`, where Engine.IO messages are echoed (`CONFORMANCE_ECHO`).
+    /// The connection was made to `/engine.io/`, which echoes Engine.IO messages (`CONFORMANCE_ECHO`).
     pub engine_echo: bool,
 }
 
-/// A token held by the one request that may post a session's packets. Each concurrent request would have
-/// its body buffered too.
+/// A token held by the one request that may post a session's packets. Only one, because the body of every
+/// concurrent request would be buffered.
 #[derive(Debug)]
 pub struct Posting(#[expect(dead_code, reason = "only its lifetime is observed")] Arc<()>);
 
 impl Posting {
-    /// A token, and a reference that tells whether it still exists.
+    /// Returns a token, and a weak reference that shows whether it still exists.
     pub fn new() -> (Self, Weak<()>) {
         let token = Arc::new(());
         let observer = Arc::downgrade(&token);
@@ -53,7 +53,7 @@ pub struct Joined {
     pub socket: SocketId,
     pub room: RoomId,
     pub user: UserId,
-    /// The newest event before those that are delivered from now on.
+    /// The room's newest event at the time of the join: delivery continues after it.
     pub last: Seq,
     /// The events that the socket missed, as slices of the room's batches.
     pub replay: Vec<Bytes>,
@@ -64,20 +64,20 @@ pub struct Joined {
 /// A command to a worker.
 #[derive(Debug)]
 pub enum WorkerCommand {
-    /// A WebSocket was accepted; `received` came right behind its handshake.
+    /// A WebSocket was accepted. `received` are the bytes that arrived together with its handshake.
     Accept { opening: Opening, stream: TcpStream, received: Bytes },
     /// A long-polling session begins.
     OpenPolling { opening: Opening, respond: oneshot::Sender<Bytes> },
     /// A request polls for packets. `respond` is dropped, here and in the next four, if the session is
     /// unknown.
     Poll { sid: Sid, respond: oneshot::Sender<Bytes> },
-    /// A request wants to post packets. The answer contains the greatest length of its body.
+    /// A request asks to post packets. The response contains the maximum length of its body.
     BeginPost { sid: Sid, respond: oneshot::Sender<(Posting, usize)> },
     /// A request posts packets.
     Post { sid: Sid, body: String, posting: Posting, respond: oneshot::Sender<()> },
-    /// Asks whether a session exists.
+    /// Checks whether a session exists.
     Find { sid: Sid, respond: oneshot::Sender<()> },
-    /// A WebSocket wants to take over a long-polling session.
+    /// A WebSocket asks to take over a long-polling session.
     Upgrade { sid: Sid, stream: TcpStream, received: Bytes },
     /// A room accepted a join.
     Joined(Joined),
@@ -89,16 +89,16 @@ pub enum WorkerCommand {
     DeliverTo { room: RoomId, user: UserId, frame: Bytes },
     /// A user's membership in a room changed.
     Member { room: RoomId, user: UserId, state: MemberState },
-    /// Events of a room can no longer be delivered without a gap: all its sockets must join again.
+    /// A room's events can no longer be delivered without a gap: all its sockets must join again.
     Lag { room: RoomId },
     /// The last frames of a room that was deleted.
     Close { room: RoomId, batch: Batch },
     /// A login session or an account was revoked.
     Revoked(Revoked),
-    /// Revocations may have been missed: all sockets must join again with new tickets, and those whose
-    /// token was shown before `shown_before` must connect again.
+    /// Revocations may have been missed: all sockets must join their rooms again with new tickets. Sockets that
+    /// presented their token before `shown_before` must connect again.
     Reauthenticate { shown_before: Option<Instant> },
-    /// Ask all sockets to migrate, then close the rest after `within`.
+    /// Starts the drain: asks all sockets to migrate, then closes the remaining ones after `within`.
     Drain { deadline: Timestamp, within: Duration },
 }
 

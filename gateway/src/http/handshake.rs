@@ -36,7 +36,7 @@ enum Transport {
     WebSocket,
 }
 
-/// Any request to `/socket.io/`, and to `/engine.io/` where that is served.
+/// Handles any request to `/socket.io/`, and to `/engine.io/` if `CONFORMANCE_ECHO` is set.
 pub async fn handle(
     State(state): State<HttpState>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
@@ -97,7 +97,7 @@ async fn answer(
     }
 }
 
-/// Counts a new socket among those of its client's address.
+/// Counts a new socket towards the limit of its client's address.
 fn admit(
     state: &HttpState,
     headers: &HeaderMap,
@@ -135,7 +135,8 @@ fn upgrade(
             return tracing::error!("the gateway needs plain TCP: terminate TLS in front of it");
         };
         let stream = parts.io.into_inner();
-        // Without it, a small frame waits until the peer has acknowledged the one before.
+        // Disables Nagle's algorithm: otherwise a small frame waits until the peer has acknowledged the
+        // previous one.
         let stream = stream.set_nodelay(true).and_then(|()| stream.into_std());
         match stream {
             Ok(stream) => workers.send(worker, command(stream, parts.read_buf)).await,

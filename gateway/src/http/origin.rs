@@ -2,8 +2,9 @@
 
 use axum::http::{HeaderMap, HeaderValue, header, uri::Authority};
 
-/// Whether a request's `Origin` may connect; `*` allows all. Programs usually send none. Checked because
-/// a page of another site could use its visitor's position in the network, even without their token.
+/// Whether a request's `Origin` may connect; `*` allows all. A request without an origin is allowed, because
+/// programs usually send none. Without this check, a page of another site could reach a gateway in its
+/// visitor's private network, even without their token.
 pub fn is_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let Ok(origin) = origin.to_str() else { return false };
@@ -11,8 +12,8 @@ pub fn is_allowed(headers: &HeaderMap, allowed: &[String]) -> bool {
         || headers.get(header::HOST).is_some_and(|host| is_gateway_address(origin, host))
 }
 
-/// The origin is this gateway's own IP address or `localhost`: some client libraries send that as their
-/// origin. A host name does not count, because its owner can point it here (DNS rebinding).
+/// Whether the origin is this gateway's own IP address or `localhost`, which some client libraries send. A host
+/// name does not count, because its owner can resolve it to this address (DNS rebinding).
 fn is_gateway_address(origin: &str, host: &HeaderValue) -> bool {
     let rest = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
     let Some(authority) = rest.and_then(|rest| rest.parse::<Authority>().ok()) else {

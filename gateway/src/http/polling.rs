@@ -16,8 +16,8 @@ use crate::{
     wire::sid::Sid,
 };
 
-/// Bytes of an oversized body that are read and discarded. A client whose connection is closed while it
-/// still sends may not see the response.
+/// Bytes of an oversized body that are read and discarded, because a client whose connection is closed while it
+/// still sends may not receive the response.
 const DISCARDED: usize = 1024 * 1024;
 
 /// Opens a session; the response is its first packet.
@@ -45,7 +45,7 @@ pub async fn post(
     let worker = sid.worker.into();
     state.workers.send(worker, WorkerCommand::BeginPost { sid, respond }).await;
     let (posting, limit) = begun.await.map_err(|_| HandshakeRefusal::UnknownSid)?;
-    // Held until the packets are handled. A body without a length may be as long as the limit.
+    // Reserved until the packets are handled. A body without a declared length may be as long as the limit.
     let length = request.body().size_hint().upper().and_then(|length| length.try_into().ok());
     let held = state.budget.try_reserve(length.unwrap_or(limit).min(limit), Purpose::Live);
     let _held = held.map_err(|Exhausted| HandshakeRefusal::MemoryShort)?;
@@ -58,8 +58,8 @@ pub async fn post(
     answer.map(|()| packets(Bytes::from_static(b"ok")))
 }
 
-/// Reads a body of at most `limit` bytes into one buffer. Kept as they arrive, many small chunks would
-/// need a multiple of their bytes.
+/// Reads a body of at most `limit` bytes into one buffer. A list of many small chunks would take a multiple of
+/// their bytes.
 async fn read_body(body: Body, limit: usize) -> Result<String, HandshakeRefusal> {
     if body.size_hint().lower() > (limit + DISCARDED) as u64 {
         return Err(HandshakeRefusal::TooLarge);
@@ -80,7 +80,7 @@ async fn read_body(body: Body, limit: usize) -> Result<String, HandshakeRefusal>
     String::from_utf8(text).map_err(|_| HandshakeRefusal::BadRequest)
 }
 
-/// A response with packets. No cache may keep them.
+/// A response with packets, which must not be cached.
 fn packets(body: Bytes) -> Response {
     let no_store = HeaderValue::from_static("no-store");
     let text = HeaderValue::from_static("text/plain; charset=utf-8");

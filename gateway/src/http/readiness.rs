@@ -6,7 +6,7 @@ use crate::{
     bus::Bus, health::Health, keys::Keys, revoked::RevokedSet, subscriptions::Subscriptions,
 };
 
-/// What must work for a gateway to be ready.
+/// The dependencies that must work for a gateway to be ready.
 pub struct Readiness {
     pub bus: Bus,
     /// One connection per worker.

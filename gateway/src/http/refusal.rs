@@ -1,4 +1,4 @@
-//! Refusals of HTTP requests: before the handshake there is no socket to send an error to.
+//! Error responses to HTTP requests. They replace error events, which need a socket.
 
 use axum::{
     Json,
@@ -25,7 +25,7 @@ pub enum HandshakeRefusal {
 }
 
 impl HandshakeRefusal {
-    /// The status, Engine.IO's error number and message, and the contract's code where it has one.
+    /// The HTTP status, Engine.IO's error number and message, and the error code, if there is one.
     fn parts(self) -> (StatusCode, u8, &'static str, Option<Code>) {
         use StatusCode as S;
         match self {

@@ -26,7 +26,7 @@ pub fn router(state: HttpState) -> Router {
 pub fn socket_router(state: HttpState) -> Router {
     let mut router = Router::new().route("/socket.io/", any(handshake::handle));
     if state.conformance_echo {
-        tracing::warn!("CONFORMANCE_ECHO: sockets are echoed, nobody can chat");
+        tracing::warn!("CONFORMANCE_ECHO is set: sockets only echo messages");
         router = router.route("/engine.io/", any(handshake::handle));
     }
     router.layer(cors(&state.origins)).with_state(state)

@@ -1,4 +1,4 @@
-//! What the HTTP handlers share.
+//! The shared state of the HTTP handlers.
 
 use std::sync::{
     Arc,
@@ -27,7 +27,7 @@ pub struct Shared {
     pub draining: CancellationToken,
     pub conformance_echo: bool,
     pub readiness: Readiness,
-    /// Spreads new sockets evenly over the workers.
+    /// The number of accepted sockets; it spreads them evenly over the workers.
     pub accepted: AtomicUsize,
 }
 

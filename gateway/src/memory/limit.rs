@@ -1,11 +1,11 @@
-//! The memory limit of this process: that of its container, or the machine's memory.
+//! The memory limit of this process: the limit of its container, or else the machine's memory.
 
 use std::{fs, path::Path};
 
-/// The default budget is the memory limit divided by this: connections, the kernel's buffers and the
+/// The default budget is the memory limit divided by this. Connections, the kernel's buffers and the
 /// allocator's reserve need the rest.
 const SHARE: u64 = 4;
-/// A smaller budget would be too small even for single sockets.
+/// Minimum of a budget: a smaller one would be too small even for a single socket.
 pub const LEAST_BUDGET: usize = 1024 * 1024;
 /// Assumed if the system reports no limit.
 const UNKNOWN: u64 = 1024 * 1024 * 1024;
@@ -19,7 +19,7 @@ fn budget_of(limit: u64) -> usize {
     usize::try_from(limit / SHARE).unwrap_or(usize::MAX).max(LEAST_BUDGET)
 }
 
-/// The least of the machine's memory and the limits of this process's control groups, of version 1 and 2, and
+/// The minimum of the machine's memory and the limits of this process's control groups (version 1 and 2) and
 /// their parents.
 fn limit_under(root: &Path) -> Option<u64> {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).unwrap_or_default();
@@ -33,7 +33,7 @@ fn limit_under(root: &Path) -> Option<u64> {
             }
             _ => return None,
         };
-        // In a container the path may be that on the host, while the mount is the group itself.
+        // In a container, the path may be the one on the host, while the mount shows only the group itself.
         let above = Path::new(path.trim_start_matches('/')).ancestors();
         above.filter_map(|group| number(&root.join(mount).join(group).join(file))).min()
     });
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_limit_counts() {
+    fn the_smallest_limit_is_used() {
         let meminfo = ("proc/meminfo", MEMINFO);
         assert_eq!(limit(&[]), None);
         assert_eq!(limit(&[meminfo]), Some(8_192_000_000));
@@ -84,7 +84,7 @@ mod tests {
             Some(536_870_912),
             "a group's limit holds for those in it"
         );
-        // As a container sees its own group.
+        // The view from inside a container: its own group is the root.
         let own = [meminfo, ("proc/self/cgroup", "0::/\n"), ("sys/fs/cgroup/memory.max", "1000\n")];
         assert_eq!(limit(&own), Some(1_000));
         let first = [
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_budget_is_a_share_and_never_too_small() {
+    fn a_default_budget_is_a_share_with_a_minimum() {
         assert_eq!(budget_of(512 * 1024 * 1024), 128 * 1024 * 1024);
         assert_eq!(budget_of(0), LEAST_BUDGET);
         assert!(default_budget() >= LEAST_BUDGET);

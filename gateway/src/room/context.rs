@@ -1,4 +1,4 @@
-//! What the rooms of one worker's thread share.
+//! Handles that the rooms on one worker's thread share.
 
 use crate::{
     bus::Bus, command::Workers, ephemeral::GatewayId, memory::Budget, peers::Peers,

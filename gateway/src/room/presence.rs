@@ -1,5 +1,5 @@
-//! The users in a room, over all gateways. Pure: changes go in; messages for sockets and gateways come out,
-//! in batches.
+//! The presence of a room: its users on all gateways. Without I/O: it collects changes, and returns them in
+//! batches as messages for sockets and gateways.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,7 +7,7 @@ use protocol::{UserId, event::Online, limits, stored::Person};
 
 use crate::ephemeral::{GatewayId, Gossip};
 
-/// Users in one message between gateways; NATS limits a message to 1 MiB.
+/// Maximum number of users in one message between gateways, because NATS limits a message to 1 MiB.
 const USERS_PER_MESSAGE: usize = 2_000;
 
 /// A presence change for the room's sockets.
@@ -28,14 +28,14 @@ pub struct Presence {
     remote: HashMap<GatewayId, HashSet<UserId>>,
     /// All users, each with the number of gateways that they are on.
     online: HashMap<UserId, (Person, usize)>,
-    /// Users that changed since the last [`Self::take_change`], as they were before.
+    /// Users that changed since the last [`Self::take_change`], with their state before the change.
     touched: HashMap<UserId, Option<Person>>,
-    /// Users who came to or left this gateway since the last [`Self::take_gossip`].
+    /// Users who joined or left on this gateway since the last [`Self::take_gossip`].
     announce: HashSet<UserId>,
 }
 
 impl Presence {
-    /// No users. `gateway` is this one.
+    /// A room without users. `gateway` is the id of this gateway.
     pub fn new(gateway: GatewayId) -> Self {
         Self {
             gateway,
@@ -73,11 +73,11 @@ impl Presence {
     pub fn rename(&mut self, person: Person) {
         if self.local.contains_key(&person.id) {
             self.announce.insert(person.id);
-            self.name(person);
+            self.update_name(person);
         }
     }
 
-    /// Applies a message of another gateway. True if it asks for this gateway's users.
+    /// Applies a message from another gateway. True if it asks for this gateway's users.
     pub fn apply(&mut self, gossip: Gossip) -> bool {
         match gossip {
             Gossip::Ask { gateway } => return gateway != self.gateway,
@@ -85,7 +85,7 @@ impl Presence {
                 if gateway == self.gateway => {}
             Gossip::All { gateway, first, users } => {
                 if first {
-                    self.lose(gateway);
+                    self.remove_gateway(gateway);
                 }
                 self.remote_joined(gateway, users);
             }
@@ -101,8 +101,8 @@ impl Presence {
         false
     }
 
-    /// Removes the users of a gateway that is gone.
-    pub fn lose(&mut self, gateway: GatewayId) {
+    /// Removes the users of a gateway that stopped or failed.
+    pub fn remove_gateway(&mut self, gateway: GatewayId) {
         for user in self.remote.remove(&gateway).unwrap_or_default() {
             self.disappear(user);
         }
@@ -113,7 +113,7 @@ impl Presence {
             if self.remote.entry(gateway).or_default().insert(person.id) {
                 self.appear(person);
             } else {
-                self.name(person);
+                self.update_name(person);
             }
         }
     }
@@ -138,7 +138,7 @@ impl Presence {
         }
     }
 
-    fn name(&mut self, person: Person) {
+    fn update_name(&mut self, person: Person) {
         self.touch(person.id);
         if let Some((known, _)) = self.online.get_mut(&person.id) {
             known.name = person.name;
@@ -159,8 +159,8 @@ impl Presence {
         }
     }
 
-    /// Those of `users` who are in the room.
-    pub fn among(&self, users: &[UserId]) -> Vec<UserId> {
+    /// Returns those of `users` who are online in the room.
+    pub fn online_among(&self, users: &[UserId]) -> Vec<UserId> {
         users.iter().filter(|user| self.online.contains_key(user)).copied().collect()
     }
 
@@ -169,7 +169,8 @@ impl Presence {
         !self.touched.is_empty() || !self.announce.is_empty()
     }
 
-    /// Takes the changes for the room's sockets. Users who came and left again meanwhile are not included.
+    /// Takes the changes for the room's sockets. Users who joined and left again in the meantime are not
+    /// included.
     pub fn take_change(&mut self) -> Option<Change> {
         let (mut joined, mut left) = (Vec::new(), Vec::new());
         for (user, before) in std::mem::take(&mut self.touched) {
@@ -216,89 +217,5 @@ impl Presence {
 }
 
 #[cfg(test)]
-mod tests {
-    use protocol::DisplayName;
-    use uuid::Uuid;
-
-    use super::*;
-
-    fn person(name: &str) -> Person {
-        Person { id: UserId::generate(), name: DisplayName::parse(name).unwrap() }
-    }
-
-    #[test]
-    fn a_user_with_three_sockets_on_two_gateways_is_one_user() {
-        let (here, there) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let mut presence = Presence::new(here);
-        let ada = person("Ada");
-        presence.enter(ada.clone());
-        presence.enter(ada.clone());
-        presence.apply(Gossip::Change { gateway: there, joined: vec![ada.clone()], left: vec![] });
-        let change = presence.take_change().unwrap();
-        assert_eq!((change.count, change.joined), (1, vec![ada.clone()]));
-
-        presence.leave(ada.id);
-        presence.leave(ada.id);
-        assert_eq!(presence.take_change(), None);
-        assert_eq!(presence.among(&[UserId::generate(), ada.id]), [ada.id], "over there");
-        presence.apply(Gossip::Change { gateway: there, joined: vec![], left: vec![ada.id] });
-        let change = presence.take_change().unwrap();
-        assert_eq!((change.count, change.left), (0, vec![ada.clone()]));
-        assert!(presence.among(&[ada.id]).is_empty());
-    }
-
-    #[test]
-    fn a_lost_gateways_users_leave_and_a_new_list_replaces_the_old() {
-        let (here, there) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let mut presence = Presence::new(here);
-        let (ada, bob) = (person("Ada"), person("Bob"));
-        let all = |users| Gossip::All { gateway: there, first: true, users };
-        presence.apply(all(vec![ada.clone()]));
-        presence.apply(all(vec![bob.clone()]));
-        assert_eq!(presence.take_change().unwrap().joined, vec![bob.clone()]);
-        presence.lose(there);
-        assert_eq!(presence.take_change().unwrap().left, vec![bob]);
-        assert!(presence.take_gossip().is_empty());
-    }
-
-    #[test]
-    fn only_own_users_are_announced_and_an_own_echo_is_ignored() {
-        let here = Uuid::from_u128(1);
-        let mut presence = Presence::new(here);
-        let ada = person("Ada");
-        presence.enter(ada.clone());
-        let gossip = presence.take_gossip();
-        let expected = Gossip::Change { gateway: here, joined: vec![ada.clone()], left: vec![] };
-        assert_eq!(gossip, vec![expected]);
-        for echo in gossip {
-            assert!(!presence.apply(echo));
-        }
-        assert!(presence.apply(Gossip::Ask { gateway: Uuid::from_u128(3) }));
-        presence.leave(ada.id);
-        assert_eq!(presence.online().count, 0);
-    }
-
-    #[test]
-    fn a_new_name_is_told_once() {
-        let mut presence = Presence::new(Uuid::from_u128(1));
-        let mut ada = person("Ada");
-        presence.enter(ada.clone());
-        presence.take_change();
-        ada.name = DisplayName::parse("에이다").unwrap();
-        presence.rename(ada.clone());
-        assert_eq!(presence.take_change().unwrap().joined, vec![ada]);
-        assert_eq!(presence.take_change(), None);
-    }
-
-    #[test]
-    fn a_crowd_is_counted_whole_and_listed_in_part() {
-        let mut presence = Presence::new(Uuid::from_u128(1));
-        let crowd: Vec<Person> = (0..250).map(|n| person(&format!("User {n}"))).collect();
-        crowd.iter().cloned().for_each(|user| presence.enter(user));
-        let came = presence.take_change().unwrap();
-        assert_eq!((came.count, came.joined.len()), (250, limits::ONLINE_USERS_LISTED));
-        crowd.iter().for_each(|user| presence.leave(user.id));
-        let went = presence.take_change().unwrap();
-        assert_eq!((went.count, went.left.len()), (0, limits::ONLINE_USERS_LISTED));
-    }
-}
+#[path = "presence_tests.rs"]
+mod tests;

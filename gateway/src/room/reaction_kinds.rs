@@ -1,11 +1,12 @@
-//! Which kinds of reactions messages have, as far as the events delivered here show: a gateway has no
-//! database. That is enough to refuse a flood early; the archive bounds what is kept.
+//! The kinds of reactions of recent messages, collected from delivered events because a gateway has no
+//! database. This refuses a flood of kinds early; the exact limit is applied by the archive.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use protocol::{Emoji, Seq, limits::REACTION_KINDS, stored::StoredEvent};
 
-/// The newest messages are remembered. A flood on older ones is bounded by the archive.
+/// Number of messages that are remembered, the newest ones. Reactions to older messages are limited only by the
+/// archive.
 const MESSAGES: usize = 64;
 
 /// See the module. Without reactions it takes no memory.
@@ -27,7 +28,7 @@ impl ReactionKinds {
         }
     }
 
-    /// Whether a message may get this kind in addition to those that it has.
+    /// Whether a message may have this kind of reaction too.
     pub fn may_have(&self, target: Seq, emoji: &Emoji) -> bool {
         let kinds = self.0.get(&target);
         kinds.is_none_or(|kinds| kinds.len() < REACTION_KINDS || kinds.contains(emoji))
@@ -51,7 +52,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_has_so_many_kinds_and_any_number_of_each() {
+    fn kinds_of_reactions_are_limited_but_not_their_number() {
         let mut kinds = ReactionKinds::default();
         for n in 0..REACTION_KINDS {
             assert!(kinds.may_have(7.into(), &emoji(n)));
@@ -64,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn so_many_messages_are_remembered_and_what_is_no_reaction_is_not() {
+    fn only_the_newest_messages_with_reactions_are_remembered() {
         let mut kinds = ReactionKinds::default();
         (0..200_u32).for_each(|target| kinds.note(&reaction(target, 0)));
         kinds.note(b"[]");

@@ -15,25 +15,25 @@ use crate::{
     mailbox::{Mailbox, RefusedCommand},
 };
 
-/// The rooms that have sockets on this gateway, or had some a moment ago. Clones share them.
+/// The room tasks of this gateway by room id. Clones share them.
 #[derive(Clone)]
 pub struct Rooms(Arc<Inner>);
 
 struct Inner {
-    homes: Vec<(Handle, Arc<Context>)>,
+    threads: Vec<(Handle, Arc<Context>)>,
     rooms: Mutex<HashMap<RoomId, Mailbox>>,
 }
 
 impl Rooms {
-    /// No rooms. They will be spread over these threads, of which there is at least one.
-    pub fn new(homes: impl IntoIterator<Item = (Handle, Context)>) -> Self {
-        let homes = homes.into_iter().map(|(thread, context)| (thread, Arc::new(context)));
-        Self(Arc::new(Inner { homes: homes.collect(), rooms: Mutex::default() }))
+    /// An empty registry. `threads` run the room tasks; there is at least one.
+    pub fn new(threads: impl IntoIterator<Item = (Handle, Context)>) -> Self {
+        let threads = threads.into_iter().map(|(thread, context)| (thread, Arc::new(context)));
+        Self(Arc::new(Inner { threads: threads.collect(), rooms: Mutex::default() }))
     }
 
     fn home(&self, room: RoomId) -> &(Handle, Arc<Context>) {
-        let homes = &self.0.homes;
-        &homes[(room.as_uuid().as_u128() % homes.len() as u128) as usize]
+        let threads = &self.0.threads;
+        &threads[(room.as_uuid().as_u128() % threads.len() as u128) as usize]
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<RoomId, Mailbox>> {
@@ -52,7 +52,7 @@ impl Rooms {
             }
         }
         if !matches!(command, RoomCommand::Join { .. }) {
-            // A room that has ended has no sockets.
+            // All commands but joins concern sockets in the room, and a room that has ended has none.
             return Ok(());
         }
         let mailbox = Mailbox::default();
@@ -74,11 +74,11 @@ impl Rooms {
         metrics::gauge!("gateway_rooms").set(rooms.len() as f64);
     }
 
-    /// Tells all rooms that another gateway is gone.
-    pub fn lost(&self, gateway: GatewayId) {
+    /// Sends all rooms a command that another gateway has stopped or failed.
+    pub fn gateway_lost(&self, gateway: GatewayId) {
         for mailbox in self.lock().values() {
             if mailbox.command(RoomCommand::GatewayLost { gateway }).is_err() {
-                tracing::warn!(%gateway, "a room's mailbox is full: it keeps the presence of a lost gateway");
+                tracing::warn!(%gateway, "a room's mailbox is full: users of a lost gateway stay online in it");
             }
         }
     }

@@ -1,5 +1,4 @@
-//! A room's newest events, in order and without a gap, for replays. Pure: it decides what to fetch and never
-//! fetches.
+//! A ring buffer of a room's newest events, in order and without a gap, for replays. Without I/O.
 
 use std::collections::VecDeque;
 
@@ -8,20 +7,20 @@ use protocol::{Seq, limits, stored::Position};
 
 use crate::{batch::Batch, memory::Pressure};
 
-/// Where an event belongs in relation to the last delivered one.
+/// The place of an event relative to the last delivered one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// It follows the last one.
+    /// The event follows the last one.
     Next,
-    /// It was delivered before.
+    /// The event was delivered before.
     Known,
     /// Events between the last one and this one are missing and must be fetched first.
     AfterGap,
 }
 
-/// Where an event belongs after the one at `last`. `prev` may be before `last` when the stream was purged;
-/// nothing can be missing between them, because sequences only grow. An event without `prev` in a room that
-/// has had events means that the stream has purged them all: the purge marks show whether any is missing.
+/// Decides where an event belongs, if the last delivered one is at `last`. `prev` may be lower than `last`
+/// after a purge: nothing is missing then, because sequences only grow. An event without `prev` in a room that
+/// had events means that the stream purged them all; the purge marks show whether any is missing.
 pub fn place(last: Seq, position: Position) -> Place {
     match position {
         Position { seq, .. } if seq <= last => Place::Known,
@@ -39,15 +38,15 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    /// Enough for the clients of a room to rejoin after a gateway's death without reading the stream; a busier
-    /// room falls back on the stream.
+    /// Enough for a room's clients to rejoin after a gateway failed, without reading the stream. The ring of a
+    /// very busy room is shorter than that, and its replays are read from the stream.
     const USUAL: Self = Self { events: limits::REPLAY_EVENTS, bytes: 512 * 1024 };
     /// While the process's memory is short: enough for clients that rejoin at once.
     const SHORT: Self = Self { events: limits::REPLAY_EVENTS, bytes: 16 * 1024 };
-    /// While a crowd rejoins that was away for longer: one read from the stream serves all of them.
+    /// While many clients rejoin that were away for longer: one read from the stream serves all of them.
     const WIDE: Self = Self { events: limits::REPLAY_EVENTS, bytes: limits::REPLAY_BYTES };
 
-    /// By the memory pressure, and whether long replays were requested a moment ago.
+    /// The allowance under a memory pressure. `is_wide`: long replays were requested a moment ago.
     pub fn of(pressure: Pressure, is_wide: bool) -> Self {
         match pressure {
             Pressure::Low if is_wide => Self::WIDE,
@@ -60,7 +59,7 @@ impl Allowance {
 /// See the module.
 #[derive(Debug)]
 pub struct Ring {
-    /// Encoded frames of the events `complete_since < seq <= last`, all of them.
+    /// Encoded frames of all events with `complete_since < seq <= last`.
     batches: VecDeque<Batch>,
     bytes: usize,
     events: usize,
@@ -115,8 +114,8 @@ impl Ring {
         Some(self.batches.range(from..).map(|batch| batch.after(after)).collect())
     }
 
-    /// Extends the ring backwards. `batches` contain all events after `after` up to [`Self::complete_since`], as
-    /// read from the stream. Call [`Self::trim`] once they were used.
+    /// Extends the ring backwards. `batches` contain all events after `after` up to [`Self::complete_since`],
+    /// read from the stream. The caller must call [`Self::trim`] after using them.
     pub fn extend_back(&mut self, after: Seq, batches: Vec<Batch>) {
         for batch in batches.into_iter().rev() {
             self.bytes += batch.size();
@@ -190,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn it_keeps_less_while_memory_is_short_and_more_while_a_crowd_rejoins() {
+    fn the_allowance_depends_on_memory_pressure_and_recent_replays() {
         let size = |pressure, is_wide| Allowance::of(pressure, is_wide).bytes;
         assert!(size(Pressure::Low, true) >= limits::REPLAY_BYTES);
         assert!(size(Pressure::Low, false) > size(Pressure::Short, true));
@@ -198,7 +197,7 @@ mod tests {
     }
 
     proptest! {
-        /// However it was filled, a replay is exactly the events after the one asked for.
+        /// A replay contains exactly the events after the requested one, in whatever way the ring was filled.
         #[test]
         fn a_replay_is_exact(
             gaps in prop::collection::vec(1..5_u32, 1..60),

@@ -11,7 +11,7 @@ use crate::{
     mailbox::{Mail, Mailbox},
 };
 
-/// Runs a room until it has been empty for a while or is deleted. All futures but the waiting are boxed, so
+/// Runs a room until it has been empty for a while or is deleted. All futures but the waiting one are boxed, so
 /// that an idle room takes no memory for them.
 pub async fn run(id: RoomId, context: Arc<Context>, mailbox: Mailbox) {
     let opened = Box::pin(Room::open(id, context.clone(), &mailbox)).await;
@@ -19,7 +19,8 @@ pub async fn run(id: RoomId, context: Arc<Context>, mailbox: Mailbox) {
         Ok(opened) => opened,
         Err(error) => {
             tracing::warn!(room = %id, %error, "a room could not be opened");
-            let refusal = Refusal::new(Code::Unavailable, "the room cannot be reached; try again");
+            let refusal =
+                Refusal::new(Code::Unavailable, "the room cannot be opened now; try again");
             return Box::pin(refuse_all(&context, id, mailbox.close(), refusal)).await;
         }
     };
@@ -59,7 +60,7 @@ fn deleted() -> Refusal {
     Refusal::new(Code::RoomDeleted, "the room was deleted")
 }
 
-/// Refuses the joins that came while the room ended; the next one opens it again.
+/// Refuses the joins that arrived while the room ended. The next join opens it again.
 async fn refuse_all(context: &Context, id: RoomId, mail: VecDeque<Mail>, refusal: Refusal) {
     for mail in mail {
         if let Mail::Command(RoomCommand::Join { socket, ack, .. }) = mail {
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_task_that_waits_for_something_to_happen_is_small() {
+    fn a_waiting_task_is_small() {
         let size = size_of_future(run);
         assert!(size <= 2 * 1024, "{size} bytes for every room");
     }

@@ -1,4 +1,4 @@
-//! Joins that wait for memory, the oldest first.
+//! A queue of joins that wait for memory, the oldest first.
 
 use std::collections::VecDeque;
 
@@ -7,8 +7,8 @@ use tokio::time::{Duration, Instant};
 
 use crate::wire::sid::SocketRef;
 
-/// How long a join may wait for memory for its replay. Less than the timeout of a ping, because its socket
-/// is not read from meanwhile and so answers none.
+/// How long a join may wait for memory for its replay. Less than the ping timeout, because the socket is not
+/// read from during the wait, so its pongs are not seen.
 const WAIT_AT_MOST: Duration = Duration::from_secs(5);
 /// How often waiting joins are tried again.
 const RETRY_EVERY: Duration = Duration::from_millis(200);
@@ -23,10 +23,10 @@ pub struct Join {
     pub ack: Option<u64>,
 }
 
-/// See the module. A socket has at most one join under way, so there are at most as many as sockets.
+/// See the module. Bounded by the number of sockets, because a socket has at most one pending join.
 #[derive(Debug, Default)]
 pub struct WaitingJoins {
-    /// Each with its deadline.
+    /// Joins with their deadlines.
     joins: VecDeque<(Join, Instant)>,
     retry_at: Option<Instant>,
 }
@@ -64,12 +64,12 @@ impl WaitingJoins {
         self.joins.pop_front()
     }
 
-    /// Puts back the oldest join: there is no memory for it yet.
+    /// Puts back the oldest join, for which there is no memory yet.
     pub fn put_back(&mut self, join: Join, deadline: Instant) {
         self.joins.push_front((join, deadline));
     }
 
-    /// Plans the next try, if any join is left.
+    /// Schedules the next attempt, if any join is left.
     pub fn plan_retry(&mut self) {
         self.retry_at = (!self.is_empty()).then(|| Instant::now() + RETRY_EVERY);
     }

@@ -1,4 +1,4 @@
-//! What a session decides on an event.
+//! The decisions of a session on an event.
 
 use std::time::Instant;
 
@@ -9,27 +9,30 @@ use protocol::{
 
 use crate::ephemeral::EphemeralEvent;
 
-/// The time of an event, on both clocks, and a new message id. Arguments, so that a session needs neither
-/// a clock nor a source of randomness.
+/// The time of an event and a source of ids. Passed as an argument, so that a session needs neither a clock nor
+/// a source of randomness.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
+    /// Monotonic, for rate limits.
     pub now: Instant,
+    /// The time that is stored in the event.
     pub at: Timestamp,
-    pub new_id: MessageId,
+    /// Generates an id. Called only for events that are stored under a new id, because most events need none.
+    pub new_id: fn() -> MessageId,
 }
 
-/// What to do about an event.
+/// A decision: the worker performs it.
 #[derive(Debug)]
 pub enum Action {
     /// Ask the room to accept the socket.
     Join { room: RoomId, person: Person, after: Option<Seq> },
-    /// Tell the room the user's new display name.
+    /// Send the user's new display name to the room.
     Rename { room: RoomId, person: Person },
-    /// Tell the room that the socket left.
+    /// Take the socket out of the room.
     Leave { room: RoomId },
-    /// Store an event, if what it needs exists. `id` is JetStream's dedupe key. With `look_up` the message
-    /// may be a retry from before the dedupe window: it is stored only if it is certain that no earlier
-    /// try was.
+    /// Store an event, if the objects that it refers to exist. `id` is JetStream's dedupe key. With `look_up`,
+    /// the message may be a retry from before the dedupe window: it is stored only if a lookup shows that no
+    /// earlier attempt was stored.
     Store { room: RoomId, id: String, event: StoredEvent, needs: Needs, look_up: bool },
     /// Store how far the user has read, unless `seq` is past the room's newest event. Then call
     /// [`super::Session::has_read`].
@@ -42,7 +45,7 @@ pub enum Action {
     Ignore,
 }
 
-/// What must be looked up before an event is stored.
+/// An object that must be looked up before an event is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Needs {
     Nothing,

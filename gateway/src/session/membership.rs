@@ -1,4 +1,4 @@
-//! The rooms of a socket, and what its user may do in each.
+//! The memberships of a socket's user in the rooms of the socket.
 
 use std::time::{Duration, Instant};
 
@@ -6,27 +6,26 @@ use protocol::{Code, DisplayName, Role, RoomId, Seq, code::Refusal, subject::Mem
 
 use super::rules::not_joined;
 
-/// A client that keeps reporting that its user types is passed on this often: receivers show it for some
-/// seconds.
+/// How often repeated `typing` events of one user are relayed. Receivers show "is typing" for some seconds.
 const TYPING_EVERY: Duration = Duration::from_secs(2);
 
 /// A user's membership in a room that the socket has joined or is about to join.
 pub struct Membership {
     room: RoomId,
     role: Role,
-    /// The version of the membership that `role` is from.
+    /// The version of the membership at which `role` was set.
     version: u64,
     name: DisplayName,
     /// The room has accepted the socket.
     joined: bool,
-    /// The last report of the user's typing that was passed on.
+    /// The last `typing` event that was relayed, and when.
     typing: Option<(bool, Instant)>,
-    /// Up to where the user has read, by this socket.
+    /// The user's read mark, as reported by this socket.
     read: Seq,
 }
 
 impl Membership {
-    /// A membership as a ticket says, before the room has accepted the socket.
+    /// A membership from a ticket, before the room has accepted the socket.
     pub fn new(room: RoomId, role: Role, version: u64, name: DisplayName) -> Self {
         Self { room, role, version, name, joined: false, typing: None, read: Seq::ZERO }
     }
@@ -58,7 +57,7 @@ impl Membership {
         Ok(())
     }
 
-    /// Notes whether the user types. False if it need not be passed on.
+    /// Notes whether the user is typing. False if the event need not be relayed.
     pub fn set_typing(&mut self, on: bool, now: Instant) -> bool {
         let is_news = match self.typing {
             None => on,
@@ -70,7 +69,7 @@ impl Membership {
         is_news
     }
 
-    /// Up to where the user has read.
+    /// The read mark.
     pub fn read(&self) -> Seq {
         self.read
     }
@@ -120,7 +119,7 @@ impl Memberships {
         Ok(())
     }
 
-    /// See [`Membership::change`]. A membership that is refused is forgotten.
+    /// See [`Membership::change`]. A refused membership is removed.
     pub fn change(&mut self, room: RoomId, state: MemberState) -> Result<(), Refusal> {
         self.find(room)?.change(state).inspect_err(|_| self.forget(room))
     }

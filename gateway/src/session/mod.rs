@@ -1,5 +1,5 @@
-//! What an authenticated socket may do: pure rules, without I/O, clock or randomness. Events go in, actions
-//! come out.
+//! The rules for an authenticated socket, without I/O, clock or randomness: a session takes events and returns
+//! actions.
 
 mod action;
 mod membership;

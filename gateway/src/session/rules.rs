@@ -32,7 +32,7 @@ impl Rules {
     }
 }
 
-/// Refuses an access token.
+/// The refusal of an access token.
 pub fn token_refusal(error: TokenError) -> Refusal {
     let code = match error {
         TokenError::Expired => Code::TokenExpired,
@@ -42,7 +42,7 @@ pub fn token_refusal(error: TokenError) -> Refusal {
     Refusal::new(code, error.to_string())
 }
 
-/// Refuses a room ticket.
+/// The refusal of a room ticket.
 pub fn ticket_refusal(error: TokenError) -> Refusal {
     let code = match error {
         TokenError::Expired => Code::TicketExpired,
@@ -52,7 +52,7 @@ pub fn ticket_refusal(error: TokenError) -> Refusal {
     Refusal::new(code, format!("{error}; enter the room again for a new ticket"))
 }
 
-/// Refuses what only a socket in the room may do.
+/// The refusal of an event that only a socket in the room may send.
 pub fn not_joined() -> Refusal {
     Refusal::new(Code::NotJoined, "join the room first")
 }

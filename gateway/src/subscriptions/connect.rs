@@ -1,4 +1,4 @@
-//! Connects to a NATS server and authenticates.
+//! Connecting to a NATS server and authenticating.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -81,7 +81,7 @@ impl Server {
         let info = loop {
             match decoder.operation().map_err(broken)? {
                 Some(Operation::Info(info)) => break *info,
-                Some(_) => return Err(broken("no INFO at first")),
+                Some(_) => return Err(broken("the first operation is not INFO")),
                 None => read(&mut stream, &mut decoder).await?,
             }
         };
@@ -136,7 +136,7 @@ impl Server {
     }
 }
 
-/// Reads what has come; an error at the end of the stream.
+/// Reads the available bytes. The end of the stream is an error.
 pub async fn read(stream: &mut Box<dyn Carrier>, decoder: &mut Decoder) -> io::Result<()> {
     decoder.buffer.reserve(READ);
     match stream.read_buf(&mut decoder.buffer).await? {
@@ -165,7 +165,8 @@ fn credentials(text: &str) -> Option<(&str, &str)> {
     Some((jwt, seed))
 }
 
-/// The backoff before the next try to connect. Its maximum is short, because all rooms wait for it.
+/// The backoff before the next attempt to connect. Its maximum is short, because all rooms wait for the
+/// connection.
 pub fn backoff(failures: u32) -> Duration {
     let doubled = Duration::from_millis(50 << failures.min(6));
     if failures == 0 { Duration::ZERO } else { doubled.min(Duration::from_secs(2)) }
@@ -176,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn servers_are_read() {
+    fn servers_are_parsed() {
         let server =
             |host: &str, port, tls| Some(Server { host: host.into(), port, tls, user: None });
         assert_eq!(Server::parse("nats://nats:4223"), server("nats", 4223, false));
@@ -198,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn pauses_grow_and_end_growing() {
+    fn the_backoff_grows_up_to_a_maximum() {
         assert_eq!(backoff(0), Duration::ZERO);
         assert!(backoff(1) < backoff(3) && backoff(1_000) == Duration::from_secs(2));
     }

@@ -1,13 +1,13 @@
-//! NATS's client protocol as far as a subscriber needs it: bytes in, operations out.
+//! A decoder of the part of NATS's client protocol that a subscriber needs.
 //!
 //! <https://docs.nats.io/reference/reference-protocols/nats-protocol>
 
 use bytes::{Buf as _, BytesMut};
 use serde::Deserialize;
 
-/// Bytes of one line; the server's `INFO` lists the cluster's other servers.
+/// Maximum bytes of one line. The server's `INFO`, which lists the cluster's other servers, is the longest.
 const MAX_LINE: usize = 64 * 1024;
-/// Bytes of one message. NATS allows 64 MiB at most, and 1 MiB by default.
+/// Maximum bytes of one message: NATS's own upper bound. Its default is 1 MiB.
 const MAX_MESSAGE: usize = 64 * 1024 * 1024;
 
 /// The server violated the protocol: the connection cannot be used any more.
@@ -59,7 +59,7 @@ impl<'a> Message<'a> {
 /// Decodes received bytes into operations.
 #[derive(Debug, Default)]
 pub struct Decoder {
-    /// Where received bytes are appended.
+    /// The received bytes. The reader appends to it.
     pub buffer: BytesMut,
     /// Bytes of the last operation.
     taken: usize,
@@ -173,7 +173,7 @@ mod tests {
             connect_urls: vec!["10.0.0.1:4222".into()],
         };
         assert_eq!(decoder.operation(), Ok(Some(Operation::Info(Box::new(expected)))));
-        // The publisher's comes first, the server's own counts.
+        // The publisher's header comes first; the last one, set by the server, is used.
         let headers = "NATS/1.0\r\nNats-Sequence: 3\r\nNats-Sequence: 12\r\nOther: x\r\n\r\n";
         let (size, all) = (headers.len(), headers.len() + 2);
         let rest = format!(
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_operation_ends_the_connection() {
+    fn an_invalid_operation_ends_the_connection() {
         for text in ["NOPE\r\n", "MSG a 1\r\n", "MSG a x 1\r\n", "HMSG a 1 9 4\r\n", "INFO {\r\n"] {
             assert!(operations(text.as_bytes(), 100).is_err(), "{text}");
         }

@@ -9,11 +9,11 @@ use serde_json::{Value, value::RawValue};
 
 use super::ws::{Violation, protocol_error};
 
-/// Attachments that a binary packet may announce. No event of the contract takes one; a few are accepted so that
-/// a faulty client gets an error instead of losing its socket.
+/// Maximum number of attachments of a binary packet. No event accepts one, but with a few a faulty client gets
+/// an error instead of losing its socket.
 const MAX_ATTACHMENTS: u32 = 10;
 
-/// Bytes of a namespace's name. Bounded, because a refusal repeats the name.
+/// Maximum bytes of a namespace's name. Bounded, because a refusal contains the name.
 const MAX_NAMESPACE: usize = 256;
 
 /// An Engine.IO packet from a client.
@@ -23,7 +23,7 @@ pub enum EnginePacket<'a> {
     Ping(&'a str),
     Pong,
     Message(&'a str),
-    /// A WebSocket takes the place of long-polling.
+    /// The client switches from long-polling to a WebSocket.
     Upgrade,
     Noop,
 }
@@ -57,12 +57,14 @@ pub enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Packet<'a> {
     pub kind: Kind,
-    /// Number of binary messages that follow and belong to it; only for [`Kind::Event`] and [`Kind::Ack`].
+    /// Number of binary messages that follow and belong to the packet; only for [`Kind::Event`] and
+    /// [`Kind::Ack`].
     pub attachments: u32,
     /// `/` when the packet names none.
     pub namespace: &'a str,
     pub ack: Option<u64>,
-    /// JSON: an array that begins with a string for an event, an array for an ack, else an object or nothing.
+    /// JSON. For an event: an array that begins with its name. For an ack: an array. For other kinds: an object
+    /// or empty.
     pub data: Cow<'a, str>,
 }
 
@@ -123,8 +125,7 @@ impl<'a> Packet<'a> {
         }
     }
 
-    /// The event's name, for rate limits: cheaper than [`Self::event`]. Empty if the name is written with
-    /// escapes.
+    /// The event's name, for rate limits, without parsing the data. Empty if the name contains escapes.
     pub fn event_name(&self) -> &str {
         let name = self.data.trim_start().strip_prefix('[').map(str::trim_start);
         let name = name.and_then(|rest| rest.strip_prefix('"')?.split_once('"'));
@@ -183,7 +184,7 @@ fn attachments(rest: &str) -> Result<(u32, &str), Violation> {
     }
 }
 
-/// `/name,` at the start; without it the namespace is `/`. A query after the name is ignored.
+/// Splits the namespace from the rest: `/name,` at the start, or else `/`. A query after the name is ignored.
 fn namespace(rest: &str) -> (&str, &str) {
     if !rest.starts_with('/') {
         return ("/", rest);

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 
 #[test]
-fn packets_of_the_protocols_documents_are_read() {
+fn the_examples_of_the_protocol_documents_are_parsed() {
     assert!(matches!(EnginePacket::parse("3"), Ok(EnginePacket::Pong)));
     assert!(matches!(EnginePacket::parse("4x"), Ok(EnginePacket::Message("x"))));
     let connect = Packet::parse(r#"0{"token":"123"}"#).unwrap();
@@ -28,7 +28,7 @@ fn packets_of_the_protocols_documents_are_read() {
 }
 
 #[test]
-fn what_is_no_packet_is_a_violation() {
+fn an_invalid_packet_is_a_violation() {
     for bad in ["", "0", "5x", "7", "x", "é"] {
         assert!(EnginePacket::parse(bad).is_err(), "{bad}");
     }
@@ -96,7 +96,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_encoded_is_read_again(
+    fn an_encoded_packet_is_parsed_back(
         is_event: bool,
         attachments in 0..=MAX_ATTACHMENTS,
         namespace in "/|/[a-z]{1,8}",
@@ -115,7 +115,7 @@ proptest! {
     }
 
     #[test]
-    fn connects_and_disconnects_are_read_again(namespace in "/|/[a-z]{1,8}", token in ".{0,20}") {
+    fn connects_and_disconnects_are_parsed_back(namespace in "/|/[a-z]{1,8}", token in ".{0,20}") {
         for (kind, data) in [
             (Kind::Connect, String::new()),
             (Kind::Connect, serde_json::json!({ "token": token }).to_string()),

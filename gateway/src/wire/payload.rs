@@ -1,8 +1,8 @@
 //! Payloads of HTTP long-polling: several Engine.IO packets in one body.
 //!
-//! <https://github.com/socketio/engine.io-protocol>, "Packet encoding": packets are separated by
-//! U+001E; a binary one is `b` and base64. Bodies for a client are made of the same frames that WebSockets get,
-//! without their headers, so the code above is the same for both.
+//! <https://github.com/socketio/engine.io-protocol>, "Packet encoding": packets are separated by U+001E; a
+//! binary one is `b` and base64. Bodies for a client contain the same frames as a WebSocket, without their
+//! headers, so that the code above this module is the same for both transports.
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use super::ws::{self, Message, Violation, protocol_error};
 
 /// U+001E, RECORD SEPARATOR.
 const SEPARATOR: char = '\u{1e}';
-/// A body that exceeds this is sent; the rest follows with the next poll.
+/// Size from which a body is sent. The remaining packets follow with the next poll.
 const FULL: usize = 256 * 1024;
 
 /// Decodes a client's body into the messages that a WebSocket would have received.
@@ -46,11 +46,11 @@ impl Encoder {
                     self.packet("b");
                     BASE64_STANDARD.encode_string(bytes, &mut self.body);
                 }
-                // The official client drops the events of a body that closes the session, so the close needs a
-                // body for itself.
+                // The official client drops the events of a body that closes the session, so a close is sent in
+                // a separate body.
                 ws::ServerFrame::Close if !self.body.is_empty() => return false,
                 ws::ServerFrame::Close => self.packet("1"),
-                // The answer to a WebSocket ping, which long-polling does not have.
+                // Long-polling has no WebSocket pings, and so no pongs.
                 ws::ServerFrame::Pong => {}
             }
             self.taken += slice.len() - rest.len();
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_examples_of_the_protocols_document() {
+    fn the_examples_of_the_protocol_document_are_decoded() {
         let messages: Vec<_> = decode("4hello\u{1e}2\u{1e}bAQIDBA==").map(Result::unwrap).collect();
         let expected = [
             Message::Text("4hello".into()),
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_has_a_body_of_its_own() {
+    fn a_close_is_alone_in_its_body() {
         let (text, close) = (ws::text(&["4the last event"]), ws::close(1000, "bye"));
         let mut encoder = Encoder::default();
         assert!(!encoder.add(&[&text[..], &close].concat()));
@@ -109,7 +109,7 @@ mod tests {
     }
 
     proptest! {
-        /// However the frames lie in memory, a client reads them in order, over one body or many.
+        /// A client reads all frames in order, over one body or many, in whatever slices they are stored.
         #[test]
         fn frames_become_the_same_messages(
             texts in prop::collection::vec("[^\u{1e}b][^\u{1e}]{0,40}", 1..20),

@@ -1,7 +1,7 @@
 //! Engine.IO session ids, and the socket addresses inside them.
 //!
-//! A session id contains the address of its socket in this gateway, so that finding it needs no table,
-//! and 122 random bits, so that it cannot be guessed. The id of another gateway matches no socket here.
+//! A session id contains the address of its socket in this gateway, so that no lookup table is needed, and 122
+//! random bits, so that it cannot be guessed. The id of another gateway matches no socket here.
 
 use std::{fmt, str::FromStr};
 
@@ -10,15 +10,15 @@ use uuid::Uuid;
 
 const BYTES: usize = 26;
 
-/// A socket of one worker: an index, and a generation that differs from that of earlier sockets at the
-/// same index.
+/// The address of a socket in one worker: an index, and a generation that distinguishes it from earlier sockets
+/// at the same index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SocketId {
     pub index: u32,
     pub generation: u32,
 }
 
-/// A socket of any worker of this gateway.
+/// The address of a socket in any worker of this gateway.
 #[derive(Debug, Clone, Copy)]
 pub struct SocketRef {
     pub worker: usize,
@@ -33,7 +33,7 @@ pub struct Sid {
     pub secret: Uuid,
 }
 
-/// The text is not a session id of a gateway.
+/// A text that is not a session id.
 #[derive(Debug, PartialEq, Eq)]
 pub struct InvalidSid;
 
@@ -48,7 +48,7 @@ impl fmt::Display for Sid {
     }
 }
 
-/// Omits the secret: it is all that is needed to take over the session.
+/// Omits the secret, with which anyone could take over the session.
 impl fmt::Debug for Sid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sid").field("worker", &self.worker).field("socket", &self.socket).finish()
@@ -83,7 +83,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_id_is_read_as_it_was_written(worker: u16, index: u32, generation: u32, secret: u128) {
+        fn a_session_id_round_trips(worker: u16, index: u32, generation: u32, secret: u128) {
             let socket = SocketId { index, generation };
             let sid = Sid { worker, socket, secret: Uuid::from_u128(secret) };
             let text = sid.to_string();
@@ -92,7 +92,7 @@ mod tests {
         }
 
         #[test]
-        fn other_texts_are_none(text in ".{0,34}|.{36,80}") {
+        fn other_texts_are_not_ids(text in ".{0,34}|.{36,80}") {
             prop_assert!(text.parse::<Sid>().is_err());
         }
     }

@@ -1,4 +1,4 @@
-//! What a worker shares with the rest of the gateway.
+//! Handles that a worker shares with the rest of the gateway.
 
 use std::{sync::Arc, time::Instant};
 
@@ -19,7 +19,7 @@ use crate::{
     session::{Rules, Session},
 };
 
-/// Bytes of a message from an unauthenticated socket: enough for an access token.
+/// Maximum bytes of a message from an unauthenticated socket: enough for an access token.
 const UNAUTHENTICATED_BYTES: usize = 16 * 1024;
 
 /// See the module. All but `bus` is shared by all workers.
@@ -47,8 +47,8 @@ impl Context {
         Ok((Session::new(access, self.rules.clone(), Instant::now())?, admitted))
     }
 
-    /// Charges an event to the publish budgets of its user and its room. Deletions are not charged to the
-    /// room: a moderator must be able to delete while others flood it.
+    /// Charges an event to the publish budgets of its user and its room. Deletions are not charged to the room,
+    /// because a moderator must be able to delete messages while others flood it.
     pub fn charge(
         &self,
         user: UserId,
@@ -62,7 +62,7 @@ impl Context {
         self.publish.charge_room(room)
     }
 
-    /// The greatest length of a message.
+    /// The maximum length of a message.
     pub fn max_message(&self, is_limited: bool) -> usize {
         let limit = self.rules.limits.frame_bytes;
         if is_limited { limit.min(UNAUTHENTICATED_BYTES) } else { limit }

@@ -1,5 +1,5 @@
-//! The drain of a worker: its sockets are asked to migrate one after the other, and those that are left at
-//! the end are closed.
+//! The drain of a worker: its sockets are asked to migrate one after the other, and the remaining ones are
+//! closed at the end.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use protocol::Timestamp;
 use super::timers::{Due, Timers};
 use crate::wire::sid::SocketId;
 
-/// The share of the drain in which all sockets are asked, so that the last one has time too.
+/// The share of the drain within which all sockets are asked, so that the last one has time to migrate.
 const ASK_WITHIN: f64 = 0.5;
 
 /// See the module.
@@ -18,8 +18,8 @@ pub struct Draining {
 }
 
 impl Draining {
-    /// Starts the drain. The sockets' turns are spread over time, so that they do not all reach another
-    /// gateway at once.
+    /// Starts the drain. The requests to migrate are spread over time, so that the sockets do not all reach
+    /// another gateway at once.
     pub fn start(
         deadline: Timestamp,
         within: Duration,
@@ -34,12 +34,12 @@ impl Draining {
         Self { deadline, ends: Instant::now() + within }
     }
 
-    /// The deadline that clients are told.
+    /// The deadline in the event `migrate`.
     pub fn deadline(&self) -> Timestamp {
         self.deadline
     }
 
-    /// How long ago the drain ended; none while it lasts.
+    /// The time since the drain's deadline; none before it.
     pub fn ended_for(&self) -> Option<Duration> {
         Instant::now().checked_duration_since(self.ends)
     }

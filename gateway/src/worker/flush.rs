@@ -1,10 +1,10 @@
-//! The sockets and rooms that have something to flush when the current turn of the thread ends.
+//! The queue of sockets and rooms to flush at the end of the thread's current turn.
 
 use std::rc::Rc;
 
 use tokio::sync::Notify;
 
-/// A queue of marked items. The mark itself is kept with the item, so that it is queued once.
+/// A queue of marked items. The mark is stored with the item, so that each item is queued once.
 #[derive(Debug)]
 pub struct FlushQueue<T> {
     queue: Vec<T>,
@@ -28,7 +28,7 @@ impl<T> FlushQueue<T> {
         self.queue.push(item);
     }
 
-    /// Takes all items. Their marks are cleared as each of them is flushed.
+    /// Takes all items. The caller clears the mark of each item when it flushes it.
     pub fn take(&mut self) -> Vec<T> {
         std::mem::take(&mut self.queue)
     }

@@ -1,4 +1,4 @@
-//! A room that has sockets on this worker.
+//! A room's sockets on this worker.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use super::{
 };
 use crate::{batch::Batch, memory::Pressure, wire::sid::SocketId};
 
-/// About how long one write to a socket takes, measured on the loopback of a virtual machine. Only the
-/// order of magnitude matters.
+/// Approximate duration of one write to a socket, measured on the loopback of a virtual machine. Only the order
+/// of magnitude matters.
 const WRITE: Duration = Duration::from_micros(8);
-/// Timers are not finer than this.
+/// The resolution of tokio's timers.
 const SHORTEST_HOLD: Duration = Duration::from_millis(1);
 const LONGEST_HOLD: Duration = Duration::from_millis(4);
 
@@ -23,19 +23,19 @@ pub struct LocalRoom {
     id: RoomId,
     log: FrameLog,
     members: Vec<SocketId>,
-    /// Members that take no more for now. While there are none, a flush leaves nobody behind.
+    /// Number of blocked members. If it is zero, all members have received the whole log after a flush.
     blocked: usize,
-    /// Frames since the members were marked last.
+    /// Number of frames since the members were last marked.
     pending: usize,
     /// More than one frame came between the last two marks.
     busy: bool,
-    /// Frames wait a moment for more before the members are marked.
+    /// Frames are being held: the members will be marked later.
     held: bool,
 }
 
-/// What to do after frames came.
+/// The caller's next step after a delivery.
 pub enum Delivery {
-    /// Mark the members.
+    /// Mark the members for flushing.
     Now,
     /// Mark them after this time.
     After(Duration),
@@ -83,7 +83,7 @@ impl LocalRoom {
         self.members.get(slot).copied()
     }
 
-    /// A member takes no more for now, or takes more again.
+    /// A member became blocked, or is no longer blocked.
     pub fn set_blocked(&mut self, is_blocked: bool) {
         if is_blocked {
             self.blocked += 1;
@@ -97,7 +97,7 @@ impl LocalRoom {
         self.log.push(batch);
     }
 
-    /// Appends frames for all members. A big and busy room holds them a moment for more.
+    /// Appends frames for all members. A big and busy room holds them briefly, to write several frames at once.
     pub fn deliver(&mut self, batch: Batch) -> Delivery {
         self.pending += batch.frames();
         self.append(batch);
@@ -109,9 +109,9 @@ impl LocalRoom {
         hold.map_or(Delivery::Now, Delivery::After)
     }
 
-    /// How long to wait for more frames before writing to all members: a quarter of the time that the
-    /// writing will take, so that the last member hardly notices. What comes meanwhile needs no write of
-    /// its own. Only if more than one event came the last time.
+    /// How long to wait for more frames before writing to all members: a quarter of the time that the writes
+    /// will take, which adds little to the last member's delay. Frames that arrive in the meantime share the
+    /// same write. None unless more than one frame arrived the last time.
     fn hold(&self) -> Option<Duration> {
         let members = u32::try_from(self.members.len()).unwrap_or(u32::MAX);
         let quarter = WRITE * members / 4;
@@ -125,8 +125,8 @@ impl LocalRoom {
         self.pending = 0;
     }
 
-    /// The members that are behind the log's bound, with their cursors, and the cursor up to which the
-    /// log can be trimmed once these are gone. Nothing is trimmed while frames are held.
+    /// The members that are behind the log's bound, with their cursors, and the cursor up to which the log can
+    /// be trimmed after they have left. Nothing is trimmed while frames are held.
     pub fn check_backlog(
         &self,
         key: RoomKey,

@@ -1,5 +1,6 @@
-//! The frames that a room's sockets on one worker still have to be sent. The log holds each frame once,
-//! and each socket has a cursor into it, so a delivery needs no queue entry, copy or wake-up per socket.
+//! The frame log: frames that still have to be sent to some of a room's sockets on one worker. It holds each
+//! frame once, and each socket has a cursor into it, so a delivery needs no queue entry, copy or wake-up per
+//! socket.
 
 use std::collections::VecDeque;
 
@@ -8,8 +9,8 @@ use protocol::Seq;
 
 use crate::{batch::Batch, memory::Pressure};
 
-/// Bytes by which the slowest socket of a room may be behind before it gets `lag`: one second of a very
-/// busy room, minutes of a usual one. The bound shrinks as the process's memory runs short.
+/// Bytes by which a room's slowest socket may be behind before it gets `lag`: one second of a very busy room,
+/// minutes of an ordinary one. The bound shrinks as the process's memory runs short.
 const fn max_backlog(pressure: Pressure) -> u64 {
     match pressure {
         Pressure::Low => 1024 * 1024,
@@ -19,8 +20,8 @@ const fn max_backlog(pressure: Pressure) -> u64 {
     }
 }
 
-/// Bytes of the log that a socket has been sent, counted from the log's beginning. A cursor is always at
-/// a frame boundary: the rest of a partly written frame moves to the socket's outbox.
+/// A position in the log: the number of bytes before it, counted from the log's beginning. A socket's cursor is
+/// always at a frame boundary, because the rest of a partly written frame moves to its outbox.
 pub type Cursor = u64;
 
 /// See the module.
@@ -43,7 +44,7 @@ impl FrameLog {
         Self { batches: VecDeque::new(), end: 0, seq_before: last }
     }
 
-    /// The cursor of a socket that has everything.
+    /// The cursor after the last frame.
     pub fn end(&self) -> Cursor {
         self.end
     }
@@ -77,13 +78,13 @@ impl FrameLog {
         self.batches.partition_point(|(start, batch)| end_of(*start, batch) <= cursor)
     }
 
-    /// The rest of the frame that `cursor` is inside of; none at a frame boundary.
+    /// The rest of the frame that contains the byte at `cursor`; none at a frame boundary.
     pub fn rest_of_frame(&self, cursor: Cursor) -> Option<Bytes> {
         let (start, batch) = self.batches.get(self.first_after(cursor))?;
         batch.rest_of_frame(usize::try_from(cursor.checked_sub(*start)?).ok()?)
     }
 
-    /// The newest seq that a socket at `cursor` was sent.
+    /// The newest seq before `cursor`.
     pub fn seq_at(&self, cursor: Cursor) -> Seq {
         let mut batches = self.batches.iter().rev();
         batches
@@ -108,7 +109,7 @@ impl FrameLog {
             self.batches.pop_front();
         }
         if self.batches.is_empty() {
-            // An idle room gives back the memory of its busy times.
+            // Frees the capacity of a busy time.
             self.batches = VecDeque::new();
         }
     }
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_takes_frames_in_order_and_knows_its_last_seq() {
+    fn a_cursor_reads_frames_in_order_and_has_a_last_seq() {
         let mut log = FrameLog::new(4.into());
         assert_eq!(log.seq_at(log.end()), 4.into());
         log.push(batch(&[(None, 1), (Some(7), 1)]));
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn its_bound_moves_only_when_it_is_too_big() {
+    fn the_bound_moves_only_when_the_log_is_too_long() {
         let mut log = FrameLog::new(Seq::ZERO);
         log.push(batch(&[(Some(1), 60_000)]));
         assert_eq!(log.bound(Pressure::Low), 0);
@@ -160,9 +161,9 @@ mod tests {
     }
 
     proptest! {
-        /// However the network cuts it, what a socket is written is what was pushed.
+        /// With partial writes of any size, a socket receives exactly the frames that were pushed.
         #[test]
-        fn nothing_is_lost_or_doubled_by_partial_writes(
+        fn partial_writes_neither_lose_nor_duplicate_frames(
             sizes in prop::collection::vec(prop::collection::vec(0..300_usize, 1..6), 1..6),
             writes in prop::collection::vec(1..500_usize, 1..80),
         ) {

@@ -1,5 +1,5 @@
-//! Workers: threads that each own a share of the sockets, read them, and write all that is ready for a
-//! socket at once. A worker shares nothing with others, so nothing in it is locked.
+//! Workers: threads that each own a share of the sockets and do all their reads and writes. A worker's state is
+//! not shared with other threads, so it has no locks.
 //!
 //! [`dispatch`] contains the `Worker`, which routes between its parts: [`sockets`], [`rooms`], [`timers`]
 //! and the [`context`].

@@ -1,4 +1,4 @@
-//! Sends commands from a worker to rooms.
+//! The sending side of a worker's commands to rooms.
 
 use protocol::{RoomId, UserId};
 
@@ -9,7 +9,7 @@ pub struct RoomLink {
     /// The index of this worker.
     worker: usize,
     rooms: Rooms,
-    /// Commands that must not be lost but found the room's mailbox full; sent again at the next tick.
+    /// Commands that must not be lost and were refused by a full mailbox. They are sent again at the next tick.
     unsent: Vec<(RoomId, RoomCommand)>,
 }
 
@@ -19,7 +19,7 @@ impl RoomLink {
         Self { worker, rooms, unsent: Vec::new() }
     }
 
-    /// Sends a command that must not be lost.
+    /// Sends a command. If the mailbox is full, it is sent again later.
     pub fn send(&mut self, room: RoomId, command: RoomCommand) {
         if let Err(command) = self.rooms.send(room, command) {
             self.unsent.push((room, command));
@@ -31,7 +31,7 @@ impl RoomLink {
         self.send(room, RoomCommand::Leave { worker: self.worker, user });
     }
 
-    /// Sends again what found no place before.
+    /// Sends the refused commands again.
     pub fn retry(&mut self) {
         for (room, command) in std::mem::take(&mut self.unsent) {
             self.send(room, command);

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use bytes::Bytes;
 use protocol::{
-    RoomId,
+    Code, RoomId,
     code::Refusal,
     event::{Done, ServerEvent, encode_ack},
 };
@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::{
     flush::FlushQueue,
-    socket::{Flushed, RoomLogs, Socket, TooMuch},
+    socket::{Flushed, OutgoingItem, Pause, RoomLogs, Socket, TooMuch},
 };
 use crate::{
     memory::Budget,
@@ -24,15 +24,17 @@ use crate::{
     },
 };
 
-/// See the module. Whatever is queued for a socket also marks it to be flushed.
+/// See the module. Queueing a frame for a socket also marks the socket for flushing.
 pub struct Sockets {
     slots: Slab<Slot>,
-    /// Of the newest socket. It tells a socket from an earlier one at the same index.
+    /// The generation of the newest socket. It distinguishes a socket from an earlier one at the same index.
     generation: u32,
     flush: FlushQueue<SocketId>,
     budget: Budget,
     writes: metrics::Counter,
     sent: metrics::Counter,
+    /// Events that NATS has not acknowledged yet.
+    outgoing: metrics::Gauge,
 }
 
 struct Slot {
@@ -51,6 +53,7 @@ impl Sockets {
             budget,
             writes: metrics::counter!("gateway_writes_total"),
             sent: metrics::counter!("gateway_sent_bytes_total"),
+            outgoing: metrics::gauge!("gateway_outgoing_events"),
         }
     }
 
@@ -64,22 +67,24 @@ impl Sockets {
         SocketId { index, generation }
     }
 
-    /// Removes a socket.
-    pub fn remove(&mut self, id: SocketId) -> Option<Socket> {
-        self.slot_mut(id)?;
+    /// Removes a socket. Events that a task has taken from its queue are still published.
+    pub fn remove(&mut self, id: SocketId) {
+        if self.slot_mut(id).is_none() {
+            return;
+        }
         let Slot { mut socket, .. } = self.slots.remove(id.index as usize);
         let transport = socket.transport().name();
         metrics::gauge!("gateway_sockets", "transport" => transport).decrement(1);
+        self.outgoing.decrement(socket.publishing_mut().queued() as f64);
         socket.transport_mut().stop_reading();
         socket.stats().report(transport);
-        Some(socket)
     }
 
     fn slot_mut(&mut self, id: SocketId) -> Option<&mut Slot> {
         self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation)
     }
 
-    /// The socket, unless it is gone.
+    /// The socket, unless it was removed.
     pub fn get(&self, id: SocketId) -> Option<&Socket> {
         let slot = self.slots.get(id.index as usize)?;
         (slot.generation == id.generation).then_some(&slot.socket)
@@ -93,6 +98,43 @@ impl Sockets {
     /// The session of a socket that is authenticated.
     pub fn session_mut(&mut self, id: SocketId) -> Option<&mut Session> {
         self.get_mut(id)?.session_mut()
+    }
+
+    /// The condition to wait for before a socket is read from again; none if it can be read from now.
+    pub fn pause(&mut self, id: SocketId) -> Option<Pause> {
+        self.get_mut(id)?.pause()
+    }
+
+    /// Queues an event to be published. True when a task must be started that publishes the socket's events.
+    pub fn queue_event(&mut self, id: SocketId, item: OutgoingItem) -> bool {
+        let Some(socket) = self.get_mut(id) else { return false };
+        let ack = item.ack;
+        match socket.publishing_mut().push(item) {
+            Ok(starts) => {
+                self.outgoing.increment(1.0);
+                starts
+            }
+            Err(_) => {
+                let detail = "the gateway's memory is short; try again";
+                self.acknowledge(id, ack, Err(Refusal::new(Code::Busy, detail)));
+                false
+            }
+        }
+    }
+
+    /// Acknowledges an event of `size` bytes that was stored, sent or refused.
+    pub fn finish_event(
+        &mut self,
+        id: SocketId,
+        size: usize,
+        ack: Option<u64>,
+        outcome: Result<Done, Refusal>,
+    ) {
+        self.outgoing.decrement(1.0);
+        if let Some(socket) = self.get_mut(id) {
+            socket.publishing_mut().finish(size);
+            self.acknowledge(id, ack, outcome);
+        }
     }
 
     /// The socket of a session id.
@@ -115,12 +157,12 @@ impl Sockets {
         slots.map(id).collect()
     }
 
-    /// The sockets of the sessions for which `filter` holds.
+    /// All sockets with a session for which `filter` holds.
     pub fn ids_of_sessions(&self, filter: impl Fn(&Session) -> bool) -> Vec<SocketId> {
         self.ids(|socket| socket.session().is_some_and(&filter))
     }
 
-    /// Marks a socket to be flushed when this turn ends.
+    /// Marks a socket for flushing at the end of this turn.
     pub fn mark(&mut self, id: SocketId) {
         if let Some(slot) = self.slots.get_mut(id.index as usize)
             && slot.generation == id.generation
@@ -151,7 +193,7 @@ impl Sockets {
         self.push(id, ws::text(&["42", &event.encode()]));
     }
 
-    /// Queues the acknowledgement of an event whose client asked for one.
+    /// Queues the acknowledgement of an event, if its client requested one.
     pub fn acknowledge(&mut self, id: SocketId, ack: Option<u64>, outcome: Result<Done, Refusal>) {
         if let Err(refusal) = &outcome {
             count_refusal(refusal);
@@ -167,7 +209,7 @@ impl Sockets {
         }
     }
 
-    /// A room refused a socket's join.
+    /// Completes a join that the room refused.
     pub fn refuse_join(&mut self, id: SocketId, room: RoomId, ack: Option<u64>, refusal: Refusal) {
         if let Some(socket) = self.get_mut(id) {
             socket.gate_mut().end_join();
@@ -185,12 +227,12 @@ impl Sockets {
         self.push(id, ws::text(&["44", &error.to_string()]));
     }
 
-    /// The marked sockets, each to be flushed by [`Self::flush`].
+    /// Takes the marked sockets, for [`Self::flush`].
     pub fn take_marked(&mut self) -> Vec<SocketId> {
         self.flush.take()
     }
 
-    /// Sends a socket's backlog; none if the socket is blocked or gone.
+    /// Sends a socket's backlog. None if the socket is blocked or was removed.
     pub fn flush(
         &mut self,
         id: SocketId,
@@ -208,7 +250,7 @@ impl Sockets {
             false => Some(socket.flush(logs, &self.writes, &self.budget)),
         };
         self.sent.increment(socket.stats().sent() - before);
-        // Also for a blocked socket: its backlog grows all the same.
+        // Also for a blocked socket, whose backlog grows too.
         socket.backlog_mut().reserve()?;
         socket.resume();
         Ok(flushed)

@@ -9,8 +9,8 @@ use crate::{
     bus::Bus, command::WorkerInbox, config::Config, health::Health, subscriptions::Subscriptions,
 };
 
-/// Starts one thread per inbox. Each has its own connection to NATS, so that what a socket sends, its
-/// acknowledgement and a room's events need no other thread.
+/// Starts one thread per inbox. Each has its own connections to NATS, so that publishing, acknowledgements and
+/// a room's events involve no other thread.
 pub async fn start_threads(
     inboxes: Vec<WorkerInbox>,
     config: &Config,
@@ -25,7 +25,7 @@ pub async fn start_threads(
     Ok(threads)
 }
 
-/// The thread of a worker that does not serve yet.
+/// The thread of a worker that is not serving yet.
 pub struct Thread {
     pub runtime: Handle,
     pub bus: Bus,
@@ -35,7 +35,7 @@ pub struct Thread {
     release: oneshot::Sender<()>,
 }
 
-/// A worker that serves. Its thread ends when this is dropped.
+/// A worker that is serving. Its thread ends when this is dropped.
 pub struct Running {
     drained: oneshot::Receiver<()>,
     _release: oneshot::Sender<()>,
@@ -68,7 +68,7 @@ impl Thread {
                         health.supervise(format!("worker {index}"), run).await;
                     }
                     let _ = ended.send(());
-                    // Rooms on this thread also serve the sockets of other workers, until all are
+                    // Room tasks on this thread also serve sockets of other workers, so it runs until all are
                     // released.
                     std::future::pending::<()>().await;
                 };
@@ -82,9 +82,9 @@ impl Thread {
         Ok(Self { runtime: handle, bus, subscriptions, context, drained, release })
     }
 
-    /// Starts to serve.
+    /// Starts serving.
     pub fn run(self, context: Context) -> Running {
-        // The thread waits for this.
+        // The receiver is gone only if the thread panicked, which [`Health`] reports.
         let _ = self.context.send(context);
         Running { drained: self.drained, _release: self.release }
     }

@@ -1,8 +1,8 @@
-//! The moments at which sockets need attention: one queue per worker instead of one timer per socket.
+//! Timers of sockets: one queue per worker instead of one tokio timer per socket.
 //!
-//! Why not `tokio_util::time::DelayQueue`: it keeps a slab entry with list links per timer and fires each
-//! at its own millisecond. Here an idle socket costs 40 bytes per timer, and timers of thousands of idle
-//! sockets share a moment, so that they come in few wake-ups.
+//! Why not `tokio_util::time::DelayQueue`: it keeps a slab entry with list links per timer and fires each at
+//! its own millisecond. Here a timer costs 40 bytes, and timers of thousands of idle sockets are grouped, so
+//! that they need few wake-ups.
 
 use std::{
     collections::BTreeMap,
@@ -11,29 +11,29 @@ use std::{
 
 use crate::wire::sid::SocketId;
 
-/// Why a socket needs attention.
+/// The purpose of a timer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
-    /// The deadline of its handshake.
+    /// The deadline of the handshake.
     Handshake,
     /// Time for a ping.
     Ping,
-    /// The deadline for the answer to the ping of that time.
+    /// The deadline for the answer to the ping that was sent at that time.
     Pong(Instant),
-    /// The expiry of its access token is to be checked.
+    /// A check of the access token's expiry.
     Expiry,
     /// The deadline for the peer to close its side.
     Close,
-    /// Its turn to be asked to migrate to another gateway.
+    /// Time to ask the client to migrate to another gateway.
     Migrate,
 }
 
-/// See the module. Timers may fire up to 2/64 of their wait early, at most a second, and never late by
-/// rounding; so a short wait stays precise.
+/// See the module. To be grouped, a timer may fire early by up to 2/64 of its wait, at most a second. So a
+/// short wait stays precise, and rounding makes no timer late.
 #[derive(Debug)]
 pub struct Timers {
     started: Instant,
-    /// By the time since `started`.
+    /// Timers by the time since `started`.
     due: BTreeMap<Duration, Vec<(SocketId, Due)>>,
 }
 
@@ -78,7 +78,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_short_wait_is_kept_and_long_ones_come_together() {
+    fn short_waits_are_precise_and_long_ones_are_grouped() {
         let (mut timers, socket) = (Timers::default(), SocketId { index: 1, generation: 1 });
         let ms = Duration::from_millis;
         timers.start_at(ms(1_003), ms(20), socket, Due::Close);
@@ -89,7 +89,7 @@ mod tests {
         assert_eq!(timers.take_due_at(ms(1_021)), []);
         assert_eq!(timers.take_due_at(ms(1_022)), [(socket, Due::Close)]);
         assert!(timers.due.len() <= 2, "{:?}", timers.due.keys());
-        // Not much too early: a ping that comes a little sooner does no harm.
+        // Firing a little early is allowed: an early ping does no harm.
         assert!(timers.next().unwrap() >= timers.started + ms(24_200));
         assert_eq!(timers.take_due_at(ms(26_000)).len(), 100);
         assert_eq!(timers.next(), None);

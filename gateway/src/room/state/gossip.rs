@@ -1,4 +1,4 @@
-//! Ephemeral events of a room: presence between gateways, and what the room's sockets are told.
+//! Ephemeral events of a room: presence messages between gateways, and events for the room's sockets.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout_at};
 use super::{CHECK_AGAIN_AFTER, Room, count_out};
 use crate::{
     batch::BatchBuilder,
-    bus::Asked,
+    bus::PresenceRequest,
     command::WorkerCommand,
     ephemeral::{Audience, EphemeralEvent, Gossip},
     mailbox::{Mail, Mailbox},
@@ -16,8 +16,8 @@ use crate::{
     wire::ws,
 };
 
-/// How long presence changes are collected before they are sent. A small room gets every change at once;
-/// in a big one a storm of joins must not cause a message to all for each join.
+/// How long presence changes are collected before they are sent. A small room gets every change at once. In a
+/// big room, a message to all sockets for every join would be quadratic.
 fn collect_for(users: usize) -> Duration {
     match users {
         0..=10 => Duration::ZERO,
@@ -26,13 +26,13 @@ fn collect_for(users: usize) -> Duration {
     }
 }
 
-/// How long the first join waits for the presence lists of other gateways; later answers are sent as
-/// `presence`.
+/// How long the first join waits for the presence lists of other gateways. Later replies are sent as `presence`
+/// events.
 const ANSWERS_WITHIN: Duration = Duration::from_millis(50);
 
 impl Room {
-    /// Asks other gateways for their presence lists and waits for them. Returns the other mail that came
-    /// meanwhile.
+    /// Asks other gateways for their presence lists and waits for them. Returns the other mail that arrived in
+    /// the meantime.
     pub async fn ask_others(&mut self, mailbox: &Mailbox) -> VecDeque<Mail> {
         let mut others = VecDeque::new();
         if self.context.peers.is_alone() {
@@ -58,7 +58,7 @@ impl Room {
 
     pub async fn on_ephemeral(&mut self, payload: &[u8]) {
         let Ok(event) = serde_json::from_slice::<EphemeralEvent>(payload) else {
-            tracing::warn!(room = %self.id, "an ephemeral event of an unknown kind, perhaps from a newer gateway");
+            tracing::warn!(room = %self.id, "ignored an unknown ephemeral event, perhaps from a newer gateway");
             return;
         };
         match event.audience(self.id) {
@@ -86,12 +86,12 @@ impl Room {
         }
     }
 
-    pub fn on_question(&self, asked: Asked) {
-        let online = self.presence.among(asked.question.users());
-        self.context.subscriptions.answer(asked, online);
+    pub fn on_presence_query(&self, request: PresenceRequest) {
+        let online = self.presence.online_among(request.query.users());
+        self.context.subscriptions.answer(request, online);
     }
 
-    /// Messages of NATS may have been missed: checks the stream and exchanges presence lists again.
+    /// Called when NATS messages may have been missed: checks the stream and exchanges presence lists again.
     pub async fn on_missed(&mut self) {
         self.settled_at = Instant::now() + CHECK_AGAIN_AFTER;
         self.check_stream().await;

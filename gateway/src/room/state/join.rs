@@ -1,4 +1,4 @@
-//! Accepting sockets: at once, or as soon as there is memory for what they missed.
+//! Joins: a socket is accepted at once, or as soon as there is memory for its replay.
 
 use protocol::{
     Code,
@@ -13,22 +13,24 @@ use crate::{
     room::waiting::Join,
 };
 
-/// Free memory with which a long replay is read again: less may have been too little the last time.
+/// Free memory that is required to retry a long replay, which may have failed with less.
 const RETRY_WITH: usize = 1024 * 1024;
 
 impl Room {
-    /// Accepts a socket, or lets its join wait for memory.
+    /// Accepts a socket, or queues its join until there is memory.
     pub async fn join(&mut self, join: Join) {
         if let Err(join) = self.try_join(join).await {
             self.waiting.add(join);
         }
     }
 
-    /// Tries waiting joins again as far as there is memory, and refuses those that waited too long.
+    /// Retries waiting joins while there is memory, and refuses those that waited too long.
     pub async fn retry_joins(&mut self) {
         while let Some(join) = self.waiting.take_late() {
-            let refusal =
-                Refusal::new(Code::Busy, "memory for what you missed is short; try again");
+            let refusal = Refusal::new(
+                Code::Busy,
+                "the gateway has no memory for the missed events now; try again",
+            );
             self.refuse(join, refusal).await;
         }
         while self.context.budget.has_room(RETRY_WITH, Purpose::Replay)
@@ -42,7 +44,7 @@ impl Room {
         self.waiting.plan_retry();
     }
 
-    /// Refuses all waiting joins: the room ends.
+    /// Refuses all waiting joins, because the room ends.
     pub async fn refuse_waiting(&mut self, refusal: &Refusal) {
         while let Some((join, _)) = self.waiting.take_first() {
             self.refuse(join, refusal.clone()).await;
@@ -56,7 +58,7 @@ impl Room {
     }
 
     /// Accepts a socket; returns the join if there is no memory for it now. No event is delivered between
-    /// reading the replay and the answer, so the live events follow the replay without a gap.
+    /// reading the replay and accepting the socket, so live events follow the replay without a gap.
     async fn try_join(&mut self, join: Join) -> Result<(), Join> {
         let missed = match join.after {
             Some(after) => self.missed(after).await,

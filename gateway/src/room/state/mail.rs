@@ -1,16 +1,16 @@
-//! Handles a room's mail in its order.
+//! Handling of a room's mail, in order of arrival.
 
 use std::collections::VecDeque;
 
 use super::Room;
 use crate::mailbox::Mail;
 
-/// Republished events that are passed to the workers as one batch.
+/// Maximum number of republished events that are sent to the workers as one batch.
 const BATCH: usize = 64;
 
 impl Room {
-    /// Handles mail; consecutive events are delivered together. What follows the room's last event stays in
-    /// `mail`.
+    /// Handles mail; consecutive events are delivered together. If an event ends the room, the mail after it
+    /// stays in `mail`.
     pub async fn on_mail(&mut self, mail: &mut VecDeque<Mail>) {
         let mut stored = Vec::new();
         while let Some(next) = mail.pop_front() {
@@ -24,13 +24,13 @@ impl Room {
                 }
                 Mail::Command(command) => Box::pin(self.on_command(command)).await,
                 Mail::Ephemeral(payload) => Box::pin(self.on_ephemeral(&payload)).await,
-                Mail::Question(asked) => self.on_question(asked),
+                Mail::PresenceQuery(request) => self.on_presence_query(request),
             }
             if self.is_deleted {
                 return;
             }
         }
-        // An idle room gives back the memory of its busy times.
+        // Frees the capacity of a busy time.
         *mail = VecDeque::new();
     }
 }

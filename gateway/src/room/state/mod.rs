@@ -1,4 +1,5 @@
-//! A room on this gateway: its newest events, its presence and the workers that have sockets in it.
+//! The state of a room on this gateway: its newest events, its presence and the workers that have sockets in
+//! it.
 
 mod gossip;
 mod join;
@@ -33,20 +34,20 @@ use crate::{
 
 /// A room without sockets keeps its ring for this long, so that a reconnect storm needs no stream reads.
 const LINGER: Duration = Duration::from_secs(30);
-/// In a NATS cluster a new subscription takes a moment to reach all servers. What was stored in that moment
-/// is found by one more look at the stream after this time.
+/// In a NATS cluster a new subscription takes a moment to reach all servers. One more check of the stream after
+/// this time finds events that were stored in that moment.
 const CHECK_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
-/// How long after a room was deleted its last event may come. The event may be late, may not be stored while
-/// the stream is full, and is purged after an hour.
+/// How long a deleted room waits for its last event. The event may be late, may not be stored while the stream
+/// is full, and is purged after an hour.
 const LAST_EVENT_WITHIN: Duration = Duration::from_secs(3);
 
-/// The state of a room on this gateway.
+/// A room on this gateway. Its methods run only in the room's task.
 pub struct Room {
     id: RoomId,
     context: Arc<Context>,
     ring: Ring,
-    /// Until then the ring keeps what was read for long replays.
+    /// Until this time, the ring keeps events that were read for long replays.
     wide_until: Option<Instant>,
     waiting: WaitingJoins,
     presence: Presence,
@@ -55,20 +56,21 @@ pub struct Room {
     send_presence_at: Option<Instant>,
     presence_sent: Option<Instant>,
     check_at: Option<Instant>,
-    /// Until then an event may be missing without a later one to show it: see [`CHECK_AGAIN_AFTER`].
+    /// Until this time, an event may be missing without a later one that shows the gap: see
+    /// [`CHECK_AGAIN_AFTER`].
     settled_at: Instant,
-    /// When the room, which was deleted, ends even without its last event.
-    gone_at: Option<Instant>,
+    /// When a deleted room ends even if its last event has not arrived.
+    end_deleted_at: Option<Instant>,
     /// When the room ends unless a socket joins.
     end_at: Option<Instant>,
     reaction_kinds: ReactionKinds,
-    /// Nothing more is delivered, and no socket is left.
+    /// The room was deleted, and all sockets have left: nothing more is delivered.
     is_deleted: bool,
 }
 
 impl Room {
-    /// Opens a room: subscribes first and reads the newest event after, so that none is missed between.
-    /// Returns also the mail that came meanwhile and is not handled yet.
+    /// Opens a room: subscribes first and reads the newest event after, so that no event between the two is
+    /// missed. Also returns the mail that arrived in the meantime.
     pub async fn open(
         id: RoomId,
         context: Arc<Context>,
@@ -94,15 +96,15 @@ impl Room {
             presence_sent: None,
             check_at: Some(settled_at),
             settled_at,
-            gone_at: None,
+            end_deleted_at: None,
             end_at: Some(Instant::now() + LINGER),
             reaction_kinds: ReactionKinds::default(),
             is_deleted,
             context,
         };
         let mail = room.ask_others(mailbox).await;
-        // Only now is it known who is online.
-        subscription.answer_questions();
+        // Subscribes only after `ask_others`: before it, the list of online users is incomplete.
+        subscription.answer_queries();
         Ok((room, subscription, mail))
     }
 
@@ -125,24 +127,24 @@ impl Room {
             }
             RoomCommand::Rename { person } => self.presence.rename(person),
             RoomCommand::Member { user, state } => {
-                // The event about it was stored before, so it is delivered first.
+                // The stored event about this change is older, so it is delivered first.
                 self.check_stream().await;
                 self.send_to_workers(|room| WorkerCommand::Member { room, user, state }).await;
             }
             RoomCommand::Deleted => {
                 self.check_stream().await;
-                self.gone_at = Some(Instant::now() + LAST_EVENT_WITHIN);
+                self.end_deleted_at = Some(Instant::now() + LAST_EVENT_WITHIN);
             }
-            RoomCommand::GatewayLost { gateway } => self.presence.lose(gateway),
+            RoomCommand::GatewayLost { gateway } => self.presence.remove_gateway(gateway),
             RoomCommand::CheckReaction { target, emoji, respond } => {
-                // The socket may be gone.
+                // The caller may have timed out.
                 let _ = respond.send(self.reaction_kinds.may_have(target, &emoji));
             }
         }
         self.presence_changed();
     }
 
-    /// Delivers events; reads those that are missing between them from the stream first.
+    /// Delivers events in order. Reads missing events from the stream first.
     async fn on_stored(&mut self, events: Vec<Republished>) {
         let mut batch = BatchBuilder::default();
         for event in events {
@@ -162,7 +164,7 @@ impl Room {
                     self.take(event.position.seq, &event.payload, &mut batch).await;
                 }
                 Place::Known => {}
-                // The stream's replica lags behind and does not have the missing events yet.
+                // The replica that answered lags behind and does not have the missing events yet.
                 Place::AfterGap => self.check_soon(),
             }
         }
@@ -187,7 +189,7 @@ impl Room {
     /// revocations shows ([`RoomCommand::Member`]).
     async fn take(&mut self, seq: Seq, payload: &[u8], batch: &mut BatchBuilder) {
         if self.is_deleted {
-            // It was published while the room was being deleted.
+            // The event was published while the room was being deleted.
             return;
         }
         let position = Position { seq, prev: self.last(batch) };
@@ -204,15 +206,15 @@ impl Room {
         }
     }
 
-    /// Adds stored events to the ring, and passes all events to the workers.
+    /// Adds stored events to the ring, and sends all events to the workers.
     async fn deliver(&mut self, batch: BatchBuilder) {
         let Some(batch) = batch.build(&self.context.budget) else { return };
         self.ring.push(batch.clone(), self.allowance());
         self.send_batch(&batch).await;
     }
 
-    /// Delivers the last events and ends the room in one step: a client that has read `room-deleted` can no
-    /// longer send.
+    /// Delivers the last events and ends the room in one step, so that a client that has received
+    /// `room-deleted` can no longer send.
     async fn close(&mut self, batch: BatchBuilder) {
         let Some(batch) = batch.build(&self.context.budget) else { return };
         self.ring.push(batch.clone(), self.allowance());
@@ -245,12 +247,12 @@ fn ends_room(room: RoomId, entry: &Entry) -> bool {
     parse(room, entry.seq, &entry.payload).is_some_and(|event| event.name == "room-deleted")
 }
 
-/// Counts an outgoing event, once for all sockets that it goes to.
+/// Counts an outgoing event once, for any number of receiving sockets.
 fn count_out(name: &str) {
     metrics::counter!("gateway_events_out_total", "event" => name.to_owned()).increment(1);
 }
 
-/// A stored event. An invalid payload is a bug in the publisher; it is logged and skipped.
+/// Parses a stored event. An invalid payload is a bug in the publisher; it is logged and skipped.
 fn parse(room: RoomId, seq: Seq, payload: &[u8]) -> Option<RawEvent<'_>> {
     RawEvent::parse(payload)
         .inspect_err(|error| tracing::error!(%room, %seq, %error, "an event cannot be delivered"))

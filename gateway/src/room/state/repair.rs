@@ -1,5 +1,5 @@
-//! Repairs gaps: reads the events that a room missed from the stream. Where the stream no longer has them,
-//! all sockets are told to join again.
+//! Repair of gaps: events that a room missed are read from the stream. If the stream no longer has them, all
+//! sockets get `lag` and must join again.
 
 use protocol::Seq;
 use service::roomlog::{Entry, LogError};
@@ -17,8 +17,9 @@ const FETCH: usize = 256;
 const FETCH_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 impl Room {
-    /// Asks the stream whether events are missing. For the server, the newest event of a room is an index
-    /// lookup, but events after a seq are a search, which thousands of rooms must not start at once.
+    /// Checks in the stream whether events are missing. Reads the newest event first: for the server that is an
+    /// index lookup, but reading events after a seq is a search, which thousands of rooms must not start at
+    /// once.
     pub async fn check_stream(&mut self) {
         match self.context.bus.log().last(self.id).await {
             Ok(None) if self.ring.last() > Seq::ZERO => self.check_purge_mark().await,
@@ -31,8 +32,8 @@ impl Room {
         }
     }
 
-    /// The stream has no event of a room that had some: all were purged, or it is a new stream. The purge
-    /// marks show whether events are missing.
+    /// Called if the stream has no event of a room that had some: all were purged, or the stream is new. The
+    /// purge marks show whether events are missing.
     async fn check_purge_mark(&mut self) {
         let begun = match self.context.bus.log().oldest_kept(self.id).await {
             Ok(oldest_kept) if is_complete(self.ring.last(), oldest_kept) => Ok(()),
@@ -40,20 +41,20 @@ impl Room {
             Err(error) => Err(error),
         };
         if let Err(error) = begun {
-            tracing::warn!(room = %self.id, %error, "the room's mark cannot be read yet");
+            tracing::warn!(room = %self.id, %error, "the room's purge mark cannot be read yet");
             self.check_soon();
         }
     }
 
-    /// Plans the last check, unless a failure has planned one.
+    /// Schedules the last check, unless a failure has scheduled one.
     pub fn check_until_settled(&mut self) {
         if Instant::now() < self.settled_at {
             self.check_at.get_or_insert(self.settled_at);
         }
     }
 
-    /// The room was deleted, but its last event did not come. The room's sockets leave it with `lag`; they are
-    /// told `room-deleted` when they join again.
+    /// Called if a deleted room's last event did not arrive. The room's sockets leave it with `lag`, and get
+    /// `room-deleted` when they join again.
     pub async fn end_without_last_event(&mut self) {
         self.check_stream().await;
         if !self.is_deleted {
@@ -79,10 +80,11 @@ impl Room {
         loop {
             let log = self.context.bus.log();
             let entries = log.page_after(self.id, after, FETCH, PAGE).await?;
-            // Also past an event that cannot be delivered.
+            // The seq of the last entry, even if that entry cannot be delivered.
             let Some(read_until) = entries.last().map(|entry| entry.seq) else { return Ok(()) };
-            // A gateway that was away for longer than the stream keeps events finds only newer ones. The
-            // mark is read after the events: what it does not mention was not purged yet.
+            // A gateway that was disconnected for longer than the stream keeps events finds only newer ones.
+            // The purge mark is read after the events, because events that it does not cover were not purged
+            // before.
             let oldest_kept = log.oldest_kept(self.id).await?;
             if !is_complete(after, oldest_kept) {
                 return self.restart(oldest_kept).await;
@@ -100,17 +102,17 @@ impl Room {
         }
     }
 
-    /// Some missing events are no longer in the stream. Delivering the rest would hide the gap from clients,
-    /// because the next event's `prev` would be the last one that they got. So all sockets leave the room
-    /// with `lag`; when they join again, they are told to page the history.
+    /// Called if some missing events are no longer in the stream. Delivering the rest would hide the gap from
+    /// clients, because the next event's `prev` would be the last one that they received. So all sockets leave
+    /// the room with `lag`; when they join again, they get `recovered: false` and read the history over HTTP.
     async fn restart(&mut self, oldest_kept: Seq) -> Result<(), LogError> {
         let newest = self.context.bus.log().last(self.id).await?;
         if let Some(entry) = newest.as_ref().filter(|entry| ends_room(self.id, entry)) {
-            // No history is left to page.
+            // The room was deleted, so there is no history to read.
             self.take(entry.seq, &entry.payload, &mut BatchBuilder::default()).await;
             return Ok(());
         }
-        // A replica that lags behind may not even have the oldest event that is kept.
+        // A replica that lags behind may not have even the oldest kept event.
         let head = newest.map_or(oldest_kept, |entry| entry.seq.max(oldest_kept));
         tracing::warn!(
             room = %self.id,

@@ -13,15 +13,16 @@ use crate::{
     room::ring::Allowance,
 };
 
-/// Frames, as slices of batches; none if they are too many or purged.
+/// The frames of missed events, as slices of batches. None if there are too many, or if they were purged.
 pub type Missed = Option<Vec<Bytes>>;
 
-/// Bytes of events read from the stream at once. A replay of one page may use the whole memory budget, a
-/// longer one only the share for replays.
+/// Bytes of events read from the stream at once. A replay of one page may use the whole memory budget; a longer
+/// replay only the share for replays.
 pub const PAGE: usize = 256 * 1024;
-/// Bytes of frames that the ring drops together.
+/// Size of the batches that a replay adds to the ring, which drops whole batches.
 const BATCH_BYTES: usize = 32 * 1024;
-/// How long events read for one replay are kept for others: a crowd rejoins within seconds.
+/// How long events read for one replay are kept for other replays: after an outage, clients rejoin within
+/// seconds.
 const WIDE_FOR: Duration = Duration::from_secs(10);
 
 /// Why missed events cannot be read now.
@@ -52,7 +53,7 @@ impl Room {
     /// The events after `after`.
     pub async fn missed(&mut self, after: Seq) -> Result<Missed, MissedError> {
         if after > self.ring.last() {
-            // The client got it through another gateway before it came here.
+            // The client received that event through another gateway before it connected to this one.
             self.catch_up().await;
         }
         if after > self.ring.last() {
@@ -74,20 +75,21 @@ impl Room {
         Allowance::of(self.context.budget.pressure(), self.wide_until.is_some())
     }
 
-    /// Reads the events that the ring no longer has from the stream, page by page. Each page needs memory.
+    /// Reads the events before those in the ring from the stream, page by page. Memory is reserved for each
+    /// page.
     async fn read_older(&mut self, after: Seq) -> Result<Option<Vec<Batch>>, MissedError> {
         let (log, budget) = (self.context.bus.log(), &self.context.budget);
         let until = self.ring.complete_since();
         let mut prev = match log.last_until(self.id, after).await? {
             Some(before) => before.seq,
-            // That event was purged, or the room begins after it.
+            // The event at `after` was purged, or the room's first event is newer.
             None => log.oldest_kept(self.id).await?,
         };
         let (mut events, mut bytes) = (self.ring.events(), self.ring.bytes());
         let (mut batches, mut read_until) = (Vec::new(), after);
         while read_until < until {
             let purpose = if read_until == after { Purpose::Live } else { Purpose::Replay };
-            // For the events and the frames made of them.
+            // For the events and for their encoded frames.
             let _held = budget.try_reserve(2 * PAGE, purpose)?;
             let limit = (limits::REPLAY_EVENTS + 1).saturating_sub(events);
             let entries = log.page_after(self.id, read_until, limit, PAGE).await?;
@@ -129,10 +131,10 @@ mod tests {
     use super::is_complete;
 
     proptest! {
-        /// Whenever the mark is set and the purge follows: before, between or after the reads at the moments
-        /// 1 (the event before), 2 (those after) and 3 (the mark).
+        /// The mark is set and the purge follows at any time: before, between or after the three reads, at the
+        /// moments 1 (the event before), 2 (the events after) and 3 (the mark).
         #[test]
-        fn a_replay_that_counts_as_complete_lacks_nothing(
+        fn a_complete_replay_has_every_event(
             gaps in prop::collection::vec(1..4_u32, 1..20),
             kept in any::<prop::sample::Index>(),
             after in 0..60_u32,

@@ -1,4 +1,4 @@
-//! What a room does on its own timers.
+//! The timers of a room.
 
 use tokio::time::Instant;
 
@@ -14,7 +14,7 @@ impl Room {
     pub fn next_timer(&self) -> Option<Instant> {
         let moments = [
             self.check_at,
-            self.gone_at,
+            self.end_deleted_at,
             self.send_presence_at,
             self.waiting.retry_at(),
             self.wide_until,
@@ -30,7 +30,7 @@ impl Room {
             self.check_stream().await;
             self.check_until_settled();
         }
-        if take_due(&mut self.gone_at, now) {
+        if take_due(&mut self.end_deleted_at, now) {
             self.end_without_last_event().await;
         }
         if take_due(&mut self.send_presence_at, now) {
@@ -45,7 +45,7 @@ impl Room {
         if !take_due(&mut self.end_at, now) || !self.is_empty() {
             return false;
         }
-        // The joins that keep it open may be refused; then it ends the next time.
+        // Waiting joins keep the room open. If they are refused, the room ends at the next check.
         self.end_at = Some(now + LINGER);
         self.waiting.is_empty()
     }

@@ -1,4 +1,4 @@
-//! Decides on a client's events.
+//! Decisions on a client's events.
 
 use std::time::Instant;
 
@@ -96,7 +96,7 @@ impl Session {
         }
         let ticket: Ticket = verifier.ticket(&ticket).map_err(ticket_refusal)?;
         if ticket.user != user {
-            return Err(Refusal::new(Code::TicketWrongUser, "the ticket is another user's"));
+            return Err(Refusal::new(Code::TicketWrongUser, "the ticket is for another user"));
         }
         if ticket.room != room {
             return Err(Refusal::new(Code::TicketWrongRoom, "the ticket is for another room"));
@@ -122,7 +122,7 @@ impl Session {
         }
         let Moment { at, new_id, .. } = moment;
         let look_up = id.is_some_and(|id| !id.is_fresh(at));
-        let id = id.unwrap_or(new_id);
+        let id = id.unwrap_or_else(new_id);
         let event = StoredEvent::ReceiveMsg(Message { id, from, msg, at, file: None, reply_to });
         let needs = file_id.map_or(Needs::Nothing, Needs::File);
         let id = self.dedupe_id(room, id);
@@ -131,7 +131,7 @@ impl Session {
 
     /// Stores an event under a new id.
     fn store(&self, room: RoomId, event: StoredEvent, needs: Needs, moment: Moment) -> Action {
-        let id = self.dedupe_id(room, moment.new_id);
+        let id = self.dedupe_id(room, (moment.new_id)());
         Action::Store { room, id, event, needs, look_up: false }
     }
 
@@ -147,7 +147,7 @@ impl Session {
         Ok(Action::Ephemeral { room, event: EphemeralEvent::Typing { user, on } })
     }
 
-    /// The user, as seen by the room.
+    /// The user as shown in the room.
     fn person(&mut self, room: RoomId) -> Result<Person, Refusal> {
         let id: UserId = self.user();
         let membership = self.memberships.joined(room)?;

@@ -21,7 +21,7 @@ use crate::rate::RateLimiter;
 /// The session of a socket whose user is known. Created only from a verified token.
 pub struct Session {
     access: Access,
-    /// When the client showed its token.
+    /// When the client presented its token.
     shown_at: Instant,
     rules: Arc<Rules>,
     memberships: Memberships,
@@ -39,7 +39,7 @@ impl Session {
         Ok(Self { access, shown_at: now, rules, memberships, events, joins })
     }
 
-    /// When the client showed its token.
+    /// When the client presented its token.
     pub fn shown_at(&self) -> Instant {
         self.shown_at
     }
@@ -95,8 +95,8 @@ impl Session {
         Ok(Done::EMPTY)
     }
 
-    /// The room accepted the socket. Refused if the socket has left meanwhile, or its user was removed:
-    /// the change of the membership did not find the socket in the room then.
+    /// The room accepted the socket. Refused if the socket has left in the meantime, or if its user was
+    /// removed: that change did not apply to the socket, because it was not in the room yet.
     pub fn joined(&mut self, room: RoomId) -> Result<(), Refusal> {
         if let Some(state) = self.rules.revoked.member(room, self.access.user) {
             self.member_changed(room, state)?;
@@ -104,7 +104,8 @@ impl Session {
         self.memberships.confirm(room)
     }
 
-    /// The user's membership in a room changed. Refused if the socket is not in the room, or no longer.
+    /// The user's membership in a room changed. An error means that the socket is not, or no longer, in the
+    /// room.
     pub fn member_changed(&mut self, room: RoomId, state: MemberState) -> Result<(), Refusal> {
         self.memberships.change(room, state)
     }

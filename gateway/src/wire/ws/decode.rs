@@ -1,13 +1,13 @@
-//! Decodes received bytes into messages.
+//! A decoder of received bytes into WebSocket messages.
 
 use bytes::{Bytes, BytesMut};
 
 use super::opcode::{BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT};
 
-/// Fragments of one message. More have no purpose but to waste time.
+/// Maximum number of fragments of one message. More are a sign of abuse.
 const MAX_FRAGMENTS: usize = 256;
 
-/// A whole message, or a control frame.
+/// A complete message, or a control frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     Text(String),
@@ -17,7 +17,7 @@ pub enum Message {
     Close,
 }
 
-/// A protocol violation; the socket is closed with the code (section 7.4.1).
+/// A protocol violation. The socket is closed with this code (RFC 6455, section 7.4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub struct Violation {
@@ -32,7 +32,7 @@ pub const fn protocol_error(reason: &'static str) -> Violation {
 
 const TOO_BIG: Violation = Violation { code: 1009, reason: "message too big" };
 
-/// Decodes received bytes into messages. Takes memory only while a message is incomplete.
+/// A decoder of received bytes into WebSocket messages. Takes memory only while a message is incomplete.
 #[derive(Debug)]
 pub struct Decoder {
     max_message: usize,
@@ -58,8 +58,8 @@ struct Header {
 }
 
 impl Decoder {
-    /// A decoder for messages of at most `max_message` bytes. A longer one is a violation as soon as its header
-    /// has come.
+    /// A decoder for messages of at most `max_message` bytes. A longer message is a violation as soon as its
+    /// header is received.
     pub fn new(max_message: usize) -> Self {
         Self { max_message, buffer: BytesMut::new(), partial: None }
     }
@@ -75,7 +75,7 @@ impl Decoder {
         self.partial = None;
     }
 
-    /// Takes bytes as they come from the network.
+    /// Adds bytes received from the network.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.buffer.extend_from_slice(bytes);
     }
@@ -184,7 +184,7 @@ mod tests {
 
     use super::*;
 
-    /// A client's frame as another implementation writes it.
+    /// A client's frame as written by another implementation.
     fn client_frame(opcode: OpCode, fin: bool, payload: &[u8]) -> Vec<u8> {
         let mut frame = Frame::message(payload.to_vec(), opcode, fin);
         *frame.header_mut() = FrameHeader { mask: Some([1, 2, 3, 250]), ..frame.header().clone() };
@@ -229,7 +229,7 @@ mod tests {
             ([&open[..], &more.repeat(MAX_FRAGMENTS)].concat(), 1008),
             (vec![0x83, 0x80, 0, 0, 0, 0], 1002),
             (vec![0x09, 0x80, 0, 0, 0, 0], 1002),
-            // A length of 2^63 is refused before a byte of it is awaited.
+            // A length of 2^63 is refused as soon as the header is received.
             (vec![0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0], 1009),
         ] {
             let violation = decode(16, &bytes, usize::MAX).unwrap_err();

@@ -1,10 +1,10 @@
-//! Encodes a server's frames: not masked, never fragmented.
+//! Encoding of a server's frames, which are not masked and never fragmented.
 
 use bytes::{BufMut, Bytes, BytesMut};
 
 use super::opcode::{BINARY, CLOSE, PONG, TEXT};
 
-/// Appends a text message, given in parts to avoid a copy.
+/// Appends a text message. The text is given in parts to avoid a copy.
 pub fn put_text(frame: &mut BytesMut, parts: &[&str]) {
     let length: usize = parts.iter().map(|part| part.len()).sum();
     put_header(frame, TEXT, length);
@@ -29,7 +29,7 @@ fn put_header(frame: &mut BytesMut, opcode: u8, length: usize) {
     }
 }
 
-/// A text message in a buffer for itself. See [`put_text`].
+/// A text message in a buffer of its size. See [`put_text`].
 pub fn text(parts: &[&str]) -> Bytes {
     let mut frame = BytesMut::new();
     put_text(&mut frame, parts);

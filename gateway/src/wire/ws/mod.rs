@@ -1,5 +1,5 @@
-//! WebSocket framing (RFC 6455, section 5), without I/O. A server's frames are not masked, so a frame is encoded
-//! once and shared by all sockets that it goes to.
+//! WebSocket framing (RFC 6455, section 5), without I/O. A server's frames are not masked, so a frame is
+//! encoded once and shared by all its receivers.
 
 mod decode;
 mod encode;

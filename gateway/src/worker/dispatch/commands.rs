@@ -1,4 +1,4 @@
-//! Routes commands to the parts.
+//! Routing of commands to the worker's parts.
 
 use protocol::Code;
 

@@ -1,4 +1,4 @@
-//! The life of a socket: opened, kept alive, drained, closed.
+//! The lifecycle of sockets: opening, heartbeats, expiry, drain and closing.
 
 use std::{
     rc::Rc,
@@ -21,10 +21,10 @@ use crate::{
     },
 };
 
-/// How long the peer may take to close its side after the gateway closed its own.
+/// How long the peer may take to close its side of the connection after the gateway closed its side.
 const CLOSE_WITHIN: Duration = Duration::from_secs(5);
-/// The expiry of a session is checked at least this often: the timers of sockets that have gone stay in
-/// the queue until they fire.
+/// Maximum wait of an expiry timer. The timer of a removed socket stays in the queue until it fires, so long
+/// waits would accumulate.
 const CHECK_EXPIRY_EVERY: Duration = Duration::from_secs(60);
 
 impl Worker {
@@ -32,7 +32,9 @@ impl Worker {
     pub fn accept(&mut self, opening: Opening, stream: std::net::TcpStream, received: &[u8]) {
         let stream = match TcpStream::from_std(stream) {
             Ok(stream) => Rc::new(stream),
-            Err(error) => return tracing::error!(%error, "a connection cannot be taken over"),
+            Err(error) => {
+                return tracing::error!(%error, "a connection cannot be registered with the runtime");
+            }
         };
         let id = self.open(opening, Transport::websocket(stream.clone()));
         let reader = receive::spawn_reader(self.me.clone(), id, stream);
@@ -69,7 +71,7 @@ impl Worker {
         id
     }
 
-    /// Closes a socket: it leaves its rooms, and its backlog is sent with the reason as the last frame.
+    /// Closes a socket: takes it out of its rooms, and sends its backlog with the reason as the last frame.
     pub fn close(&mut self, id: SocketId, code: u16, reason: &'static str) {
         self.rooms.leave_all(id, &mut self.sockets);
         let Some(socket) = self.sockets.get_mut(id) else { return };
@@ -79,22 +81,21 @@ impl Worker {
         }
     }
 
-    /// Ends a session: tells the client, disconnects it from the namespace, and closes.
+    /// Ends a session: sends `session-expired`, disconnects the client from the namespace, and closes the
+    /// socket.
     pub fn expire(&mut self, id: SocketId, code: Code) {
         self.sockets.emit(id, &ServerEvent::SessionExpired { code });
         self.sockets.push(id, ws::text(&["41"]));
         self.close(id, 1000, code.as_str());
     }
 
-    /// Removes a socket at once, with its backlog.
+    /// Removes a socket at once and drops its backlog.
     pub fn remove(&mut self, id: SocketId, reason: Option<&'static str>) {
         if let Some((socket, reason)) = self.sockets.get_mut(id).zip(reason) {
             socket.stats_mut().set_reason(reason);
         }
         self.rooms.forget_socket(id, &mut self.sockets);
-        if let Some(mut socket) = self.sockets.remove(id) {
-            self.outgoing.decrement(socket.publishing_mut().queued() as f64);
-        }
+        self.sockets.remove(id);
     }
 
     /// Handles the timers that have fired.
@@ -141,8 +142,8 @@ impl Worker {
         }
     }
 
-    /// Whether the drain is over: no socket is left, or closing them took too long. Closes those that are
-    /// left at its end.
+    /// Whether the drain is over: no socket is left, or closing them took too long. Closes the remaining
+    /// sockets at the drain's deadline.
     pub fn is_drained(&mut self) -> bool {
         let Some(draining) = &self.draining else { return false };
         let ended_for = draining.ended_for();

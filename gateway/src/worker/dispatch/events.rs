@@ -1,4 +1,4 @@
-//! Events of a socket: the session decides, the worker acts.
+//! Events of a socket: the session decides on each, and the worker performs the decision.
 
 use std::time::Instant;
 
@@ -18,11 +18,12 @@ use crate::{
 };
 
 impl Worker {
-    /// Performs an event, after the key of its token was fetched if that is unknown.
+    /// Performs an event. If it contains a token with an unknown key, the keys are fetched first.
     pub fn on_event(&mut self, id: SocketId, event: ClientEvent, ack: Option<u64>) {
         metrics::counter!("gateway_events_total", "event" => event.name()).increment(1);
         let Some(verifier) = self.context.keys.verifier() else {
-            let refusal = Refusal::new(Code::Unavailable, "the public keys are not there yet");
+            let refusal =
+                Refusal::new(Code::Unavailable, "the gateway has no public keys yet; try again");
             return self.sockets.acknowledge(id, ack, Err(refusal));
         };
         let token = match &event {
@@ -51,12 +52,12 @@ impl Worker {
         });
     }
 
-    /// Does what the session decides on an event.
+    /// Performs the session's decision on an event.
     fn perform(&mut self, id: SocketId, event: ClientEvent, ack: Option<u64>, verifier: &Verifier) {
         let Some(session) = self.sockets.session_mut(id) else { return };
         let user = session.user();
         let moment =
-            Moment { now: Instant::now(), at: Timestamp::now(), new_id: MessageId::generate() };
+            Moment { now: Instant::now(), at: Timestamp::now(), new_id: MessageId::generate };
         let outcome = match session.on_event(event, verifier, moment) {
             Err(refusal) => Err(refusal),
             Ok(Action::Ignore) => Ok(Done::EMPTY),
@@ -66,7 +67,7 @@ impl Worker {
                 let join = RoomCommand::Join { socket, person, after, ack };
                 let Some(state) = self.sockets.get_mut(id) else { return };
                 match self.context.rooms.send(room, join) {
-                    // The room answers.
+                    // The room's answer completes the join.
                     Ok(()) => return state.gate_mut().begin_join(),
                     Err(_) => {
                         if let Some(session) = state.session_mut() {
@@ -99,8 +100,8 @@ impl Worker {
             Ok(Action::Read { room, seq }) if seq > self.rooms.newest(room) => {
                 Err(Refusal::new(Code::InvalidValue, "seq: past the room's newest event"))
             }
-            // Not charged to the room, whose budget is for what is delivered: in a big room everybody reads
-            // every message.
+            // Not charged to the room: its budget bounds delivered events, and in a big room every user sends a
+            // read mark for every message.
             Ok(Action::Read { room, seq }) => match self.context.publish.charge_user(user) {
                 Ok(()) => {
                     session.has_read(room, seq);

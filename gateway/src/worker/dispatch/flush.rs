@@ -1,4 +1,4 @@
-//! Writes to the sockets, at the end of each turn.
+//! Writing to the sockets, at the end of each turn.
 
 use std::{rc::Rc, time::Duration};
 
@@ -9,7 +9,7 @@ use super::{WeakWorker, Worker};
 use crate::{wire::sid::SocketId, worker::socket::Flushed};
 
 impl Worker {
-    /// Writes to every marked socket what is ready for it, then drops what all have been sent.
+    /// Writes the backlog of every marked socket, then trims the frame logs of marked rooms.
     pub fn flush(&mut self) {
         for id in self.sockets.take_marked() {
             self.flush_socket(id);
@@ -42,21 +42,21 @@ impl Worker {
     }
 }
 
-/// Marks the sockets of a room that holds its frames for a moment.
+/// Marks the sockets of a room for flushing after `hold`.
 pub fn release_after(worker: WeakWorker, hold: Duration, room: RoomId) {
     tokio::task::spawn_local(async move {
         tokio::time::sleep(hold).await;
         let Some(worker) = worker.upgrade() else { return };
         let Worker { rooms, sockets, .. } = &mut *worker.borrow_mut();
-        // Does nothing if the room was deleted meanwhile.
+        // Does nothing if the room was deleted in the meantime.
         rooms.release(room, sockets);
     });
 }
 
-/// Flushes a blocked socket again once its peer takes more.
+/// Flushes a blocked socket again once it is writable.
 pub fn unblock_when_writable(worker: WeakWorker, id: SocketId, stream: Rc<TcpStream>) {
     tokio::task::spawn_local(async move {
-        // An error shows again at the next write.
+        // The next write reports the error.
         let _ = stream.writable().await;
         let Some(worker) = worker.upgrade() else { return };
         let Worker { rooms, sockets, .. } = &mut *worker.borrow_mut();

@@ -23,13 +23,13 @@ use super::{
 
 /// A worker, shared by the tasks of its thread.
 type SharedWorker = Rc<RefCell<Worker>>;
-/// The same for tasks that may outlive it.
+/// A worker, for tasks that may outlive it.
 type WeakWorker = Weak<RefCell<Worker>>;
 
-/// See the module. Its parts keep their own invariants; see each of them.
+/// See the module. Each part keeps its own invariants; this type has none but the routing between them.
 pub struct Worker {
     index: usize,
-    /// For the tasks that it starts on its thread.
+    /// A handle for tasks that it spawns on its thread.
     me: WeakWorker,
     context: Context,
     sockets: Sockets,
@@ -37,11 +37,9 @@ pub struct Worker {
     timers: Timers,
     /// None until the gateway shuts down.
     draining: Option<Draining>,
-    /// The buffer of the read that is going on; idle sockets have none.
+    /// The read buffer, shared by all sockets, so that idle sockets have none.
     read_buffer: Vec<u8>,
     received: metrics::Counter,
-    /// Events that NATS has not acknowledged yet.
-    outgoing: metrics::Gauge,
 }
 
 impl Worker {
@@ -59,7 +57,6 @@ impl Worker {
                 draining: None,
                 read_buffer: Vec::new(),
                 received: metrics::counter!("gateway_received_bytes_total"),
-                outgoing: metrics::gauge!("gateway_outgoing_events"),
             })
         })
     }

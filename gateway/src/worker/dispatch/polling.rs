@@ -24,16 +24,16 @@ use crate::{
     },
 };
 
-/// How often a poll that waits during an upgrade is answered.
+/// How often a waiting poll is answered during an upgrade, so that the client can stop to poll.
 const RELEASE_EVERY: Duration = Duration::from_millis(100);
-/// Packets of one request that are handled before other sockets have their turn.
+/// Packets of one request that are handled before the task yields to other sockets.
 const PACKETS_AT_ONCE: usize = 64;
 /// How long to try to send the refusal of an upgrade.
 const REFUSE_WITHIN: Duration = Duration::from_secs(1);
 
 impl Worker {
-    /// Passes a request to its session, which is closed if the request breaks the protocol. `handle` returns
-    /// whether packets can be sent now. A request without a session is dropped.
+    /// Passes a request to its session, which is closed if the request violates the protocol. `handle` returns
+    /// whether packets can be sent now. A request for an unknown session is dropped.
     pub fn on_request(
         &mut self,
         sid: Sid,
@@ -48,8 +48,8 @@ impl Worker {
         }
     }
 
-    /// Handles posted packets. `respond` is answered once more may be posted, and dropped if the packets
-    /// break the protocol.
+    /// Handles posted packets. Sends on `respond` once more packets may be posted; drops it if the packets
+    /// violate the protocol.
     pub fn post(&mut self, sid: Sid, body: String, posting: Posting, respond: oneshot::Sender<()>) {
         let (Some(id), Some(worker)) = (self.sockets.find(sid), self.me.upgrade()) else { return };
         let Some(socket) = self.sockets.get_mut(id) else { return };
@@ -60,7 +60,7 @@ impl Worker {
         self.received.increment(body.len() as u64);
         tokio::task::spawn_local(async move {
             if handle_packets(worker, id, body).await.is_some() {
-                // Before the answer, after which the next request may come.
+                // Dropped before the response, because the next request may follow at once.
                 drop(posting);
                 // The client may have hung up.
                 let _ = respond.send(());
@@ -68,7 +68,7 @@ impl Worker {
         });
     }
 
-    /// Closes a session whose client cannot be told later.
+    /// Closes a session, and removes it without waiting for another request of its client.
     pub fn close_now(&mut self, id: SocketId, Violation { code, reason }: Violation) {
         metrics::counter!("gateway_violations_total").increment(1);
         self.close(id, code, reason);
@@ -88,7 +88,7 @@ impl Worker {
         if !socket.transport_mut().begin_upgrade() {
             return refuse(stream);
         }
-        // The packets of the upgrade are a few bytes long; longer ones may come right behind them.
+        // The packets of the upgrade are a few bytes long, but longer ones may follow directly.
         let mut decoder = Decoder::new(self.context.max_message(socket.is_limited()));
         decoder.feed(received);
         let within = self.context.rules.limits.step();
@@ -114,16 +114,16 @@ impl Worker {
         metrics::gauge!("gateway_sockets", "transport" => transport.name()).increment(1);
         self.rooms.unblock(id, &mut self.sockets);
         if let Some(socket) = self.sockets.get_mut(id) {
-            // A poll that still waits is refused: its client said that it stopped to poll.
+            // A poll that still waits is dropped: the client declared that it has stopped polling.
             socket.upgrade(transport, decoder);
             socket.limit_messages(|is_limited| self.context.max_message(is_limited));
         }
-        // Handles what came right behind the last packet of the upgrade.
+        // Handles packets that arrived together with the last packet of the upgrade.
         self.on_bytes(id, &[]);
     }
 }
 
-/// Handles the packets of a body. None if they broke the protocol or the session ended.
+/// Handles the packets of a body. None if they violated the protocol or the session ended.
 async fn handle_packets(worker: SharedWorker, id: SocketId, body: String) -> Option<()> {
     for (nth, message) in payload::decode(&body).enumerate() {
         if nth % PACKETS_AT_ONCE == PACKETS_AT_ONCE - 1 {
@@ -134,26 +134,27 @@ async fn handle_packets(worker: SharedWorker, id: SocketId, body: String) -> Opt
             worker.borrow_mut().close_now(id, violation);
             return None;
         }
-        let mut pause = worker.borrow_mut().pause(id);
+        let mut pause = worker.borrow_mut().sockets.pause(id);
         while let Some(reason) = pause {
             reason.over().await.ok()?;
-            pause = worker.borrow_mut().pause(id);
+            pause = worker.borrow_mut().sockets.pause(id);
         }
     }
     Some(())
 }
 
-/// Closes a WebSocket that may not take over. A new one must be awaited to be writable first.
+/// Closes a WebSocket that may not take over a session. A new stream must be awaited to be writable before the
+/// first write.
 fn refuse(stream: Rc<TcpStream>) {
     tokio::task::spawn_local(async move {
         if let Ok(Ok(())) = tokio::time::timeout(REFUSE_WITHIN, stream.writable()).await {
-            // The connection may be gone already.
+            // The connection may be closed already.
             let _ = stream.try_write(&ws::close(1008, "no session to take over"));
         }
     });
 }
 
-/// The packets of an upgrade: `2probe`, `3probe`, and `5` once the client has stopped to poll.
+/// Exchanges the packets of an upgrade: `2probe`, `3probe`, and `5` once the client has stopped polling.
 async fn probe(
     worker: &SharedWorker,
     id: SocketId,

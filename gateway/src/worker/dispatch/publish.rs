@@ -1,5 +1,5 @@
-//! Publishes what sockets send. The events of one socket are published one after the other, so that they
-//! keep their order; JetStream's acknowledgements are awaited side by side.
+//! Publishing of events to NATS. The events of one socket are published one after the other, to keep their
+//! order; JetStream's acknowledgements are awaited concurrently.
 
 use std::time::{Duration, Instant};
 
@@ -28,40 +28,16 @@ use crate::{
     worker::socket::{OutgoingEvent, OutgoingItem},
 };
 
-/// How long a room may take to answer whether a message may get a reaction.
+/// Timeout of [`RoomCommand::CheckReaction`].
 const ROOM_ANSWERS_WITHIN: Duration = Duration::from_secs(1);
 
 impl Worker {
-    /// Publishes an event after all that the socket sent before.
+    /// Publishes an event after all earlier events of the socket.
     pub fn publish(&mut self, id: SocketId, item: OutgoingItem) {
-        let Some(socket) = self.sockets.get_mut(id) else { return };
-        let ack = item.ack;
-        match socket.publishing_mut().push(item) {
-            Ok(starts) => {
-                self.outgoing.increment(1.0);
-                if starts && let Some(worker) = self.me.upgrade() {
-                    tokio::task::spawn_local(publish_all(worker, id));
-                }
-            }
-            Err(_) => {
-                let detail = "the gateway's memory is short; try again";
-                self.sockets.acknowledge(id, ack, Err(Refusal::new(Code::Busy, detail)));
-            }
-        }
-    }
-
-    /// An event of `size` bytes was stored, sent or refused.
-    fn published(
-        &mut self,
-        id: SocketId,
-        size: usize,
-        ack: Option<u64>,
-        outcome: Result<Done, Refusal>,
-    ) {
-        self.outgoing.decrement(1.0);
-        if let Some(socket) = self.sockets.get_mut(id) {
-            socket.publishing_mut().finish(size);
-            self.sockets.acknowledge(id, ack, outcome);
+        if self.sockets.queue_event(id, item)
+            && let Some(worker) = self.me.upgrade()
+        {
+            tokio::task::spawn_local(publish_all(worker, id));
         }
     }
 }
@@ -85,11 +61,13 @@ async fn publish_all(worker: SharedWorker, id: SocketId) {
                     let outcome = pending.acknowledged(&bus, room).await;
                     metrics::histogram!("gateway_store_seconds").record(started.elapsed());
                     let outcome = outcome.map_err(|error| refusal(&error));
-                    worker.borrow_mut().published(id, size, ack, outcome);
+                    worker.borrow_mut().sockets.finish_event(id, size, ack, outcome);
                 });
             }
-            Ok(Submitted::Done(done)) => worker.borrow_mut().published(id, size, ack, Ok(done)),
-            Err(refusal) => worker.borrow_mut().published(id, size, ack, Err(refusal)),
+            Ok(Submitted::Done(done)) => {
+                worker.borrow_mut().sockets.finish_event(id, size, ack, Ok(done))
+            }
+            Err(refusal) => worker.borrow_mut().sockets.finish_event(id, size, ack, Err(refusal)),
         }
     }
 }
@@ -101,7 +79,7 @@ enum Submitted {
     Done(Done),
 }
 
-/// An acknowledgement of JetStream that has not come yet.
+/// An acknowledgement of JetStream that is awaited.
 enum PendingAck {
     Event(PendingEvent),
     Read(Pending, UserId, Seq),
@@ -146,10 +124,10 @@ async fn submit(
     }
 }
 
-/// Where an earlier try of a message was stored.
+/// Looks up where an earlier attempt to send a message was stored.
 async fn earlier(bus: &Bus, room: RoomId, event: &StoredEvent) -> Result<Option<Stored>, Refusal> {
     let StoredEvent::ReceiveMsg(message) = event else { return Ok(None) };
-    let first = bus.sent(room, message.from.id, message.id).await;
+    let first = bus.look_up_message(room, message.from.id, message.id).await;
     let first = first.map_err(|error| refusal(&error))?;
     Ok(first.map(|FirstStored { seq, at }| Stored { seq, at, duplicate: true }))
 }
@@ -168,8 +146,8 @@ async fn append(
     bus.log().append_event(room, id, &event, trace).await.map_err(|error| refusal(&error))
 }
 
-/// Refuses a reaction of one kind too many, as far as the room's recently delivered events show. The
-/// archive, which knows all events, keeps no more either.
+/// Refuses a reaction that exceeds the number of kinds, judged by the room's recently delivered events. The
+/// archive, which has all events, applies the exact limit.
 async fn check_reaction(rooms: &Rooms, room: RoomId, event: &StoredEvent) -> Result<(), Refusal> {
     let StoredEvent::Reaction { target, emoji, on: true, .. } = event else { return Ok(()) };
     let (respond, answer) = oneshot::channel();
@@ -177,11 +155,11 @@ async fn check_reaction(rooms: &Rooms, room: RoomId, event: &StoredEvent) -> Res
     if rooms.send(room, check).is_err() {
         return Err(Refusal::new(Code::Busy, "the room is busy; try again"));
     }
-    // Without an answer, because the room is busy or has just ended, the reaction is allowed.
+    // If the room does not answer, because it is busy or has just ended, the reaction is allowed.
     match tokio::time::timeout(ROOM_ANSWERS_WITHIN, answer).await {
         Ok(Ok(false)) => {
             let detail = format!(
-                "a message has at most {} kinds of reactions; use one of those that are there",
+                "a message has at most {} kinds of reactions; use an existing one",
                 limits::REACTION_KINDS
             );
             Err(Refusal::new(Code::TooManyReactions, detail))
@@ -190,7 +168,7 @@ async fn check_reaction(rooms: &Rooms, room: RoomId, event: &StoredEvent) -> Res
     }
 }
 
-/// Looks up what an event refers to.
+/// Looks up the file or message that an event refers to.
 async fn look_up(
     bus: &Bus,
     room: RoomId,
@@ -201,7 +179,7 @@ async fn look_up(
         (Needs::File(id), StoredEvent::ReceiveMsg(message)) => {
             let found = bus.file(room, id).await.map_err(|error| refusal(&error))?;
             let missing =
-                Refusal::new(Code::NoSuchFile, "there is no complete file of that id in the room");
+                Refusal::new(Code::NoSuchFile, "the room has no complete file with this id");
             message.file = Some(found.ok_or(missing)?);
             Ok(())
         }
@@ -211,12 +189,12 @@ async fn look_up(
                 (Some(StoredEvent::ReceiveMsg(message)), Some(author))
                     if message.from.id != author =>
                 {
-                    Err(Refusal::new(Code::Forbidden, "the message is somebody else's"))
+                    Err(Refusal::new(Code::Forbidden, "only the message's author may do this"))
                 }
                 (Some(StoredEvent::ReceiveMsg(_)), _) => Ok(()),
                 _ => Err(Refusal::new(
                     Code::NoSuchMessage,
-                    "there is no message at that seq, or it is too old to be changed",
+                    "there is no message at this seq, or it is too old to be changed",
                 )),
             }
         }
@@ -233,7 +211,7 @@ fn refusal(error: &LogError) -> Refusal {
             tracing::warn!(%reason, "an event was not confirmed as stored");
             Refusal::new(
                 Code::Unavailable,
-                "it is not known whether it was stored; send it again with the same id",
+                "it is unknown whether the event was stored; send it again with the same id",
             )
         }
     }

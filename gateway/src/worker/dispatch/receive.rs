@@ -1,4 +1,4 @@
-//! What comes from a socket: bytes, messages and connects to the namespace, in this order.
+//! Handling of received data: bytes, messages, and connects to the namespace.
 
 use std::{io, rc::Rc, time::Duration};
 
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// Bytes read from one socket before the others have their turn.
+/// Bytes read from one socket before other sockets are served.
 const READ_AT_ONCE: usize = 16 * 1024;
 
 /// Starts the task that reads a socket until it ends.
@@ -34,8 +34,8 @@ pub fn spawn_reader(worker: WeakWorker, id: SocketId, stream: Rc<TcpStream>) -> 
 
 async fn read(worker: WeakWorker, id: SocketId, stream: Rc<TcpStream>) {
     let Some(worker) = worker.upgrade() else { return };
-    // Messages that came with the handshake may have to wait already.
-    let mut pause = worker.borrow_mut().pause(id);
+    // Messages that arrived with the handshake may have to wait already.
+    let mut pause = worker.borrow_mut().sockets.pause(id);
     'open: loop {
         while let Some(reason) = pause {
             if reason.over().await.is_err() {
@@ -43,7 +43,7 @@ async fn read(worker: WeakWorker, id: SocketId, stream: Rc<TcpStream>) {
             }
             let mut worker = worker.borrow_mut();
             worker.on_bytes(id, &[]);
-            pause = worker.pause(id);
+            pause = worker.sockets.pause(id);
         }
         if stream.readable().await.is_err() {
             break;
@@ -61,7 +61,7 @@ struct Auth {
 }
 
 impl Worker {
-    /// Reads what has come, into the buffer that all sockets of the worker share.
+    /// Reads the available bytes into the buffer that all sockets of the worker share.
     fn read_ready(&mut self, id: SocketId, stream: &TcpStream) -> io::Result<Option<Pause>> {
         let mut buffer = std::mem::take(&mut self.read_buffer);
         buffer.resize(READ_AT_ONCE, 0);
@@ -69,13 +69,13 @@ impl Worker {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(count) => {
                 if count < buffer.len() {
-                    // After a short read the socket is empty, as epoll(7) says. Without this, every message
-                    // would cost another read to find that out.
+                    // After a short read the socket's receive buffer is empty (epoll(7)). Clears the readiness
+                    // here; otherwise every message would cost a second read that returns `WouldBlock`.
                     let empty = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
                     let _ = stream.try_io(Interest::READABLE, empty);
                 }
                 self.on_bytes(id, &buffer[..count]);
-                Ok(self.pause(id))
+                Ok(self.sockets.pause(id))
             }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
             Err(error) => Err(error),
@@ -84,12 +84,7 @@ impl Worker {
         outcome
     }
 
-    /// How long to wait before the socket is read from again.
-    pub fn pause(&mut self, id: SocketId) -> Option<Pause> {
-        self.sockets.get_mut(id)?.pause()
-    }
-
-    /// Handles received bytes, and messages that had to wait before.
+    /// Handles received bytes, and earlier messages that had to wait.
     pub fn on_bytes(&mut self, id: SocketId, bytes: &[u8]) {
         if let Some(socket) = self.sockets.get_mut(id)
             && !bytes.is_empty()
@@ -121,7 +116,8 @@ impl Worker {
         let Some(socket) = self.sockets.get_mut(id) else { return Ok(()) };
         match socket.on_message(message)? {
             Reaction::Ignore => {}
-            Reaction::Send(frames) => {
+            Reaction::Send(frame) => self.sockets.push(id, frame),
+            Reaction::SendAll(frames) => {
                 frames.into_iter().for_each(|frame| self.sockets.push(id, frame));
             }
             Reaction::Connect { auth } => self.connect(id, &auth),
@@ -137,7 +133,7 @@ impl Worker {
                 Ok(event) => self.on_event(id, event, ack),
                 Err(refusal) => self.sockets.acknowledge(id, ack, Err(refusal)),
             },
-            // A long-polling session is over with this; a WebSocket is answered by a close frame.
+            // A long-polling session ends with the answer to its poll; a WebSocket gets a close frame.
             Reaction::Close if socket.transport_mut().release_poll() => self.remove(id, None),
             Reaction::Close => self.close(id, 1000, "closed by the client"),
             Reaction::Remove => self.remove(id, None),
@@ -145,7 +141,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Verifies the token of a client that connects to the namespace, now or once its key was fetched.
+    /// Verifies the token of a client that connects to the namespace. If the token's key is unknown, the keys
+    /// are fetched first.
     fn connect(&mut self, id: SocketId, auth: &str) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         let token = match socket.publishing_mut().is_idle() {
@@ -174,7 +171,7 @@ impl Worker {
         }
     }
 
-    /// The token of a client that connects was verified or refused.
+    /// Completes a connect to the namespace after its token was verified or refused.
     fn connected(&mut self, id: SocketId, result: Result<Access, TokenError>) {
         let Some(socket) = self.sockets.get_mut(id) else { return };
         if socket.is_closing() {
@@ -201,7 +198,7 @@ impl Worker {
     }
 }
 
-/// The access token in the data of a connect.
+/// The access token in the data of a connect packet.
 fn token(auth: &str) -> Result<String, Refusal> {
     let auth = if auth.is_empty() { "{}" } else { auth };
     match json::parse::<Auth>(auth.as_bytes()) {

@@ -8,10 +8,9 @@ use tokio::sync::Notify;
 use super::{SharedWorker, Worker};
 use crate::{command::WorkerInbox, worker::context::Context};
 
-/// Commands handled before sockets are written: with more, the first ones would be late.
+/// Maximum number of commands handled before sockets are flushed: more would delay the first ones.
 const TURN: usize = 64;
-/// How often commands that found no place are sent again, the end of a drain is checked and gauges are
-/// set.
+/// How often unsent commands are retried, the end of a drain is checked and gauges are set.
 const TICK: Duration = Duration::from_millis(500);
 
 /// Runs a worker until all its sockets are drained, or the gateway is dropped.
@@ -45,13 +44,13 @@ pub async fn run(index: usize, context: Context, mut inbox: WorkerInbox) {
         if worker.borrow_mut().is_drained() {
             return;
         }
-        // Under load the inbox may never be empty; readers and the flush need their turn.
+        // Under load the inbox may never be empty, but readers and the flush must run too.
         tokio::task::yield_now().await;
     }
 }
 
-/// Runs last in every turn of the thread's scheduler: whatever became ready for a socket in the turn,
-/// acknowledgements and rooms' frames alike, leaves in one write.
+/// Flushes the sockets at the end of every turn of the thread's scheduler, so that all frames that became ready
+/// for a socket in the turn are sent with one write.
 async fn flush_each_turn(worker: SharedWorker, wake: Rc<Notify>) {
     loop {
         wake.notified().await;

@@ -1,5 +1,5 @@
-//! What a socket still has to be sent, in order: its own frames first, then those of its rooms after its
-//! cursors.
+//! The frames that still have to be sent to a socket, in order: its own frames first, then those of its rooms
+//! after its cursors.
 
 use bytes::Bytes;
 
@@ -9,23 +9,23 @@ use crate::{
     worker::log::{Cursor, FrameLog},
 };
 
-/// The index of a room among the rooms of a worker.
+/// The index of a room in a worker's table of rooms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RoomKey(pub usize);
 
-/// Finds the logs of a worker's rooms.
+/// Access to the frame logs of a worker's rooms.
 pub trait RoomLogs {
     /// The log of a room.
     fn log(&self, room: RoomKey) -> Option<&FrameLog>;
 }
 
-/// A socket's place in a room that it has joined.
+/// A socket's position in a room that it has joined.
 #[derive(Debug, Clone, Copy)]
 pub struct Place {
     pub room: RoomKey,
-    /// Up to where it was sent the room's frames.
+    /// The room's frames before this cursor were sent to the socket.
     pub cursor: Cursor,
-    /// Its index among the room's members.
+    /// The socket's index in the room's list of members.
     pub slot: usize,
 }
 
@@ -37,7 +37,7 @@ pub struct Backlog {
 }
 
 impl Backlog {
-    /// Nothing to send, in no room. `reservation` is for the socket's own frames.
+    /// An empty backlog of a socket in no room. `reservation` is for the socket's own frames.
     pub fn new(reservation: Reservation) -> Self {
         Self { outbox: Outbox::new(reservation), places: Vec::new() }
     }
@@ -52,32 +52,32 @@ impl Backlog {
         self.outbox.push_shared(frames);
     }
 
-    /// Bytes of its own frames.
+    /// Bytes of the socket's own frames.
     pub fn outbox_bytes(&self) -> usize {
         self.outbox.bytes()
     }
 
-    /// Whether none of its own frames is left.
+    /// Whether none of the socket's own frames is left.
     pub fn is_outbox_empty(&self) -> bool {
         self.outbox.is_empty()
     }
 
-    /// Reserves memory for its own frames. After an error the socket must be closed.
+    /// Reserves memory for the socket's own frames. After an error the socket must be closed.
     pub fn reserve(&mut self) -> Result<(), TooMuch> {
         self.outbox.reserve()
     }
 
-    /// Its places in rooms.
+    /// The socket's places in rooms.
     pub fn places(&self) -> &[Place] {
         &self.places
     }
 
-    /// The room that it entered last.
+    /// The room that the socket joined last.
     pub fn last_room(&self) -> Option<RoomKey> {
         self.places.last().map(|place| place.room)
     }
 
-    /// Its place in a room.
+    /// The socket's place in a room.
     pub fn place(&self, room: RoomKey) -> Option<Place> {
         self.places.iter().find(|place| place.room == room).copied()
     }
@@ -118,7 +118,7 @@ impl Backlog {
             if left > 0 {
                 continue;
             }
-            // The rest of a partly sent frame must be sent before anything else.
+            // The rest of a partly sent frame must be sent before all other frames.
             if let Some(rest) = log.rest_of_frame(place.cursor) {
                 place.cursor += rest.len() as u64;
                 self.outbox.push_rest(rest);

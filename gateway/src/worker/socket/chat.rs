@@ -13,10 +13,10 @@ use crate::{
     },
 };
 
-/// How far the authentication of a socket is.
+/// The authentication state of a chat socket.
 pub enum Chat {
     Unauthenticated,
-    /// Its token is being verified. Anything that it sends before the answer is a protocol error.
+    /// The socket's token is being verified. A packet before the answer is a protocol error.
     Authenticating,
     Authenticated(Box<Session>),
 }
@@ -60,7 +60,7 @@ impl Chat {
                     intake.expect_attachments(packet.attachments);
                     allowed = allowed.and(Err(Refusal::new(
                         Code::UnexpectedBinary,
-                        "no event here takes binary data",
+                        "no event accepts binary attachments",
                     )));
                 }
                 let event = match allowed {
@@ -69,7 +69,7 @@ impl Chat {
                 };
                 Ok(Reaction::Event { event, ack: packet.ack })
             }
-            // The gateway never asks for an acknowledgement, so this one answers nothing.
+            // The gateway never asks for an acknowledgement, so an acknowledgement is ignored.
             (Kind::Ack, Self::Authenticated(session)) => {
                 if session.allow("", Instant::now()).is_err() {
                     intake.throttle();
@@ -82,12 +82,12 @@ impl Chat {
     }
 }
 
-/// The event of a packet: a violation if the packet is malformed, a refusal if the event is not one of
-/// the contract's.
+/// Parses the event of a packet. A malformed packet is a violation; an event that is not part of the contract
+/// is a refusal.
 fn client_event(packet: &Packet<'_>) -> Result<Result<ClientEvent, Refusal>, Violation> {
     let event = packet.event()?;
     if event.extra {
-        return Ok(Err(Refusal::new(Code::WrongType, "an event has one argument")));
+        return Ok(Err(Refusal::new(Code::WrongType, "an event must have exactly one argument")));
     }
     let data = event.data.map_or("null", |data| data.get());
     Ok(ClientEvent::parse(&event.name, data.as_bytes()))

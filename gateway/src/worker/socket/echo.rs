@@ -1,5 +1,5 @@
-//! The echo handler, for the protocols' conformance suites: it answers as the reference implementation's
-//! test server does. Used only where `CONFORMANCE_ECHO` is set.
+//! The echo handler, for the protocols' conformance suites: it answers as the reference implementation's test
+//! server does. Used only if `CONFORMANCE_ECHO` is set.
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -19,12 +19,12 @@ const MALFORMED: Violation = protocol_error("an event is an array that starts wi
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Echo {
-    /// Echo Engine.IO messages as they are, without a look at the Socket.IO packets in them.
+    /// Echo Engine.IO messages unchanged, without parsing Socket.IO packets in them.
     engine_only: bool,
     /// A packet was received.
     is_established: bool,
     namespaces: Vec<&'static str>,
-    /// An answer and its attachments, sent once all attachments have come.
+    /// An answer and its attachments, sent once all attachments are received.
     answer: Vec<Bytes>,
 }
 
@@ -47,7 +47,7 @@ impl Echo {
         intake: &mut Intake,
     ) -> Result<Reaction, Violation> {
         if self.engine_only {
-            return Ok(Reaction::send(ws::text(&[message])));
+            return Ok(Reaction::Send(ws::text(&[message])));
         }
         self.is_established = true;
         self.on_packet(&Packet::parse(data)?, intake)
@@ -56,12 +56,12 @@ impl Echo {
     /// Handles a binary message: an Engine.IO message, or an attachment of the packet before it.
     pub fn on_binary(&mut self, bytes: &[u8], intake: &mut Intake) -> Result<Reaction, Violation> {
         if self.engine_only {
-            return Ok(Reaction::send(ws::binary(bytes)));
+            return Ok(Reaction::Send(ws::binary(bytes)));
         }
         let is_last = intake.take_attachment()?;
         self.answer.push(ws::binary(bytes));
         let answer = if is_last { std::mem::take(&mut self.answer) } else { Vec::new() };
-        Ok(Reaction::Send(answer))
+        Ok(Reaction::SendAll(answer))
     }
 
     fn on_packet(
@@ -77,7 +77,7 @@ impl Echo {
                 }
                 let auth = if packet.data.is_empty() { "{}" } else { &packet.data };
                 let sid = Uuid::new_v4().simple();
-                Ok(Reaction::Send(vec![
+                Ok(Reaction::SendAll(vec![
                     reply(packet, Kind::Connect, None, format!(r#"{{"sid":"{sid}"}}"#)),
                     reply(packet, Kind::Event, None, format!(r#"["auth",{auth}]"#)),
                 ]))
@@ -114,7 +114,7 @@ impl Echo {
             _ => return Ok(Reaction::Ignore),
         };
         if packet.attachments == 0 {
-            return Ok(Reaction::send(answer));
+            return Ok(Reaction::Send(answer));
         }
         self.answer.push(answer);
         intake.expect_attachments(packet.attachments);
@@ -122,7 +122,7 @@ impl Echo {
     }
 }
 
-/// A packet in the namespace of `packet`, with as many attachments.
+/// A packet in the namespace of `packet`, with the same number of attachments.
 fn reply(packet: &Packet<'_>, kind: Kind, ack: Option<u64>, data: String) -> Bytes {
     let Packet { attachments, namespace, .. } = *packet;
     let reply = Packet { kind, attachments, namespace, ack, data: data.into() };

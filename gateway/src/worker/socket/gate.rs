@@ -1,19 +1,20 @@
-//! Holds back a socket's reader while an earlier event of the socket is not finished.
+//! A gate that stops the reading of a socket while an earlier event of the socket is not finished.
 
 use std::time::Duration;
 
 use tokio::sync::oneshot;
 
-/// A socket over its rate limit is not read from for this long, so that refusing its events costs other
-/// sockets nothing.
+/// How long a socket over its rate limit is not read from, so that refusing its events does not slow down other
+/// sockets.
 const THROTTLE: Duration = Duration::from_millis(50);
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Gate {
-    /// Joins without an answer yet. One at a time, so that at most one replay waits for the socket.
+    /// Number of unanswered joins. Reading stops after the first, so that at most one replay waits for the
+    /// socket.
     joining: usize,
-    /// An event waits until the public key of its token was fetched; later ones must not overtake it.
+    /// An event waits for the public key of its token to be fetched. Later events must not overtake it.
     awaits_key: bool,
     /// Wakes the reader.
     paused: Option<oneshot::Sender<()>>,
@@ -30,7 +31,7 @@ impl Gate {
         self.joining = self.joining.saturating_sub(1);
     }
 
-    /// A public key is being fetched, or no longer.
+    /// Sets whether an event waits for a public key.
     pub fn await_key(&mut self, awaits_key: bool) {
         self.awaits_key = awaits_key;
     }
@@ -56,16 +57,16 @@ impl Gate {
     }
 }
 
-/// What to wait for before reading from a socket again.
+/// A condition to wait for before reading from a socket again.
 pub enum Pause {
     /// The socket is over a rate limit.
     Throttled,
-    /// Until the socket has taken more of its answers.
+    /// Until [`Gate::resume`], which is called when the socket was flushed.
     Until(oneshot::Receiver<()>),
 }
 
 impl Pause {
-    /// Waits. An error means that the socket is gone.
+    /// Waits for the condition. An error means that the socket was removed.
     pub async fn over(self) -> Result<(), oneshot::error::RecvError> {
         match self {
             Self::Throttled => {

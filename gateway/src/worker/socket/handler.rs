@@ -5,16 +5,16 @@ use crate::wire::{packet::Packet, ws::Violation};
 
 /// The state of a connection.
 pub enum ConnectionState {
-    /// Its messages are handled.
+    /// Messages are handled.
     Open(Handler),
-    /// Its messages are ignored; its backlog is still sent.
+    /// Messages are ignored; the backlog is still sent.
     Closing,
 }
 
 /// Handles the messages of a socket.
 pub enum Handler {
     Chat(Chat),
-    /// Only where `CONFORMANCE_ECHO` is set.
+    /// Only if `CONFORMANCE_ECHO` is set.
     Echo(Box<Echo>),
 }
 
@@ -44,7 +44,7 @@ impl Handler {
     /// Handles a binary message.
     pub fn on_binary(&mut self, bytes: &[u8], intake: &mut Intake) -> Result<Reaction, Violation> {
         match self {
-            // The event was refused when it was announced.
+            // The event that announced the attachment was refused.
             Self::Chat(_) => intake.take_attachment().map(|_| Reaction::Ignore),
             Self::Echo(echo) => echo.on_binary(bytes, intake),
         }

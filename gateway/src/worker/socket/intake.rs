@@ -1,5 +1,4 @@
-//! What a socket receives: decoding of messages, and the limits that are checked before a handler sees
-//! them.
+//! The receiving side of a socket: decoding of messages, and the limits that apply before a handler gets them.
 
 use std::time::Instant;
 
@@ -11,26 +10,26 @@ use crate::{
     wire::ws::{Decoder, Message, Violation, protocol_error},
 };
 
-/// Bytes read and discarded at full speed after a close, so that a client in the middle of a message can
-/// read the reason. What comes after them is read slowly.
+/// Bytes that are read and discarded at full speed after a close, so that a client in the middle of a message
+/// can receive the reason. Further bytes are read slowly.
 const DISCARDED_FREELY: usize = 1024 * 1024;
-/// How often one connection may connect to a namespace: each time costs the verification of a signature.
+/// How often one connection may connect to a namespace. Each time costs the verification of a signature.
 const CONNECTS: u32 = 20;
 
 /// See the module.
 pub struct Intake {
     decoder: Decoder,
-    /// For the bytes of incomplete messages in the decoder.
+    /// Memory for the bytes of incomplete messages in the decoder.
     reservation: Reservation,
-    /// Binary messages that belong to the event before them and have not come yet.
+    /// Number of expected binary messages, which belong to the last event.
     attachments: u32,
     connects: u32,
-    /// For pings, pongs and other packets without content.
+    /// The rate limiter for pings, pongs and other packets without content.
     control: RateLimiter,
     control_rate: Option<Rate>,
-    /// Events over the rate limit were refused: reading pauses for a moment.
+    /// An event over the rate limit was refused: reading pauses for a moment.
     throttled: bool,
-    /// Control packets over the rate limit. They cannot be refused, so the next one has to wait.
+    /// Control packets exceed their rate limit. They cannot be refused, so reading pauses.
     flooding: bool,
     /// Bytes discarded since the socket began to close.
     discarded: usize,
@@ -68,7 +67,7 @@ impl Intake {
         self.decoder.message()
     }
 
-    /// Limits the length of messages that are not complete yet.
+    /// Sets the maximum length of incomplete messages.
     pub fn set_max_message(&mut self, bytes: usize) {
         self.decoder.set_max_message(bytes);
     }
@@ -118,12 +117,12 @@ impl Intake {
         std::mem::take(&mut self.flooding) || throttled
     }
 
-    /// Expects so many binary messages next.
+    /// Expects `count` binary messages next.
     pub fn expect_attachments(&mut self, count: u32) {
         self.attachments = count;
     }
 
-    /// A text message came: it must not take the place of an attachment.
+    /// Checks that a text message is not received in place of an attachment.
     pub fn check_text(&self) -> Result<(), Violation> {
         match self.attachments {
             0 => Ok(()),
@@ -131,7 +130,7 @@ impl Intake {
         }
     }
 
-    /// A binary message came. Returns whether it is the last one that was expected.
+    /// Counts a received attachment. Returns whether it is the last expected one.
     pub fn take_attachment(&mut self) -> Result<bool, Violation> {
         let left = self.attachments.checked_sub(1);
         self.attachments = left.ok_or(protocol_error("a binary message that nothing announced"))?;

@@ -1,5 +1,5 @@
-//! One socket: its transport, the handler of its messages, and what it still has to be sent. Each part
-//! keeps its own invariants; a [`Socket`] combines them.
+//! One socket: its transport, the handler of its messages, and its backlog. Each part keeps its own invariants;
+//! a [`Socket`] combines them.
 
 mod backlog;
 mod chat;

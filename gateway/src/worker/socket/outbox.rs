@@ -1,4 +1,5 @@
-//! Frames for one socket alone: answers, replays, the rest of a partly sent frame.
+//! The outbox of a socket: frames for this socket alone, such as answers, replays, or the rest of a partly sent
+//! frame.
 
 use std::collections::VecDeque;
 
@@ -6,12 +7,12 @@ use bytes::{Buf as _, Bytes};
 
 use crate::memory::Reservation;
 
-/// A socket with more unread bytes is closed. A replay of a thousand long messages fits.
+/// Maximum of unread bytes, above which the socket is closed. A replay of a thousand long messages fits.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
-/// An empty outbox keeps the capacity for this many frames, not more.
+/// Capacity, in frames, that an empty outbox keeps.
 const KEPT: usize = 64;
 
-/// A socket has more unread bytes than it may, or than the process has memory for.
+/// A socket has more unread bytes than its limit, or than the process has memory for.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TooMuch(pub &'static str);
 
@@ -22,7 +23,7 @@ pub struct Outbox {
     bytes: usize,
     /// Bytes of memory held for this socket alone.
     own: usize,
-    /// For `own`.
+    /// Reserves `own`.
     reservation: Reservation,
 }
 
@@ -85,7 +86,7 @@ impl Outbox {
         self.frames.iter().map(|queued| &*queued.bytes)
     }
 
-    /// Drops what is contained in the first `sent` bytes; returns how many of them are not its own.
+    /// Drops the first `sent` bytes. Returns the number of bytes by which `sent` exceeds the outbox.
     pub fn advance(&mut self, mut sent: usize) -> usize {
         while sent > 0
             && let Some(front) = self.frames.front_mut()
@@ -124,7 +125,7 @@ mod tests {
     use crate::memory::Budget;
 
     #[test]
-    fn what_is_left_unread_is_bounded_by_the_socket_and_by_the_budget() {
+    fn unread_bytes_are_bounded_per_socket_and_by_the_budget() {
         let budget = Budget::new(100_000);
         let mut outbox = Outbox::new(budget.nothing());
         outbox.push(Bytes::from_static(b"small"));
@@ -145,7 +146,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_is_what_was_queued(
+        fn frames_are_written_as_queued(
             frames in prop::collection::vec((1..300_usize, any::<bool>()), 0..30),
             writes in prop::collection::vec(1..500_usize, 0..40),
         ) {

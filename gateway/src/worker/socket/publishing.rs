@@ -1,5 +1,5 @@
-//! A socket's events on their way to NATS: queued in order, then awaiting JetStream's acknowledgement
-//! side by side.
+//! A socket's events that are not stored yet: queued in order, then waiting concurrently for JetStream's
+//! acknowledgement.
 
 use std::collections::VecDeque;
 
@@ -11,12 +11,12 @@ use crate::{
     session::Needs,
 };
 
-/// Events of one socket that are not acknowledged yet; with more, the socket is not read from.
+/// Maximum number of unacknowledged events of one socket. At this number, the socket is not read from.
 const IN_FLIGHT: usize = 64;
-/// Bytes of these events: long ones are held until NATS has taken them.
+/// Maximum bytes of these events.
 const BYTES_IN_FLIGHT: usize = 256 * 1024;
 
-/// An event of a socket, with the id of the acknowledgement that its client asked for.
+/// An event of a socket, with the id of the acknowledgement that its client requested.
 #[derive(Debug)]
 pub struct OutgoingItem {
     pub room: RoomId,
@@ -24,20 +24,20 @@ pub struct OutgoingItem {
     pub ack: Option<u64>,
 }
 
-/// What is published.
+/// An event to be published.
 #[derive(Debug)]
 pub enum OutgoingEvent {
-    /// An event for the stream. `id` is its dedupe key; `look_up` means that the message may be a retry
-    /// from before the dedupe window.
+    /// An event for the stream. `id` is its dedupe key. With `look_up`, the message may be a retry from before
+    /// the dedupe window.
     Stored { id: String, event: StoredEvent, needs: Needs, look_up: bool },
-    /// How far a user has read: stored for the archive, then sent to the room.
+    /// A read mark: stored for the archive, then sent to the room.
     Read { user: UserId, seq: Seq },
     /// Sent to the room and not stored.
     Ephemeral(EphemeralEvent),
 }
 
 impl OutgoingItem {
-    /// About how many bytes of memory it takes.
+    /// Its approximate size in memory.
     pub fn size(&self) -> usize {
         let text = match &self.event {
             OutgoingEvent::Stored { event, .. } => match event {
@@ -59,20 +59,20 @@ impl OutgoingItem {
 pub struct Publishing {
     queue: VecDeque<OutgoingItem>,
     in_flight: usize,
-    /// Of the queued events and those in flight.
+    /// Bytes of the queued events and those in flight.
     bytes: usize,
     reservation: Reservation,
-    /// A task takes events from the queue.
+    /// A task that takes events from the queue is running.
     is_running: bool,
 }
 
 impl Publishing {
-    /// No events. `reservation` is for those to come.
+    /// An empty queue. `reservation` is for its events.
     pub fn new(reservation: Reservation) -> Self {
         Self { queue: VecDeque::new(), in_flight: 0, bytes: 0, reservation, is_running: false }
     }
 
-    /// Whether no event is on its way.
+    /// Whether no event is queued or in flight.
     pub fn is_idle(&self) -> bool {
         self.queue.is_empty() && self.in_flight == 0
     }

@@ -1,4 +1,4 @@
-//! What the worker does about a message of a socket.
+//! A handler's decision on a received message: the worker performs it.
 
 use bytes::Bytes;
 use protocol::{code::Refusal, event::ClientEvent};
@@ -12,8 +12,10 @@ use crate::wire::{
 #[derive(Debug)]
 pub enum Reaction {
     Ignore,
-    /// Send these frames.
-    Send(Vec<Bytes>),
+    /// Send this frame.
+    Send(Bytes),
+    /// Send these frames, in this order.
+    SendAll(Vec<Bytes>),
     /// Verify the access token in this data and start a session.
     Connect {
         auth: String,
@@ -27,21 +29,16 @@ pub enum Reaction {
     },
     /// The client closed the connection.
     Close,
-    /// Forget the socket at once: nobody will ask for its backlog.
+    /// Remove the socket at once: no poll will fetch its backlog.
     Remove,
 }
 
 impl Reaction {
-    /// Sends one frame.
-    pub fn send(frame: Bytes) -> Self {
-        Self::Send(vec![frame])
-    }
-
     /// Refuses to connect to a namespace that does not exist.
     pub fn refuse_namespace(namespace: &str) -> Self {
         let data = r#"{"message":"Invalid namespace"}"#.into();
         let kind = Kind::ConnectError;
         let packet = Packet { kind, attachments: 0, namespace, ack: None, data };
-        Self::send(ws::text(&["4", &packet.encode()]))
+        Self::Send(ws::text(&["4", &packet.encode()]))
     }
 }

@@ -7,14 +7,14 @@ use protocol::UserId;
 /// See the module.
 #[derive(Debug)]
 pub struct SocketStats {
-    /// The user of its last session.
+    /// The user of the socket's last session.
     user: Option<UserId>,
     connected_at: Instant,
     last_heard: Instant,
     events: u64,
     received: u64,
     sent: u64,
-    /// Why the gateway closed it; none if the peer went away.
+    /// Why the gateway closed the socket; none if the peer disconnected.
     reason: Option<&'static str>,
 }
 
@@ -59,7 +59,7 @@ impl SocketStats {
         self.sent
     }
 
-    /// When bytes came from the peer last.
+    /// When bytes were last received.
     pub fn last_heard(&self) -> Instant {
         self.last_heard
     }

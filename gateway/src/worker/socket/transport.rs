@@ -1,4 +1,4 @@
-//! What carries a socket's packets: a WebSocket, or HTTP requests (long-polling).
+//! The transport of a socket's packets: a WebSocket, or HTTP requests (long-polling).
 
 use std::{net::Shutdown, rc::Rc, sync::Weak};
 
@@ -17,9 +17,9 @@ const NOOP: Bytes = Bytes::from_static(b"6");
 #[derive(Debug)]
 pub struct Transport {
     carrier: Carrier,
-    /// The peer takes no more for now, and something will report when it does.
+    /// The last write did not take the whole backlog. A task or the next poll resets this.
     blocked: bool,
-    /// It was blocked at the last ping and has taken nothing since.
+    /// The socket was blocked at the last ping and nothing was sent since.
     stuck: bool,
 }
 
@@ -34,7 +34,7 @@ enum Carrier {
         waiting: Option<oneshot::Sender<Bytes>>,
         /// A WebSocket is about to take over.
         upgrading: bool,
-        /// Alive while a request posts packets.
+        /// Refers to the token of the request that is posting packets, if there is one.
         posting: Weak<()>,
     },
 }
@@ -44,7 +44,7 @@ enum Carrier {
 pub enum Flushed {
     /// The backlog is empty.
     All,
-    /// The peer takes no more for now.
+    /// Not the whole backlog was sent: the peer does not read, or no poll waits.
     Blocked,
     /// The connection is broken.
     Broken,
@@ -107,7 +107,7 @@ impl Transport {
         }
     }
 
-    /// A request polls for packets. Two at a time are a protocol error. False for a WebSocket.
+    /// Registers a request that polls for packets. Two at a time are a protocol error. False for a WebSocket.
     pub fn poll(&mut self, respond: oneshot::Sender<Bytes>) -> Result<bool, Violation> {
         let Carrier::Polling { waiting, .. } = &mut self.carrier else { return Ok(false) };
         if waiting.as_ref().is_some_and(|poll| !poll.is_closed()) {
@@ -117,7 +117,7 @@ impl Transport {
         Ok(true)
     }
 
-    /// The waiting poll, to be answered.
+    /// Takes the waiting poll, to be answered.
     pub fn take_poll(&mut self) -> Option<oneshot::Sender<Bytes>> {
         match &mut self.carrier {
             Carrier::Polling { waiting, .. } => waiting.take(),
@@ -125,7 +125,7 @@ impl Transport {
         }
     }
 
-    /// Answers a waiting poll with nothing. False for a WebSocket.
+    /// Answers a waiting poll with a noop packet. False for a WebSocket.
     pub fn release_poll(&mut self) -> bool {
         if let Some(poll) = self.take_poll() {
             // The client may have hung up.
@@ -134,7 +134,7 @@ impl Transport {
         self.is_polling()
     }
 
-    /// A request wants to post packets; it is told the greatest length of its body. Two at a time are a
+    /// Permits a request to post packets, and sends it the maximum length of its body. Two at a time are a
     /// protocol error.
     pub fn begin_post(
         &mut self,
@@ -152,7 +152,7 @@ impl Transport {
         Ok(())
     }
 
-    /// A WebSocket wants to take over. False if there is one already.
+    /// Starts an upgrade to a WebSocket. False if the socket is one already, or another upgrade is running.
     pub fn begin_upgrade(&mut self) -> bool {
         match &mut self.carrier {
             Carrier::Polling { upgrading, .. } => !std::mem::replace(upgrading, true),
@@ -160,26 +160,26 @@ impl Transport {
         }
     }
 
-    /// The WebSocket did not take over.
+    /// Ends an upgrade that failed.
     pub fn cancel_upgrade(&mut self) {
         if let Carrier::Polling { upgrading, .. } = &mut self.carrier {
             *upgrading = false;
         }
     }
 
-    /// Whether the peer takes no more for now.
+    /// Whether the last write did not take the whole backlog.
     pub fn is_blocked(&self) -> bool {
         self.blocked
     }
 
-    /// Sets whether the peer takes no more for now. Returns whether that is a change.
+    /// Sets [`Self::is_blocked`]. Returns whether it changed.
     pub fn set_blocked(&mut self, blocked: bool) -> bool {
         self.stuck &= blocked;
         std::mem::replace(&mut self.blocked, blocked) != blocked
     }
 
-    /// Whether the peer has taken nothing since the last ping. Such a socket only takes memory from
-    /// others, even if it answers pings. Called at every ping.
+    /// Whether nothing could be sent since the last ping. Such a socket is removed even if it answers pings,
+    /// because its backlog takes memory. Must be called at every ping.
     pub fn check_stuck(&mut self) -> bool {
         std::mem::replace(&mut self.stuck, self.blocked)
     }

@@ -5,11 +5,11 @@ use proptest::prelude::*;
 use super::*;
 
 proptest! {
-    /// A room's versions are heard of in any order, some again, while its user joins with tickets of
-    /// any of them. Once all are known, the newest holds: nobody is in who was removed, and the role
-    /// is the one given last.
+    /// Changes of a membership arrive in any order, some repeatedly, while the user joins with tickets of any
+    /// version. Once all have arrived, the newest wins: a removed user is not in the room, and the role is the
+    /// newest one.
     #[test]
-    fn whatever_comes_first_the_newest_version_holds(
+    fn the_newest_version_wins_in_any_order(
         history in prop::collection::vec(prop::option::of(0..3_usize), 1..6),
         steps in prop::collection::vec((any::<bool>(), 0..6_u64), 0..20),
     ) {
@@ -18,7 +18,7 @@ proptest! {
         let room = RoomId::generate();
         let roles = [Role::Member, Role::Moderator, Role::Owner];
         let role_of = |version: u64| -> Option<Role> {
-            // Before the first change, a member.
+            // Version 0 is a member.
             let Some(change) = version.checked_sub(1) else { return Some(Role::Member) };
             history[change as usize].map(|role| roles[role])
         };
@@ -46,8 +46,8 @@ proptest! {
         }
     }
 
-    /// Whatever a client sends, in whatever order: no panic, and nothing is stored for a room that
-    /// has not taken the socket in.
+    /// For any events in any order: no panic, and nothing is stored for a room that has not accepted the
+    /// socket.
     #[test]
     fn arbitrary_events_store_nothing_outside_joined_rooms(
         steps in prop::collection::vec((0..11_usize, 0..3_usize), 0..40),

@@ -1,4 +1,4 @@
-//! A socket: combines its parts.
+//! A socket, composed of its parts.
 
 mod receive;
 mod write;
@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{memory::Budget, session::Session, wire::ws::Decoder};
 
-/// A socket with more unread bytes than this is not read from either.
+/// Unread bytes in the outbox from which on the socket is not read from.
 const OUTBOX_PAUSES_READING: usize = 256 * 1024;
 
 /// See the module.
@@ -33,9 +33,9 @@ pub struct Socket {
     backlog: Backlog,
     publishing: Publishing,
     stats: SocketStats,
-    /// Counts it among the sockets of its address.
+    /// Counts the socket towards the limit of its address.
     _admitted: Option<Admitted>,
-    /// Counts it among the sockets of its user, while it is authenticated.
+    /// Counts the socket towards the limit of its user, while it is authenticated.
     admitted_user: Option<Admitted>,
 }
 
@@ -118,7 +118,8 @@ impl Socket {
         }
     }
 
-    /// Whether the handshake deadline no longer applies: the client is known, or has nothing to prove.
+    /// Whether the handshake deadline no longer applies: the client is authenticated, or the handler needs no
+    /// authentication.
     pub fn is_established(&self) -> bool {
         match &self.state {
             ConnectionState::Open(handler) => handler.is_established(),
@@ -131,7 +132,7 @@ impl Socket {
         matches!(&self.state, ConnectionState::Open(Handler::Chat(chat)) if !chat.is_authenticated())
     }
 
-    /// Limits the length of messages by what `max_message` says for a limited socket or not.
+    /// Sets the maximum length of messages. `max_message` gets whether the socket is limited.
     pub fn limit_messages(&mut self, max_message: impl Fn(bool) -> usize) {
         self.intake.set_max_message(max_message(self.is_limited()));
     }
@@ -141,19 +142,20 @@ impl Socket {
         matches!(self.state, ConnectionState::Closing)
     }
 
-    /// Its token is being verified.
+    /// Marks that the token is being verified.
     pub fn begin_authentication(&mut self) {
         self.set_chat(Chat::Authenticating);
     }
 
-    /// Its token was verified.
+    /// Starts the session after the token was verified.
     pub fn authenticate(&mut self, session: Session, admitted: Admitted) {
         self.stats.set_user(session.user());
         self.admitted_user = Some(admitted);
         self.set_chat(Chat::Authenticated(Box::new(session)));
     }
 
-    /// Its token was refused, or it left the namespace. It may connect again, with another token.
+    /// Ends the session after the token was refused or the client left the namespace. It may connect again with
+    /// another token.
     pub fn reset_authentication(&mut self) {
         self.admitted_user = None;
         self.set_chat(Chat::Unauthenticated);
@@ -187,7 +189,7 @@ impl Socket {
         }
     }
 
-    /// A WebSocket took over from long-polling. `decoder` may have received bytes already.
+    /// Replaces long-polling by a WebSocket. `decoder` may contain received bytes already.
     pub fn upgrade(&mut self, transport: Transport, decoder: Decoder) {
         self.transport = transport;
         self.stats.count_received(0);
@@ -196,7 +198,7 @@ impl Socket {
         }
     }
 
-    /// Whether the client must take more of its answers before it is read from again.
+    /// Whether the client must read more of its answers before the socket is read from again.
     pub fn is_overloaded(&self) -> bool {
         self.backlog.outbox_bytes() > OUTBOX_PAUSES_READING
             || self.publishing.is_full()
@@ -208,7 +210,7 @@ impl Socket {
         self.is_closing() || self.is_overloaded() || self.intake.is_flooding()
     }
 
-    /// What to wait for before the socket is read from again.
+    /// The condition to wait for before the socket is read from again; none if it can be read from now.
     pub fn pause(&mut self) -> Option<Pause> {
         if self.intake.take_throttle() {
             return Some(Pause::Throttled);

@@ -1,4 +1,4 @@
-//! Messages of a socket, through the Engine.IO layer to its handler.
+//! Received messages, from the Engine.IO layer to the handler.
 
 use super::Socket;
 use crate::{
@@ -18,7 +18,7 @@ impl Socket {
     /// Handles a message of either transport.
     pub fn on_message(&mut self, message: Message) -> Result<Reaction, Violation> {
         let ConnectionState::Open(handler) = &mut self.state else {
-            // The client closes too, so no poll will come for the backlog.
+            // The client closes the session too, so no poll will fetch the backlog.
             let is_close = message == Message::Text("1".to_owned());
             let is_over = is_close && self.transport.is_polling();
             return Ok(if is_over { Reaction::Remove } else { Reaction::Ignore });
@@ -33,7 +33,7 @@ impl Socket {
                     }
                     EnginePacket::Ping(data) => {
                         intake.count_control();
-                        Ok(Reaction::send(ws::text(&["3", data])))
+                        Ok(Reaction::Send(ws::text(&["3", data])))
                     }
                     EnginePacket::Pong | EnginePacket::Noop | EnginePacket::Upgrade => {
                         intake.count_control();
@@ -45,7 +45,7 @@ impl Socket {
             Message::Binary(bytes) => handler.on_binary(&bytes, intake),
             Message::Ping(payload) => {
                 intake.count_control();
-                Ok(Reaction::send(ws::pong(&payload)))
+                Ok(Reaction::Send(ws::pong(&payload)))
             }
             Message::Pong => {
                 intake.count_control();

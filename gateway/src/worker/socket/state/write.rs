@@ -11,11 +11,11 @@ use crate::{
     worker::socket::{backlog::RoomLogs, transport::Flushed},
 };
 
-/// Slices per write. Linux takes up to 1,024; more than some dozens gain nothing.
+/// Maximum number of slices per write. Linux accepts 1,024, but more than some dozens bring no gain.
 const SLICES: usize = 64;
 
 impl Socket {
-    /// Sends as much of the backlog as the peer takes, with one write if possible.
+    /// Sends as much of the backlog as the transport accepts, with one write if possible.
     pub fn flush(
         &mut self,
         logs: &impl RoomLogs,
@@ -65,7 +65,7 @@ impl Socket {
         let is_all = self.backlog.ready(logs).all(|frames| body.add(frames));
         let Some((body, taken)) = body.finish() else { return Flushed::All };
         let Some(poll) = self.transport.take_poll() else { return Flushed::Blocked };
-        // Charged until the response is sent, however slowly the client reads it.
+        // Charged until the response is sent, because the client may read it slowly.
         let charged = budget.charge(body.capacity());
         if poll.send(charged.hold(body)).is_err() {
             // The client hung up.

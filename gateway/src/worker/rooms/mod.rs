@@ -1,17 +1,18 @@
-//! The rooms that have sockets on this worker: who is in them, and the frames that their sockets still
-//! have to be sent.
+//! The rooms that have sockets on this worker: their members, and delivery to them.
+
+mod backlog;
 
 use std::{collections::HashMap, rc::Rc, time::Duration};
 
 use bytes::Bytes;
-use protocol::{RoomId, Seq, UserId, event::ServerEvent, subject::MemberState};
+use protocol::{RoomId, Seq, UserId, subject::MemberState};
 use slab::Slab;
 use tokio::sync::Notify;
 
 use super::{
     flush::FlushQueue,
     local_room::{Delivery, LocalRoom},
-    log::{Cursor, FrameLog},
+    log::FrameLog,
     room_link::RoomLink,
     socket::{Place, RoomKey, RoomLogs},
     sockets::Sockets,
@@ -24,8 +25,8 @@ use crate::{
     wire::sid::SocketId,
 };
 
-/// See the module. A room and the [`Place`]s of its members point at each other; both change together,
-/// which is why most methods take the sockets too.
+/// See the module. A room and the [`Place`]s of its members refer to each other. Both must change together, so
+/// most methods take the sockets as an argument.
 pub struct LocalRooms {
     rooms: Slab<Slot>,
     keys: HashMap<RoomId, RoomKey>,
@@ -59,7 +60,7 @@ impl LocalRooms {
         }
     }
 
-    /// Sends commands to rooms.
+    /// The sender of commands to the room tasks.
     pub fn link(&mut self) -> &mut RoomLink {
         &mut self.link
     }
@@ -73,12 +74,13 @@ impl LocalRooms {
         self.rooms.get_mut(key.0).map(|slot| &mut slot.room)
     }
 
-    /// The seq of the room's newest event that came here; zero for none.
+    /// The seq of the newest event of the room that was delivered to this worker; zero for none.
     pub fn newest(&self, room: RoomId) -> Seq {
         self.find(room).map_or(Seq::ZERO, |(_, room)| room.log().newest())
     }
 
-    /// A room accepted a socket's join. It is told if the socket is gone, or may not join any more.
+    /// Completes a join that the room accepted. If the socket is closed or may no longer join, the room gets a
+    /// leave command instead.
     pub fn join(&mut self, joined: Joined, sockets: &mut Sockets) {
         let Joined { socket: id, room, user, last, replay, ack, done } = joined;
         self.leave(id, room, sockets);
@@ -135,8 +137,8 @@ impl LocalRooms {
         }
     }
 
-    /// Appends frames for all sockets in a room. They are written when this turn ends or, if a time is
-    /// returned, after [`Self::release`], which must be called then.
+    /// Appends frames for all sockets in a room. They are written at the end of this turn. If a time is
+    /// returned, the caller must call [`Self::release`] after it, which has them written.
     pub fn deliver(
         &mut self,
         room: RoomId,
@@ -154,7 +156,7 @@ impl LocalRooms {
         None
     }
 
-    /// Marks all sockets of a room.
+    /// Marks all sockets of a room for flushing.
     pub fn release(&mut self, room: RoomId, sockets: &mut Sockets) {
         let Some(&key) = self.keys.get(&room) else { return };
         let Some(Slot { is_marked, room }) = self.rooms.get_mut(key.0) else { return };
@@ -163,7 +165,8 @@ impl LocalRooms {
         room.members().iter().for_each(|&id| sockets.mark(id));
     }
 
-    /// A room was deleted: every socket leaves it, with what it still has to be sent of it.
+    /// Closes a deleted room: every socket leaves it, and its frames that were not sent yet move to the
+    /// socket's outbox.
     pub fn close(&mut self, room: RoomId, batch: Batch, sockets: &mut Sockets) {
         let Some(key) = self.keys.remove(&room) else { return };
         let Slot { room: mut local, .. } = self.rooms.remove(key.0);
@@ -202,8 +205,8 @@ impl LocalRooms {
         members.iter().filter(is_user).copied().collect()
     }
 
-    /// Applies a user's new membership to its sockets. A removed user's sockets leave the room, with what
-    /// was delivered before.
+    /// Applies a changed membership to the user's sockets. A removed user's sockets leave the room; frames
+    /// delivered before the removal are still sent.
     pub fn member_changed(
         &mut self,
         room: RoomId,
@@ -225,87 +228,9 @@ impl LocalRooms {
         }
     }
 
-    /// Every socket of a room leaves it and gets `lag`: what it was not sent yet is no longer certain to
-    /// follow without a gap.
-    pub fn lag_all(&mut self, room: RoomId, sockets: &mut Sockets) {
-        let Some((key, local)) = self.find(room) else { return };
-        for id in local.members().to_vec() {
-            if let Some(place) = sockets.get(id).and_then(|socket| socket.backlog().place(key)) {
-                self.lag(id, key, place.cursor, sockets);
-            }
-        }
-    }
-
-    /// See [`Self::lag_all`], for all rooms.
-    pub fn lag_everywhere(&mut self, sockets: &mut Sockets) {
-        for room in self.keys.keys().copied().collect::<Vec<_>>() {
-            self.lag_all(room, sockets);
-        }
-    }
-
-    /// A socket leaves a room and is told the last event that it was sent, to join again after it.
-    fn lag(&mut self, id: SocketId, key: RoomKey, cursor: Cursor, sockets: &mut Sockets) {
-        let Some(local) = self.room_mut(key) else { return };
-        let (room_id, last) = (local.id(), local.log().seq_at(cursor));
-        metrics::counter!("gateway_lags_total").increment(1);
-        if let Some(session) = sockets.session_mut(id) {
-            session.forget(room_id);
-        }
-        self.leave_key(id, key, sockets);
-        sockets.emit(id, &ServerEvent::Lag { room_id, last });
-    }
-
-    /// The peer of a socket takes no more for now.
-    pub fn block(&mut self, id: SocketId, sockets: &mut Sockets) {
-        self.set_blocked(id, true, sockets);
-    }
-
-    /// The peer of a socket may take more again: it is flushed and its rooms are trimmed when this turn
-    /// ends.
-    pub fn unblock(&mut self, id: SocketId, sockets: &mut Sockets) {
-        self.set_blocked(id, false, sockets);
-        let Some(socket) = sockets.get(id) else { return };
-        for place in socket.backlog().places() {
-            if let Some(slot) = self.rooms.get_mut(place.room.0) {
-                self.flush.add(place.room, &mut slot.is_marked);
-            }
-        }
-        sockets.mark(id);
-    }
-
-    /// A socket is about to be removed.
+    /// Takes a socket that is about to be removed out of all rooms, and out of their counts of blocked sockets.
     pub fn forget_socket(&mut self, id: SocketId, sockets: &mut Sockets) {
         self.set_blocked(id, false, sockets);
         self.leave_all(id, sockets);
-    }
-
-    fn set_blocked(&mut self, id: SocketId, is_blocked: bool, sockets: &mut Sockets) {
-        let Some(socket) = sockets.get_mut(id) else { return };
-        if !socket.transport_mut().set_blocked(is_blocked) {
-            return;
-        }
-        let change = if is_blocked { 1.0 } else { -1.0 };
-        metrics::gauge!("gateway_sockets_behind").increment(change);
-        for place in socket.backlog().places() {
-            if let Some(slot) = self.rooms.get_mut(place.room.0) {
-                slot.room.set_blocked(is_blocked);
-            }
-        }
-    }
-
-    /// Trims the logs of all marked rooms. Sockets that are too far behind leave with `lag`.
-    pub fn trim_marked(&mut self, sockets: &mut Sockets) {
-        let pressure = self.budget.pressure();
-        for key in self.flush.take() {
-            let Some(Slot { is_marked, room }) = self.rooms.get_mut(key.0) else { continue };
-            *is_marked = false;
-            let (behind, cursor) = room.check_backlog(key, sockets, pressure);
-            for (id, cursor) in behind {
-                self.lag(id, key, cursor, sockets);
-            }
-            if let Some(room) = self.room_mut(key) {
-                room.trim(cursor);
-            }
-        }
     }
 }
