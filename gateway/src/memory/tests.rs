@@ -1,10 +1,6 @@
-use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::{
-    reservation::{FREE, STEP},
-    *,
-};
+use super::*;
 
 #[derive(Debug, Clone)]
 enum Step {
