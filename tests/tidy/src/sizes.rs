@@ -101,7 +101,8 @@ mod tests {
 
     #[test]
     fn a_function_counts_from_its_signature_to_its_brace_also_in_a_macro() {
-        let text = "/// Text.\n#[test]\nasync fn a<T>(\n    x: T,\n) {\n}\nm! {\n  fn b() {\n  }\n}\ntrait T { fn c(); }";
+        let function = "/// Text.\n#[test]\nasync fn a<T>(\n    x: T,\n) {\n}\n";
+        let text = format!("{function}m! {{\n  fn b() {{\n  }}\n}}\ntrait T {{ fn c(); }}");
         let mut found = Vec::new();
         add_functions(&text.parse().unwrap(), "x.rs", &mut found);
         let found: Vec<String> = found.iter().map(ToString::to_string).collect();

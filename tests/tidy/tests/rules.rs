@@ -39,7 +39,6 @@ fn every_place_in_the_import_tables_exists() {
 }
 
 #[test]
-#[ignore = "broken in some places still"]
 fn no_file_is_longer_than_400_lines() {
     let long = sizes::long_files(&Workspace::own().unwrap(), sizes::FILE_LINES).unwrap();
     assert_none(&long, "longer than 400 lines");
