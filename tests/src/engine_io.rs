@@ -14,7 +14,7 @@ use tokio_tungstenite::{
     tungstenite::{Error, Message},
 };
 
-use crate::DEADLINE;
+use crate::wait::DEADLINE;
 
 /// An Engine.IO connection over WebSocket.
 pub struct WebSocket(WebSocketStream<MaybeTlsStream<TcpStream>>);

@@ -18,7 +18,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::DEADLINE;
+use crate::wait::DEADLINE;
 
 /// A running API. A function finds it by the variable `AWS_LAMBDA_RUNTIME_API`.
 pub struct RuntimeApi {

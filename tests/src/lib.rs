@@ -17,6 +17,7 @@ mod socket_io;
 mod statements;
 mod system;
 mod tcp_proxy;
+mod wait;
 
 pub use api_client::{Answer, PASSWORD, User};
 pub use engine_io::{PollingSession, WebSocket};
@@ -29,30 +30,7 @@ pub use socket_io::{Closed, Socket};
 pub use statements::{Insert, Statements, placeholders};
 pub use system::{Database, Gateway, System};
 pub use tcp_proxy::TcpProxy;
-
-use std::time::Duration;
-
-/// How long a test waits for anything that should happen at once.
-pub const DEADLINE: Duration = Duration::from_secs(20);
-
-/// The pause between two checks of a condition that no event announces.
-pub const POLL_INTERVAL: Duration = Duration::from_millis(20);
-
-/// Asks until there is an answer. Panics with `what` at the deadline.
-pub async fn eventually<T, F: Future<Output = Option<T>>>(
-    what: &str,
-    mut ask: impl FnMut() -> F,
-) -> T {
-    let asked = async {
-        loop {
-            if let Some(answer) = ask().await {
-                return answer;
-            }
-            tokio::time::sleep(POLL_INTERVAL).await;
-        }
-    };
-    tokio::time::timeout(DEADLINE, asked).await.unwrap_or_else(|_| panic!("waited for {what}"))
-}
+pub use wait::{DEADLINE, POLL_INTERVAL, eventually};
 
 /// Makes two tests of each story: one on SQLite and one on PostgreSQL.
 #[macro_export]

@@ -11,7 +11,7 @@ use std::{
 
 use sqlx::{Connection as _, Executor as _, PgConnection};
 
-use crate::eventually;
+use crate::wait::eventually;
 
 const READY_WITHIN: Duration = Duration::from_secs(30);
 /// How often the server is started anew because another process took its port first.
@@ -82,7 +82,7 @@ fn start() -> Cluster {
     initialize(&bin, &folder);
     let log = folder.join("log");
     for _ in 0..START_ATTEMPTS {
-        let address = crate::free_address();
+        let address = crate::process::free_address();
         let port = address.rsplit_once(':').unwrap().1.parse().unwrap();
         let mut server = spawn_server(&bin, &folder, port, &log);
         if is_listening(&mut server, port) {
@@ -158,6 +158,6 @@ fn is_listening(server: &mut Child, port: u16) -> bool {
         if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
             return true;
         }
-        std::thread::sleep(crate::POLL_INTERVAL);
+        std::thread::sleep(crate::wait::POLL_INTERVAL);
     }
 }

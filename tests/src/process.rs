@@ -13,7 +13,7 @@ use tokio::{
     process::Child,
 };
 
-use crate::DEADLINE;
+use crate::wait::DEADLINE;
 
 /// How often a server is started anew because another process took its port first.
 const START_ATTEMPTS: usize = 5;
@@ -54,7 +54,7 @@ impl Server {
                     if is_ready(base.clone()).await {
                         return true;
                     }
-                    tokio::time::sleep(crate::POLL_INTERVAL).await;
+                    tokio::time::sleep(crate::wait::POLL_INTERVAL).await;
                 }
             });
             if started.await.expect("the server is ready or exits before the deadline") {

@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
-use crate::{eventually, postgres};
+use crate::{postgres, wait::eventually};
 
 /// A sequential scan of a table with fewer rows is faster than an index scan.
 const SMALL_TABLE: i64 = 1_000;

@@ -10,7 +10,7 @@ use tokio_tungstenite::{
     tungstenite::{Message, client::IntoClientRequest as _, protocol::CloseFrame},
 };
 
-use crate::DEADLINE;
+use crate::wait::DEADLINE;
 
 /// How a connection ended.
 #[derive(Debug, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use tokio::{net::TcpListener, process::Child};
 use tokio_util::sync::CancellationToken;
 
 use super::{ANY_PORT, System};
-use crate::{Server, eventually};
+use crate::{process::Server, wait::eventually};
 
 /// A gateway that runs in this process.
 pub struct Gateway {
@@ -105,7 +105,7 @@ impl System {
     fn command(&self, name: &str) -> tokio::process::Command {
         let log = self.folder().join(format!("{name}.log"));
         let log = std::fs::OpenOptions::new().append(true).create(true).open(log).unwrap();
-        let mut command = tokio::process::Command::new(crate::binary(name));
+        let mut command = tokio::process::Command::new(crate::process::binary(name));
         command.envs(&self.variables).stdin(Stdio::null());
         command.stdout(log.try_clone().unwrap()).stderr(log);
         command
