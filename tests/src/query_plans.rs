@@ -151,7 +151,7 @@ fn node_faults(
     let size = sizes.get(on).copied().unwrap_or(0);
     let rows_read =
         rows(node, &["Actual Rows", "Rows Removed by Filter", "Rows Removed by Index Recheck"]);
-    let inputs = node["QueryPlans"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let inputs = node["Plans"].as_array().map(Vec::as_slice).unwrap_or_default();
     let sorted = inputs.first().map_or(0.0, |input| rows(input, &["Actual Rows"]));
     if kind == "Seq Scan" && size > SMALL_TABLE {
         fault(format!("{kind} on {on}"), format!("reads all its {size} rows"));

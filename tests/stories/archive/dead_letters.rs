@@ -32,68 +32,69 @@ async fn texts(system: &System, user: &stories::User, room: &str) -> Vec<String>
     items.map(|item| item["msg"].as_str().unwrap().to_owned()).collect()
 }
 
+/// Subjects and payloads that the archive cannot store. `first` is the seq of a message of the room.
+fn invalid_events(room: RoomId, user: UserId, first: u64) -> Vec<(String, Vec<u8>)> {
+    let stored = subject::stored(Shards::new(1).unwrap(), room);
+    let at = "2026-01-01T00:00:00.000Z";
+    let by = format!(r#"{{"id":"{user}","name":"Ada"}}"#);
+    let message = |at: &str, rest: &str| {
+        let id = uuid::Uuid::now_v7();
+        format!(r#"["receive-msg",{{"id":"{id}","from":{by},"msg":"x","at":"{at}"{rest}}}]"#)
+            .into_bytes()
+    };
+    let event = |name: &str, fields: String| format!(r#"["{name}",{{{fields}}}]"#).into_bytes();
+    vec![
+        (stored.clone(), Vec::new()),
+        (stored.clone(), b"not JSON".to_vec()),
+        (stored.clone(), b"[\"receive-msg\",{".to_vec()),
+        (stored.clone(), br#"["receive-msg",{}]"#.to_vec()),
+        (stored.clone(), format!(r#"["unknown-kind",{{"at":"{at}"}}]"#).into_bytes()),
+        (stored.clone(), b"[\"receive-msg\",{\"msg\":\"\xff\xfe\"}]".to_vec()),
+        (stored.clone(), b"\0\0\0\0".to_vec()),
+        (stored.clone(), message("-9999-01-01T00:00:00Z", "")),
+        (stored.clone(), message("+262142-01-01T00:00:00Z", "")),
+        (stored.clone(), message(at, r#","replyTo":18446744073709551615"#)),
+        (stored.clone(), message(at, r#","replyTo":-1"#)),
+        (
+            stored.clone(),
+            format!(r#"["receive-msg",{{"id":"1","from":{by},"msg":"x","at":"{at}"}}]"#)
+                .into_bytes(),
+        ),
+        (
+            stored.clone(),
+            event(
+                "msg-edited",
+                format!(r#""target":{first},"msg":"\u0000","by":"{user}","at":"{at}""#),
+            ),
+        ),
+        (
+            stored.clone(),
+            event("msg-deleted", format!(r#""target":9000000000000000,"by":"{user}","at":"{at}""#)),
+        ),
+        (
+            stored.clone(),
+            event(
+                "reaction",
+                format!(r#""target":{first},"emoji":"\u0000","on":true,"by":{by},"at":"{at}""#),
+            ),
+        ),
+        (stored.clone(), [b"[".repeat(100_000), b"]".repeat(100_000)].concat()),
+        (subject::read(Shards::new(1).unwrap(), room, user), b"{}".to_vec()),
+        (subject::read(Shards::new(1).unwrap(), room, user), br#"{"seq":-1}"#.to_vec()),
+        (
+            "chat.0.in.no-room".to_owned(),
+            StoredEvent::RoomDeleted { by: user, at: Timestamp::now() }.encode(),
+        ),
+        (format!("chat.0.read.{room}.nobody"), br#"{"seq":1}"#.to_vec()),
+    ]
+}
+
 stories! {
     async fn invalid_events_become_dead_letters(system: System) {
         let ada = system.user("ada").await;
         let room = ada.create_room("lobby").await;
         let first = ada.post_message("lobby", "before").await;
-        let stored = subject::stored(Shards::new(1).unwrap(), room);
-        let user = ada.id;
-        let at = "2026-01-01T00:00:00.000Z";
-        let by = format!(r#"{{"id":"{user}","name":"Ada"}}"#);
-        let message = |at: &str, rest: &str| {
-            let id = uuid::Uuid::now_v7();
-            format!(r#"["receive-msg",{{"id":"{id}","from":{by},"msg":"x","at":"{at}"{rest}}}]"#)
-                .into_bytes()
-        };
-        let event = |name: &str, fields: String| format!(r#"["{name}",{{{fields}}}]"#).into_bytes();
-        let bad: Vec<(String, Vec<u8>)> = vec![
-            (stored.clone(), Vec::new()),
-            (stored.clone(), b"not JSON".to_vec()),
-            (stored.clone(), b"[\"receive-msg\",{".to_vec()),
-            (stored.clone(), br#"["receive-msg",{}]"#.to_vec()),
-            (stored.clone(), format!(r#"["unknown-kind",{{"at":"{at}"}}]"#).into_bytes()),
-            (stored.clone(), b"[\"receive-msg\",{\"msg\":\"\xff\xfe\"}]".to_vec()),
-            (stored.clone(), b"\0\0\0\0".to_vec()),
-            (stored.clone(), message("-9999-01-01T00:00:00Z", "")),
-            (stored.clone(), message("+262142-01-01T00:00:00Z", "")),
-            (stored.clone(), message(at, r#","replyTo":18446744073709551615"#)),
-            (stored.clone(), message(at, r#","replyTo":-1"#)),
-            (
-                stored.clone(),
-                format!(r#"["receive-msg",{{"id":"1","from":{by},"msg":"x","at":"{at}"}}]"#)
-                    .into_bytes(),
-            ),
-            (
-                stored.clone(),
-                event(
-                    "msg-edited",
-                    format!(r#""target":{first},"msg":"\u0000","by":"{user}","at":"{at}""#),
-                ),
-            ),
-            (
-                stored.clone(),
-                event(
-                    "msg-deleted",
-                    format!(r#""target":9000000000000000,"by":"{user}","at":"{at}""#),
-                ),
-            ),
-            (
-                stored.clone(),
-                event(
-                    "reaction",
-                    format!(r#""target":{first},"emoji":"\u0000","on":true,"by":{by},"at":"{at}""#),
-                ),
-            ),
-            (stored.clone(), [b"[".repeat(100_000), b"]".repeat(100_000)].concat()),
-            (subject::read(Shards::new(1).unwrap(), room, user), b"{}".to_vec()),
-            (subject::read(Shards::new(1).unwrap(), room, user), br#"{"seq":-1}"#.to_vec()),
-            (
-                "chat.0.in.no-room".to_owned(),
-                StoredEvent::RoomDeleted { by: user, at: Timestamp::now() }.encode(),
-            ),
-            (format!("chat.0.read.{room}.nobody"), br#"{"seq":1}"#.to_vec()),
-        ];
+        let bad = invalid_events(room, ada.id, first);
         system.set_archive_ack_wait(std::time::Duration::from_secs(1)).await;
         for (n, (subject, payload)) in bad.iter().enumerate() {
             system.publish_raw(subject.clone(), payload.clone()).await.unwrap();

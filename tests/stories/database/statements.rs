@@ -31,6 +31,14 @@ const TEMPLATES: &[(&str, &[(&str, &str)])] = &[
     ("SELECT set_config(s.name,", &[("statement", "1000"), ("idle", "2000"), ("check", "500")]),
 ];
 
+/// Statements whose parameters PostgreSQL cannot infer: a part of the statement, and the types that the code binds.
+const PARAMETERS: &[(&str, &str)] = &[
+    ("INSERT INTO attempt AS a", "bytea, bytea, timestamptz, timestamptz, timestamptz"),
+    ("INSERT INTO publish_budget AS b", "text, bigint, bigint, bigint"),
+    ("INSERT INTO rate_limit AS r", "bytea, bigint, bigint, bigint"),
+    ("SELECT author_id, id FROM message", "uuid, bigint, uuid, uuid, uuid, uuid"),
+];
+
 fn complete(template: &str) -> Option<String> {
     let (_, values) = TEMPLATES.iter().find(|(beginning, _)| template.starts_with(beginning))?;
     let names = values.iter().map(|(name, _)| *name).collect();
@@ -43,9 +51,14 @@ fn complete(template: &str) -> Option<String> {
 async fn prepare(system: &System, statement: &str) -> Result<(), String> {
     use store::db::Database::{Postgres, Sqlite};
     let database = system.connect_database().await;
+    let typed = PARAMETERS.iter().find(|(part, _)| statement.contains(part));
+    let with_types = typed.map(|(_, types)| format!("PREPARE checked ({types}) AS {statement}"));
     let statement = AssertSqlSafe(statement).into_sql_str();
     let prepared = match &database {
-        Postgres(pool) => pool.prepare(statement).await.map(drop),
+        Postgres(pool) => match with_types {
+            Some(prepare) => pool.execute(AssertSqlSafe(prepare)).await.map(drop),
+            None => pool.prepare(statement).await.map(drop),
+        },
         Sqlite(pool) => pool.prepare(statement).await.map(drop),
     };
     database.close().await;

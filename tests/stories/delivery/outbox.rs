@@ -91,7 +91,10 @@ stories! {
         committed.commit().await.unwrap();
         let events = system.stored_events(room).await;
         assert_eq!(events.len(), before + 1, "{events:?}");
-        let is_committed = |event: &StoredEvent| matches!(event, StoredEvent::RoomBroadcast { msg, .. } if msg.as_str() == "committed");
+        let is_committed = |event: &StoredEvent| match event {
+            StoredEvent::RoomBroadcast { msg, .. } => msg.as_str() == "committed",
+            _ => false,
+        };
         assert!(events.last().is_some_and(is_committed), "{events:?}");
         // Neither row is left, nor was the revocation published.
         assert_eq!(system.count("SELECT COUNT(*) FROM outbox").await, 0);

@@ -121,6 +121,36 @@ impl Reader {
     }
 }
 
+/// The most memory that a gateway has used since [`PeakMemory::watch`].
+struct PeakMemory {
+    most: Arc<AtomicU64>,
+    ended: CancellationToken,
+    watch: tokio::task::JoinHandle<()>,
+}
+
+impl PeakMemory {
+    fn watch(gateway: Arc<MeasuredGateway>) -> Self {
+        let (most, ended) = (Arc::new(AtomicU64::new(0)), CancellationToken::new());
+        let watch = tokio::spawn({
+            let (most, ended) = (most.clone(), ended.clone());
+            async move {
+                while !ended.is_cancelled() {
+                    most.fetch_max(gateway.resident(), Relaxed);
+                    // The sampling interval.
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            }
+        });
+        Self { most, ended, watch }
+    }
+
+    async fn end(self) -> u64 {
+        self.ended.cancel();
+        self.watch.await.unwrap();
+        self.most.load(Relaxed)
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unread_replays_stay_within_the_memory_budget() {
     let system = System::new(Database::Sqlite).await;
@@ -146,17 +176,7 @@ async fn unread_replays_stay_within_the_memory_budget() {
         sockets.push(socket);
     }
     let before = gateway.resident();
-    let (most, watched) = (Arc::new(AtomicU64::new(0)), CancellationToken::new());
-    let watch = {
-        let (gateway, most, watched) = (gateway.clone(), most.clone(), watched.clone());
-        tokio::spawn(async move {
-            while !watched.is_cancelled() {
-                most.fetch_max(gateway.resident(), Relaxed);
-                // The sampling interval.
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        })
-    };
+    let peak = PeakMemory::watch(gateway.clone());
 
     let users = join_all((0..4).map(|n| {
         let system = &system;
@@ -191,7 +211,7 @@ async fn unread_replays_stay_within_the_memory_budget() {
         }
     };
     tokio::time::timeout(DEADLINE * 6, all_answered).await.unwrap();
-    let grown = most.load(Relaxed) - before;
+    let grown = peak.most.load(Relaxed) - before;
     eprintln!("grew by {} MiB while nothing was read", grown / MIB);
     assert!(grown < BUDGET + BESIDES, "grew by {} MiB", grown / MIB);
     assert!(gateway.metric("gateway_memory_refusals_total").await > 0.0, "it was tight");
@@ -200,10 +220,9 @@ async fn unread_replays_stay_within_the_memory_budget() {
     // A late reader receives everything.
     join_all(readers.into_iter().map(Reader::reads_everything)).await;
     chat().await;
-    watched.cancel();
-    watch.await.unwrap();
-    eprintln!("at most {} MiB, {} before", most.load(Relaxed) / MIB, before / MIB);
-    let grown = most.load(Relaxed) - before;
+    let most = peak.end().await;
+    eprintln!("at most {} MiB, {} before", most / MIB, before / MIB);
+    let grown = most - before;
     assert!(grown < BUDGET + BESIDES, "grew by {} MiB", grown / MIB);
     // All memory of the closed sockets and rooms is released.
     eventually("what was held to be given back", || async {

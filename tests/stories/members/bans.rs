@@ -28,6 +28,21 @@ async fn upload(system: &System, user: &User, room: &str, is_completed: bool) ->
     path
 }
 
+/// The member list of both rooms is the owner alone; the banned member cannot be changed and inherits nothing.
+async fn assert_only_owner_is_member(ada: &User, of_bob: &str) {
+    for room in ["lobby", "hidden"] {
+        assert_eq!(ada.enter(room).await["members"]["count"], 1, "{room}");
+        let members = ada.get(&format!("/room/{room}/member")).await.ok();
+        let members = members["items"].as_array().unwrap();
+        assert!(members.iter().all(|member| member["id"] == json!(ada.id)), "{members:?}");
+        assert_eq!(members.len(), 1);
+        let role = json!({ "role": "owner" });
+        ada.patch(&format!("/room/{room}{of_bob}"), role).await.problem(404, "no-such-member");
+        // A banned member cannot inherit the room.
+        ada.delete(&format!("/room/{room}/member/{}", ada.id)).await.problem(409, "last-owner");
+    }
+}
+
 stories! {
     async fn a_banned_member_reads_nothing_and_is_hidden(system: System) {
         let (ada, bob) = (system.user("ada").await, system.user("bob").await);
@@ -91,16 +106,6 @@ stories! {
         assert_eq!(export["rooms"], json!([]));
         assert_eq!(export["bans"].as_array().unwrap().len(), 2);
 
-        for room in ["lobby", "hidden"] {
-            assert_eq!(ada.enter(room).await["members"]["count"], 1, "{room}");
-            let members = ada.get(&format!("/room/{room}/member")).await.ok();
-            let members = members["items"].as_array().unwrap();
-            assert!(members.iter().all(|member| member["id"] == json!(ada.id)), "{members:?}");
-            assert_eq!(members.len(), 1);
-            let role = json!({ "role": "owner" });
-            ada.patch(&format!("/room/{room}{of_bob}"), role).await.problem(404, "no-such-member");
-            // A banned member cannot inherit the room.
-            ada.delete(&format!("/room/{room}/member/{}", ada.id)).await.problem(409, "last-owner");
-        }
+        assert_only_owner_is_member(&ada, &of_bob).await;
     }
 }

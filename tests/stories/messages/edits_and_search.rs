@@ -159,6 +159,11 @@ stories! {
         assert_eq!(found(&ada, "하세").await, Vec::<String>::new());
         assert_eq!(found(&ada, "OODB").await, ["goodbye"]);
 
+    }
+
+    async fn invalid_searches_are_refused(system: System) {
+        let ada = system.user("ada").await;
+        ada.create_room("lobby").await;
         for query in ["", "?q=x", "?q=", "?cursor=x"] {
             let answer = ada.get(&format!("/room/lobby/message/search{query}")).await;
             assert_eq!(answer.status, 422, "{query}: {}", answer.body);

@@ -193,7 +193,10 @@ stories! {
         assert_eq!(emit(&mut socket, room, new, "again").await.0, stored["seq"]);
         // The refused messages were not stored: there is one message of each kind.
         let events = system.stored_events(room).await;
-        let has_id = |event: &StoredEvent, id: Uuid| matches!(event, StoredEvent::ReceiveMsg(message) if message.id == MessageId::from(id));
+        let has_id = |event: &StoredEvent, id: Uuid| match event {
+            StoredEvent::ReceiveMsg(message) => message.id == MessageId::from(id),
+            _ => false,
+        };
         let count = |id: Uuid| events.iter().filter(|event| has_id(event, id)).count();
         assert_eq!((count(before), count(new)), (1, 1));
     }

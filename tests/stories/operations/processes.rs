@@ -38,6 +38,21 @@ fn nats_of(data: &Path) -> u32 {
     line.unwrap().split_whitespace().next().unwrap().parse().unwrap()
 }
 
+fn local(listen: &str, data: &Path) -> Command {
+    let mut command = Command::new(binary("local"));
+    command.args(["--listen", listen, "--data"]).arg(data);
+    command
+}
+
+/// Asserts that a command fails with one line of error output, which contains `reason`.
+async fn assert_refused(command: &mut Command, reason: &str) {
+    let (output, text) = refusal(command).await;
+    assert!(
+        !output.status.success() && text.lines().count() == 1 && text.contains(reason),
+        "{text}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn local_serves_everything_and_keeps_its_data() {
     let data = tempfile::tempdir().unwrap();
@@ -69,36 +84,13 @@ async fn local_serves_everything_and_keeps_its_data() {
     gateway.stop().await;
 
     // A second `local` with the same folder or address fails with a reason.
-    let (output, text) =
-        refusal(Command::new(binary("local")).arg("--data").arg(data.path())).await;
-    assert!(
-        !output.status.success()
-            && text.lines().count() == 1
-            && text.contains("another `local` uses"),
-        "{text}"
-    );
+    assert_refused(&mut local("127.0.0.1:0", data.path()), "another `local` uses").await;
     let other = tempfile::tempdir().unwrap();
     let address = base.strip_prefix("http://").unwrap();
-    let (output, text) = refusal(
-        Command::new(binary("local")).args(["--listen", address, "--data"]).arg(other.path()),
-    )
-    .await;
-    assert!(
-        !output.status.success() && text.lines().count() == 1 && text.contains("cannot listen on"),
-        "{text}"
-    );
-    let missing = Command::new(binary("local"))
-        .args(["--listen", "127.0.0.1:0", "--data"])
-        .arg(other.path())
-        .env("NATS_SERVER", "/nowhere/nats-server")
-        .output()
-        .await
-        .unwrap();
-    let text = String::from_utf8_lossy(&missing.stderr).into_owned();
-    assert!(
-        !missing.status.success() && text.lines().count() == 1 && text.contains("nats-server"),
-        "{text}"
-    );
+    assert_refused(&mut local(address, other.path()), "cannot listen on").await;
+    let mut without_nats = local("127.0.0.1:0", other.path());
+    without_nats.env("NATS_SERVER", "/nowhere/nats-server");
+    assert_refused(&mut without_nats, "nats-server").await;
 
     signal(first.id().unwrap(), "-INT");
     assert!(first.wait().await.unwrap().success());

@@ -12,7 +12,8 @@ const MEDIA_TYPE_CHARS: usize = 127;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "Cow<'_, str>")]
 #[schema(value_type = String, example = "image/png", pattern =
-    r"^[ \t]*[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}[ \t]*(?:;[\s\S]*)?$")]
+    "^[ \\t]*[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/\
+     [A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}[ \\t]*(?:;[\\s\\S]*)?$")]
 pub struct MediaType(String);
 
 impl TryFrom<Cow<'_, str>> for MediaType {

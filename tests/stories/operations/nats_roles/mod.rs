@@ -63,6 +63,58 @@ async fn stream_state(admin: &Context) -> BTreeMap<String, Value> {
     all
 }
 
+/// Requests to the JetStream API and to subjects that a role must not reach: client, subject, and body.
+async fn forbidden_requests(system: &System) -> Vec<(async_nats::Client, String, &'static str)> {
+    let mut requests = Vec::new();
+    for role in ROLES {
+        let client = system.nats_as(role).await;
+        for (subject, body) in [
+            ("STREAM.DELETE.CHAT_0", ""),
+            ("STREAM.UPDATE.CHAT_0", r#"{"name":"CHAT_0","subjects":["chat.0.in.*"]}"#),
+            ("STREAM.CREATE.X", r#"{"name":"X","subjects":["x"]}"#),
+            ("STREAM.MSG.DELETE.CHAT_0", r#"{"seq":1}"#),
+            ("STREAM.MSG.GET.CHAT_0", r#"{"seq":1}"#),
+            ("STREAM.SNAPSHOT.CHAT_0", r#"{"deliver_subject":"x"}"#),
+            ("STREAM.PURGE.KV_revoked", "{}"),
+            ("STREAM.PURGE.KV_files", "{}"),
+            ("STREAM.PURGE.KV_purged", "{}"),
+            ("STREAM.DELETE.KV_purged", ""),
+            ("STREAM.UPDATE.KV_purged", "{}"),
+            ("CONSUMER.DELETE.CHAT_0.archive", ""),
+            ("CONSUMER.PAUSE.CHAT_0.archive", r#"{"pause_until":"2999-01-01T00:00:00Z"}"#),
+        ] {
+            for prefix in ["$JS.API", JETSTREAM_API] {
+                requests.push((client.clone(), format!("{prefix}.{subject}"), body));
+            }
+        }
+    }
+    for (role, subjects) in [
+        (
+            "gateway",
+            &[
+                "$KV.revoked.room.x",
+                "$KV.files.x.y",
+                "$KV.purged.x",
+                "chat.0.dead.x",
+                "chat.online.x",
+                "$JS.API.STREAM.PURGE.CHAT_0",
+                "$JS.API.CONSUMER.MSG.NEXT.CHAT_0.archive",
+            ][..],
+        ),
+        (
+            "functions",
+            &["$KV.purged.x", "chat.0.read.x.y", "chat.sent.x", "$JS.API.STREAM.PURGE.CHAT_0"],
+        ),
+        ("archive", &["chat.0.read.x.y", "chat.online.x", "chat.sent.x"]),
+    ] {
+        let client = system.nats_as(role).await;
+        for subject in subjects {
+            requests.push((client.clone(), (*subject).to_owned(), "{}"));
+        }
+    }
+    requests
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_role_has_exactly_its_permissions() {
     let system = System::new(Database::Sqlite).await;
@@ -98,52 +150,7 @@ async fn every_role_has_exactly_its_permissions() {
     }
     assert!(system.archive_once().await > 0);
     let before = stream_state(&admin).await;
-    let mut requests = Vec::new();
-    for role in ROLES {
-        let client = system.nats_as(role).await;
-        for (subject, body) in [
-            ("STREAM.DELETE.CHAT_0", ""),
-            ("STREAM.UPDATE.CHAT_0", r#"{"name":"CHAT_0","subjects":["chat.0.in.*"]}"#),
-            ("STREAM.CREATE.X", r#"{"name":"X","subjects":["x"]}"#),
-            ("STREAM.MSG.DELETE.CHAT_0", r#"{"seq":1}"#),
-            ("STREAM.MSG.GET.CHAT_0", r#"{"seq":1}"#),
-            ("STREAM.SNAPSHOT.CHAT_0", r#"{"deliver_subject":"x"}"#),
-            ("STREAM.PURGE.KV_revoked", "{}"),
-            ("STREAM.PURGE.KV_files", "{}"),
-            ("STREAM.PURGE.KV_purged", "{}"),
-            ("STREAM.DELETE.KV_purged", ""),
-            ("STREAM.UPDATE.KV_purged", "{}"),
-            ("CONSUMER.DELETE.CHAT_0.archive", ""),
-            ("CONSUMER.PAUSE.CHAT_0.archive", r#"{"pause_until":"2999-01-01T00:00:00Z"}"#),
-        ] {
-            for prefix in ["$JS.API", JETSTREAM_API] {
-                requests.push((client.clone(), format!("{prefix}.{subject}"), body));
-            }
-        }
-    }
-    for (client, subjects) in [
-        (
-            &gateway,
-            &[
-                "$KV.revoked.room.x",
-                "$KV.files.x.y",
-                "$KV.purged.x",
-                "chat.0.dead.x",
-                "chat.online.x",
-                "$JS.API.STREAM.PURGE.CHAT_0",
-                "$JS.API.CONSUMER.MSG.NEXT.CHAT_0.archive",
-            ][..],
-        ),
-        (
-            &functions,
-            &["$KV.purged.x", "chat.0.read.x.y", "chat.sent.x", "$JS.API.STREAM.PURGE.CHAT_0"],
-        ),
-        (&archive, &["chat.0.read.x.y", "chat.online.x", "chat.sent.x"]),
-    ] {
-        for subject in subjects {
-            requests.push((client.clone(), (*subject).to_owned(), "{}"));
-        }
-    }
+    let requests = forbidden_requests(&system).await;
     let refused = requests.iter().map(async |(client, subject, body)| {
         assert!(!is_answered(client, subject, body).await, "{subject}");
     });

@@ -19,33 +19,7 @@ pub async fn use_accounts(system: &System, secrets: &mut Secrets) -> (User, User
     let taken =
         json!({ "name": names[0], "password": secrets.keep("a password", "for a taken name") });
     system.post("/user", taken).await.problem(409, "name-taken");
-    for body in [
-        format!(
-            r#"{{"name":"{}","password":"{}""#,
-            names[0],
-            secrets.keep("a password", "cut off after it")
-        ),
-        format!(
-            r#"{{"name":"{}","passwort":"{}"}}"#,
-            names[0],
-            secrets.keep("a password", "in another field")
-        ),
-        format!(
-            r#"{{"name":"{}","password":["{}"]}}"#,
-            names[0],
-            secrets.keep("a password", "in an array")
-        ),
-        format!(r#"{{"name":"{}","password":"x"}}"#, secrets.keep("a name", "not a name of ours")),
-    ] {
-        let json = [(header::CONTENT_TYPE, "application/json")];
-        for path in ["/user", "/login"] {
-            let request = system.request(Method::POST, path).header(json[0].0.clone(), json[0].1);
-            assert!(
-                Answer::of(request.body(body.clone())).await.status.is_client_error(),
-                "{body}"
-            );
-        }
-    }
+    send_malformed_bodies(system, names[0], secrets).await;
     let guess = secrets.keep("a wrong password", "guessed and wrong");
     system
         .post("/login", json!({ "name": names[0], "password": guess }))
@@ -82,6 +56,37 @@ pub async fn use_accounts(system: &System, secrets: &mut Secrets) -> (User, User
         ada.get(path).await.ok();
     }
     (ada, bob)
+}
+
+/// Sends bodies of sign-up and login that are not JSON or do not have the fields that are required.
+async fn send_malformed_bodies(system: &System, name: &str, secrets: &mut Secrets) {
+    for body in [
+        format!(
+            r#"{{"name":"{}","password":"{}""#,
+            name,
+            secrets.keep("a password", "cut off after it")
+        ),
+        format!(
+            r#"{{"name":"{}","passwort":"{}"}}"#,
+            name,
+            secrets.keep("a password", "in another field")
+        ),
+        format!(
+            r#"{{"name":"{}","password":["{}"]}}"#,
+            name,
+            secrets.keep("a password", "in an array")
+        ),
+        format!(r#"{{"name":"{}","password":"x"}}"#, secrets.keep("a name", "not a name of ours")),
+    ] {
+        let json = [(header::CONTENT_TYPE, "application/json")];
+        for path in ["/user", "/login"] {
+            let request = system.request(Method::POST, path).header(json[0].0.clone(), json[0].1);
+            assert!(
+                Answer::of(request.body(body.clone())).await.status.is_client_error(),
+                "{body}"
+            );
+        }
+    }
 }
 
 /// Sends invalid tokens, and valid tokens in places where none belongs.
