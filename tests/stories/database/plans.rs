@@ -34,7 +34,11 @@ const WHOLE: &[(&str, &str, &str)] = &[
     ("WHERE room_id = $1 ORDER BY target LIMIT $2)", "", "the same"),
     ("WHERE room_id = $1 LIMIT $2)", "", "the same"),
     ("AS unread", "Index Scan on message", "of each room on the page up to 100 are counted"),
-    ("FROM active_member o JOIN room r", "Sort by", "the caller's own rooms are put in order"),
+    (
+        "FROM active_member own_member JOIN room r",
+        "Sort by",
+        "the caller's own rooms are put in order",
+    ),
 ];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

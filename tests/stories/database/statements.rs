@@ -33,7 +33,8 @@ const TEMPLATES: &[(&str, &[(&str, &str)])] = &[
 
 /// Statements whose parameters PostgreSQL cannot infer: a part of the statement, and the types that the code binds.
 const PARAMETERS: &[(&str, &str)] = &[
-    ("INSERT INTO attempt AS a", "bytea, bytea, timestamptz, timestamptz, timestamptz"),
+    ("SELECT key, 1, $3, $5 FROM", "bytea, bytea, timestamptz, timestamptz, timestamptz"),
+    ("VALUES ($1, 0, $3, $4), ($2", "bytea, bytea, timestamptz, timestamptz, boolean"),
     ("INSERT INTO publish_budget AS b", "text, bigint, bigint, bigint"),
     ("INSERT INTO rate_limit AS r", "bytea, bigint, bigint, bigint"),
     ("SELECT author_id, id FROM message", "uuid, bigint, uuid, uuid, uuid, uuid"),

@@ -151,6 +151,17 @@ impl PeakMemory {
     }
 }
 
+/// Sockets of four users that each join a long room with a replay and do not read it.
+async fn join_long_rooms(system: &System, gateway: &MeasuredGateway) -> Vec<Reader> {
+    let users = join_all((0..4).map(|n| async move { system.user(&format!("mallory{n}")).await }));
+    let users = users.await;
+    let readers = (0..READERS).map(|n| {
+        let (gateway, user) = (gateway, &users[n % users.len()]);
+        async move { Reader::join(&gateway.base, user, format!("long-{}", n % ROOMS)).await }
+    });
+    join_all(readers).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn unread_replays_stay_within_the_memory_budget() {
     let system = System::new(Database::Sqlite).await;
@@ -178,16 +189,7 @@ async fn unread_replays_stay_within_the_memory_budget() {
     let before = gateway.resident();
     let peak = PeakMemory::watch(gateway.clone());
 
-    let users = join_all((0..4).map(|n| {
-        let system = &system;
-        async move { system.user(&format!("mallory{n}")).await }
-    }));
-    let users = users.await;
-    let readers = (0..READERS).map(|n| {
-        let (gateway, user) = (&gateway, &users[n % users.len()]);
-        async move { Reader::join(&gateway.base, user, format!("long-{}", n % ROOMS)).await }
-    });
-    let readers = join_all(readers).await;
+    let readers = join_long_rooms(&system, &gateway).await;
 
     // Other users chat until all joins are answered, with success or a refusal.
     let (mut talker, mut listener) = (sockets.pop().unwrap(), sockets.pop().unwrap());

@@ -72,7 +72,7 @@ pub fn unused(package: &Package) -> anyhow::Result<Vec<String>> {
     Ok(unused)
 }
 
-/// Features of [`CHECKED`] crates that nothing in the workspace uses.
+/// Features of the crates in `CHECKED` that nothing in the workspace uses.
 pub fn unused_features(workspace: &Workspace) -> anyhow::Result<Vec<String>> {
     let mut paths = BTreeSet::new();
     for package in &workspace.packages {

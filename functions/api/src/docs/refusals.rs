@@ -27,7 +27,7 @@ pub const ROOM_OVER: OverBudget = OverBudget { budget: Budget::Room, wait: A_SEC
 pub const A_SECOND: Duration = Duration::from_secs(1);
 
 /// Makes a type that lists, in a handler's `responses(…)`, the refusals that the handler itself can
-/// answer with: `refusals!(NotCreated: RoomExists, FileTooLarge(8))`. What its extractors refuse is
+/// answer with: `refusals!(CreateRoomRefusals: RoomExists, FileTooLarge(8))`. What its extractors refuse is
 /// there without.
 macro_rules! refusals {
     ($name:ident: $($error:expr),+ $(,)?) => {
