@@ -1,8 +1,8 @@
 //! The WebSocket gateway: Socket.IO on one side, NATS on the other. It holds no state that a restart
 //! would lose.
 //!
-//! The path of a message from a client: [`http`] → a [`worker`] ([`wire`], `ClientEvent`) → [`session`] → the
-//! worker's publisher → [`bus`]. The path to clients: NATS → [`subscriptions`] → [`room`] → the workers.
+//! The path of a message from a client: `http` → a `worker` (`wire`, `ClientEvent`) → `session` → the
+//! worker's publisher → `bus`. The path to clients: NATS → `subscriptions` → `room` → the workers.
 
 mod batch;
 mod bus;
