@@ -43,17 +43,12 @@ fn describe(path: String, error: &serde_json::Error) -> JsonError {
     let text = error.to_string();
     // serde_json appends the position to every message. The field's path replaces it.
     let detail = text.split(" at line ").next().unwrap_or(&text).to_owned();
-    let code = match error.classify() {
-        serde_json::error::Category::Data => data_code(&detail),
-        _ => Code::MalformedJson,
+    let (code, named) = match error.classify() {
+        serde_json::error::Category::Data => classify(&detail),
+        _ => (Code::MalformedJson, None),
     };
-    // For these codes, the path is that of the parent, and the field's name is in the message.
-    let named = match code {
-        Code::UnknownField | Code::MissingField | Code::DuplicateField => {
-            detail.split('`').nth(1).map(str::to_owned)
-        }
-        _ => None,
-    };
+    // For an error with a name the path is that of the parent.
+    let named = named.map(str::to_owned);
     let parent = Some(path).filter(|path| path != "." && code != Code::MalformedJson);
     let field = match (parent, named) {
         (Some(parent), Some(name)) if parent != name && !parent.ends_with(&format!(".{name}")) => {
@@ -65,18 +60,21 @@ fn describe(path: String, error: &serde_json::Error) -> JsonError {
     JsonError { code, field, detail }
 }
 
-/// Maps an error message of serde_json to a code. serde_json has no error kinds for these cases.
-fn data_code(detail: &str) -> Code {
-    const BY_PREFIX: [(&str, Code); 4] = [
-        ("unknown field", Code::UnknownField),
-        ("missing field", Code::MissingField),
-        ("duplicate field", Code::DuplicateField),
-        ("invalid type", Code::WrongType),
+/// The code for an error message of serde, and the name of an unknown, missing or duplicate field. Serde has no other
+/// way to tell these errors apart.
+pub fn classify(message: &str) -> (Code, Option<&str>) {
+    const NAMED: [(&str, Code); 3] = [
+        ("unknown field `", Code::UnknownField),
+        ("missing field `", Code::MissingField),
+        ("duplicate field `", Code::DuplicateField),
     ];
-    BY_PREFIX
-        .into_iter()
-        .find_map(|(prefix, code)| detail.starts_with(prefix).then_some(code))
-        .unwrap_or(Code::InvalidValue)
+    let named = NAMED.into_iter().find_map(|(prefix, code)| {
+        let name = message.strip_prefix(prefix)?.split('`').next()?;
+        Some((code, Some(name)))
+    });
+    let other =
+        if message.starts_with("invalid type") { Code::WrongType } else { Code::InvalidValue };
+    named.unwrap_or((other, None))
 }
 
 #[cfg(test)]

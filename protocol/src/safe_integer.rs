@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, de};
 /// An integer from 0 to 2^53 - 1, the range that JavaScript keeps exact (RFC 8259, section 6). A number
 /// written with a fraction of zero, such as `7.0`, is the same JSON number and is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, utoipa::ToSchema)]
-#[schema(as = Whole, value_type = u64, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
+#[schema(value_type = u64, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
 pub struct SafeInteger(u64);
 
 impl SafeInteger {

@@ -1,4 +1,4 @@
-//! Configuration of the functions: environment variables only.
+//! Configuration of the HTTP functions, from environment variables.
 
 use std::time::Duration;
 
@@ -13,89 +13,88 @@ use service::{
 use store::config::{DatabaseConfig, StorageConfig};
 use url::Url;
 
-/// A statement ends before its request does ([`crate::layers`]), so that the request can say why.
+/// Shorter than the time limit of a request ([`crate::layers`]), so that the request can report the cause.
 const STATEMENT_SECONDS: std::ops::RangeInclusive<u64> = 1..=14;
 const STATEMENT_SECONDS_DEFAULT: u64 = 10;
-/// One that is typed, and the one before it that is still on its way.
+/// Two, because a user who types starts a search before the previous one has ended.
 const SEARCHES_PER_USER: usize = 2;
 
-/// Made and deleted again, each leaves some 250 bytes for an hour in the 256 MB that revocations have:
-/// it takes more than 500 users at this limit to fill them.
+/// A deleted room takes about 250 bytes for an hour in the revocation bucket of 256 MB. More than 500 users at this
+/// limit would have to create and delete rooms to fill it.
 const ROOMS_PER_HOUR: u32 = 1_000;
 
-/// Everything the HTTP functions need to know.
+/// See `infra/README.md` for the variables.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub database: DatabaseConfig,
     pub nats: NatsConfig,
-    /// `CHAT_SHARDS`: the same for all processes.
+    /// `CHAT_SHARDS`: must be the same in all processes.
     pub shards: Shards,
     pub storage: StorageConfig,
     /// `SIGNING_KEY` or `SIGNING_KEY_FILE`: Ed25519 private key, PKCS#8 PEM.
     pub signing_key: SecretString,
-    /// `PUBLIC_URL`: where browsers find the functions.
+    /// `PUBLIC_URL`: the URL of the functions for browsers.
     pub public_url: Url,
-    /// `GATEWAY_URL`: where browsers find the gateways; the functions' own address by default.
+    /// `GATEWAY_URL`: the URL of the gateways for browsers. `PUBLIC_URL` by default.
     pub gateway_url: Url,
     /// `ALLOWED_ORIGINS`: pages of these origins may call the functions and upload files.
     pub origins: Vec<String>,
-    /// `LIMIT_FILE_BYTES`: the largest file.
+    /// `LIMIT_FILE_BYTES`: size limit of a file.
     pub file_bytes: u64,
     /// `ACCESS_TOKEN_SECONDS`, `TICKET_SECONDS`
     pub lifetimes: Lifetimes,
     pub limits: Limits,
-    /// `LIMIT_MESSAGE_CHARS`: characters of a message. The same variable as the gateway's.
+    /// `LIMIT_MESSAGE_CHARS`: characters of a message. The gateway reads the same variable.
     pub message_chars: usize,
-    /// `LIMIT_EXPORTS`: exports of accounts that run at once; 0 for any number.
+    /// `LIMIT_EXPORTS`: account exports that run at the same time. 0 for no limit.
     pub exports_at_once: usize,
     pub pace: Pace,
-    /// `LIMIT_USER_EVENT_RATE`, `LIMIT_ROOM_EVENT_RATE` and their bursts.
+    /// `LIMIT_USER_EVENT_RATE`, `LIMIT_ROOM_EVENT_RATE` and their `_BURST` variables.
     pub publish: PublishLimits,
-    /// Where functions and gateway are one process, what both count; otherwise the database counts.
+    /// Publish budgets that a gateway in the same process shares. Otherwise they are counted in the database.
     pub shared_budgets: Option<PublishBudgets>,
-    /// `LIMIT_ROOMS_PER_HOUR`: rooms that a user may make, all at once or one after the other.
+    /// `LIMIT_ROOMS_PER_HOUR`: rooms that a user may create, as a rate and as a burst.
     pub new_rooms: Option<Rate>,
-    /// `ARGON2_CONCURRENCY`: passwords hashed at once; each takes 19 MiB and a core.
+    /// `ARGON2_CONCURRENCY`: passwords hashed at the same time. Each takes 19 MiB and a core.
     pub hashes_at_once: usize,
-    /// `DATABASE_STATEMENT_SECONDS`: how long a statement of a request may take.
+    /// `DATABASE_STATEMENT_SECONDS`: time limit for a statement of a request.
     pub statement_within: Duration,
-    /// `LIMIT_SEARCHES_PER_USER`: searches of one user that run at the same time; 0 for no limit.
+    /// `LIMIT_SEARCHES_PER_USER`: searches of one user that run at the same time. 0 for no limit.
     pub searches_per_user: usize,
-    /// `TRUSTED_PROXY_HOPS`: how many proxies of ours write `X-Forwarded-For`; with 0 it counts for
-    /// nothing.
+    /// `TRUSTED_PROXY_HOPS`: number of own proxies that append to `X-Forwarded-For`. With 0 the header is ignored.
     pub trusted_hops: usize,
 }
 
-/// How often something may be done; 0 for any number of times.
+/// Rate limits. 0 for no limit.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// `LIMIT_SIGN_UPS`: sign-ups of one client network in an hour, in all instances together.
+    /// `LIMIT_SIGN_UPS`: sign-ups per hour and client network, counted over all instances.
     pub sign_ups_per_hour: u32,
-    /// `LIMIT_NEW_PASSWORDS`: passwords that one user sets in an hour, of rooms and their own.
+    /// `LIMIT_NEW_PASSWORDS`: passwords that one user sets per hour, of the account and of rooms.
     pub new_passwords_per_hour: u32,
 }
 
-/// How long readers may take.
+/// Time limits for clients that read a large response body.
 #[derive(Debug, Clone, Copy)]
 pub struct Pace {
-    /// `RESPONSE_STALL_SECONDS`: for the next piece. A slow reader's kernel takes some hundred KiB at once, then
-    /// nothing until the reader has read those.
+    /// `RESPONSE_STALL_SECONDS`: for the next piece. The kernel of a slow client accepts some hundred KiB at once, and
+    /// then nothing until the client has read them.
     pub stall: Duration,
-    /// `RESPONSE_SECONDS`: for the whole.
+    /// `RESPONSE_SECONDS`: for the whole body.
     pub total: Duration,
 }
 
-/// A company or a school behind one address signs up in an hour, yet nobody fills the database with accounts.
+/// Enough for a company or a school behind one address, and too few to fill the database with accounts.
 const SIGN_UPS_PER_HOUR: u32 = 300;
 const NEW_PASSWORDS_PER_HOUR: u32 = 100;
-/// Each holds some 500 KiB at most.
+/// An export buffers at most about 500 KiB.
 const EXPORTS: usize = 32;
 const STALL_SECONDS: u64 = 60;
 const RESPONSE_SECONDS: u64 = 30 * 60;
 const PACE_SECONDS: std::ops::RangeInclusive<u64> = 1..=24 * 3600;
 
 impl Config {
-    /// Reads everything; faults are in `env`.
+    /// Reads all variables. Errors are collected in `env`.
     pub fn from_env(env: &mut Env<'_>) -> Option<Self> {
         let database = DatabaseConfig::from_env(env);
         let nats = NatsConfig::from_env(env, "functions");
@@ -105,7 +104,7 @@ impl Config {
             "an Ed25519 private key in PEM, made by `openssl genpkey -algorithm ed25519`",
         );
         let public_url: Option<Url> =
-            env.required("PUBLIC_URL", "where browsers find us, such as https://chat.example");
+            env.required("PUBLIC_URL", "the URL for browsers, such as https://chat.example");
         let gateway_url: Option<Url> = env.optional("GATEWAY_URL").or_else(|| public_url.clone());
         let own = public_url.as_ref().map(|url| url.origin().ascii_serialization());
         let statement_seconds =
@@ -164,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_lifetime_out_of_bounds_is_named() {
+    fn errors_name_every_lifetime_out_of_bounds() {
         for (access, ticket) in [("0", "-1"), ("3301", "99999999999"), ("1h", "1.5")] {
             let lookup = |name: &str| match name {
                 "ACCESS_TOKEN_SECONDS" => Some(access.to_owned()),

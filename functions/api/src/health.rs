@@ -1,4 +1,4 @@
-//! Alive, ready, and the public keys.
+//! Liveness, readiness and the public keys of access tokens.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{error::ApiError, state::AppState};
 
-/// A part that does not answer in this time is not ready.
+/// Time limit for a dependency to answer. After it, the dependency counts as not ready.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// `/healthz`, `/readyz`, `/.well-known/jwks.json`.
@@ -23,13 +23,13 @@ pub fn router() -> OpenApiRouter<AppState> {
     OpenApiRouter::new().routes(routes!(alive)).routes(routes!(ready)).routes(routes!(jwks))
 }
 
-/// What a process without a fault answers.
+/// The answer of a running process.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Alive {
     status: &'static str,
 }
 
-/// Which parts answer.
+/// Which dependencies answer.
 #[derive(Serialize, utoipa::ToSchema)]
 pub struct Ready {
     database: bool,
@@ -37,13 +37,13 @@ pub struct Ready {
     storage: bool,
 }
 
-/// Is the process alive
+/// Check that the process is alive
 #[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, body = Alive)))]
 async fn alive() -> Json<Alive> {
     Json(Alive { status: "ok" })
 }
 
-/// Do database, NATS and storage answer
+/// Check that database, NATS and storage answer
 #[utoipa::path(get, path = "/readyz", tag = "operation",
     responses((status = 200, body = Ready), (status = 503, body = Ready)))]
 async fn ready(State(state): State<AppState>) -> Response {
@@ -60,11 +60,11 @@ async fn ready(State(state): State<AppState>) -> Response {
     if all {
         return Json(ready).into_response();
     }
-    let soon = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
-    (StatusCode::SERVICE_UNAVAILABLE, soon, Json(ready)).into_response()
+    let retry = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
+    (StatusCode::SERVICE_UNAVAILABLE, retry, Json(ready)).into_response()
 }
 
-/// The keys that tokens are verified with (RFC 7517)
+/// Get the keys that verify tokens (RFC 7517)
 #[utoipa::path(get, path = "/.well-known/jwks.json", tag = "operation", responses((status = 200, body = Value)))]
 async fn jwks(State(state): State<AppState>) -> Result<Json<Value>, ApiError> {
     let keys = serde_json::to_value(state.minter.jwks());

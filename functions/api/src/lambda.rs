@@ -1,8 +1,7 @@
-//! The same routers as AWS Lambda functions.
+//! Runs a resource's router as an AWS Lambda function.
 //!
-//! Behind an API Gateway stage other than `$default`, or a REST API, set
-//! `AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH=true`: the stage's name would stand in front of every path.
-//! Addresses have no trailing slash, here as everywhere.
+//! Behind a REST API, or an API Gateway stage other than `$default`, set `AWS_LAMBDA_HTTP_IGNORE_STAGE_IN_PATH=true`.
+//! Otherwise every path starts with the stage's name, and no route matches.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -25,23 +24,23 @@ pub async fn run(resource: OpenApiRouter<AppState>) -> anyhow::Result<()> {
     let router = crate::function(resource, state).layer(map_request(with_peer));
     tokio::select! {
         result = lambda_http::run(router) => {
-            result.map_err(|error| anyhow::anyhow!("the Lambda runtime: {error}"))
+            result.map_err(|error| anyhow::anyhow!("Lambda runtime: {error}"))
         }
         () = shutdown.cancelled() => Ok(()),
     }
 }
 
-/// Who asked API Gateway or the load balancer, where a server would know its connection's peer.
+/// Adds the client's address as [`ConnectInfo`], which a server takes from the connection.
 async fn with_peer(mut request: Request) -> Request {
-    let nobody = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
-    let asked_by = match request.extensions().get::<RequestContext>() {
+    let unknown = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+    let source_ip = match request.extensions().get::<RequestContext>() {
         Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.as_deref(),
         Some(RequestContext::ApiGatewayV1(context)) => context.identity.source_ip.as_deref(),
-        // A load balancer says it in the header alone, at the end.
+        // A load balancer appends it to `X-Forwarded-For` and passes it on nowhere else.
         _ => None,
     };
-    let address: Option<IpAddr> = asked_by.and_then(|address| address.parse().ok());
-    let address = address.unwrap_or_else(|| client::address(request.headers(), nobody, 1));
+    let address: Option<IpAddr> = source_ip.and_then(|address| address.parse().ok());
+    let address = address.unwrap_or_else(|| client::address(request.headers(), unknown, 1));
     request.extensions_mut().insert(ConnectInfo(SocketAddr::new(address, 0)));
     request
 }

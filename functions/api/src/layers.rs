@@ -1,4 +1,4 @@
-//! What every request goes through: an id and a trace, a span, a deadline, headers, problems.
+//! Middleware around every route: request id, trace, span, metrics, time limit, response headers, panics as problems.
 
 use std::{
     any::Any,
@@ -16,34 +16,84 @@ use service::trace::TraceParent;
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowOrigin, CorsLayer},
+    propagate_header::PropagateHeaderLayer,
+    sensitive_headers::{SetSensitiveRequestHeadersLayer, SetSensitiveResponseHeadersLayer},
+    set_header::{SetRequestHeaderLayer, SetResponseHeaderLayer},
 };
 use tracing::Instrument as _;
 
 use crate::{config::Config, error::ApiError, paced_body};
 
-/// Bytes of a request body; the largest is a message of 4,000 characters.
+/// Bytes of a request body. The largest valid body is a message of 4,000 characters.
 const BODY_BYTES: usize = 64 * 1024;
-/// How long a request may take: below the 29 s of API Gateway.
-const ANSWER_WITHIN: Duration = Duration::from_secs(15);
+/// Time limit for a request. API Gateway gives up after 29 s.
+const REQUEST_WITHIN: Duration = Duration::from_secs(15);
+/// Length of a client's request id, in bytes.
+const REQUEST_ID_BYTES: std::ops::RangeInclusive<usize> = 1..=64;
 
-/// What the page asks the browser for is nothing yet; calls will want camera and microphone.
+/// The page uses no device yet.
 const NO_DEVICES: &str = "camera=(), microphone=(), geolocation=(), payment=(), usb=()";
+/// Content that is opened as a page may load nothing. Real pages set a policy that names what they load.
+const LOAD_NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// Says that a page of history holds what is archived and nothing newer.
+/// Marks a page of history that holds only archived messages, because the newest could not be read.
 pub const HISTORY: HeaderName = HeaderName::from_static("x-history");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
-/// Wraps a router in all of it.
+/// Adds all middleware and the fallbacks. A later `layer` is outside the earlier ones; in a tuple, the first layer is
+/// the outermost.
 pub fn wrap<S: Clone + Send + Sync + 'static>(router: Router<S>, config: &Config) -> Router<S> {
-    router
+    let router = router
         .fallback(|| async { ApiError::NotFound })
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
-        .layer(DefaultBodyLimit::max(BODY_BYTES))
-        .layer(CatchPanicLayer::custom(panicked))
+        // Not tower-http's body limit, which answers without a problem body.
+        .layer((CatchPanicLayer::custom(problem_of_panic), DefaultBodyLimit::max(BODY_BYTES)))
         .layer(middleware::from_fn_with_state(config.pace, paced_body::pace_large))
         .layer(cors(&config.origins))
-        .layer(middleware::from_fn(observe))
+        .layer(middleware::from_fn(observe));
+    with_headers(router)
+}
+
+/// Sets the headers of all requests and responses, including those of the fallbacks and of CORS.
+fn with_headers<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+    let fixed =
+        |name, value| SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value));
+    let default =
+        |name, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
+    router.layer((
+        // Not `SetRequestIdLayer`, which keeps any id that a client sends.
+        SetRequestHeaderLayer::overriding(REQUEST_ID, request_id),
+        PropagateHeaderLayer::new(REQUEST_ID),
+        SetSensitiveRequestHeadersLayer::new([header::AUTHORIZATION, header::COOKIE]),
+        SetSensitiveResponseHeadersLayer::new([header::SET_COOKIE]),
+        fixed(header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        fixed(header::REFERRER_POLICY, "no-referrer"),
+        fixed(header::X_FRAME_OPTIONS, "DENY"),
+        fixed(HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+        fixed(HeaderName::from_static("permissions-policy"), NO_DEVICES),
+        default(header::CONTENT_SECURITY_POLICY, LOAD_NOTHING),
+        // Most responses depend on the caller. Pages and assets set this header themselves.
+        default(header::CACHE_CONTROL, "no-store"),
+        SetResponseHeaderLayer::if_not_present(header::RETRY_AFTER, default_retry_after),
+    ))
+}
+
+/// The client's request id if it is safe in a log line and in a header, otherwise a new one.
+fn request_id(request: &Request) -> Option<HeaderValue> {
+    let given = request.headers().get(REQUEST_ID).filter(|id| is_safe_id(id)).cloned();
+    given.or_else(|| HeaderValue::from_str(&uuid::Uuid::now_v7().to_string()).ok())
+}
+
+fn is_safe_id(id: &HeaderValue) -> bool {
+    let bytes = id.as_bytes();
+    REQUEST_ID_BYTES.contains(&bytes.len())
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+}
+
+/// Every 429 and 503 has a `Retry-After`, also those that no [`ApiError`] made.
+fn default_retry_after(response: &Response) -> Option<HeaderValue> {
+    matches!(response.status().as_u16(), 429 | 503).then_some(HeaderValue::from_static("1"))
 }
 
 fn cors(origins: &[String]) -> CorsLayer {
@@ -61,21 +111,14 @@ fn cors(origins: &[String]) -> CorsLayer {
         .max_age(service::cors::MAX_AGE)
 }
 
-fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+fn problem_of_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
     ApiError::Internal(anyhow::anyhow!("a handler panicked: {text}")).into_response()
 }
 
-/// An id that may stand in a log line and a header.
-fn sane(id: &HeaderValue) -> bool {
-    let bytes = id.as_bytes();
-    (1..=64).contains(&bytes.len())
-        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-}
-
-/// A method as a metric's label: a client may send any word, each would be a series of its own.
-fn known(method: &Method) -> &'static str {
+/// The label of a method in metrics. Clients may send any word as a method, and each label is one more time series.
+fn method_label(method: &Method) -> &'static str {
     match *method {
         Method::GET => "GET",
         Method::HEAD => "HEAD",
@@ -87,64 +130,39 @@ fn known(method: &Method) -> &'static str {
     }
 }
 
+fn header_text(request: &Request, name: HeaderName) -> Option<&str> {
+    request.headers().get(name)?.to_str().ok()
+}
+
+/// Trace, span, log line, metrics and time limit of a request. By hand, because tower-http's `TraceLayer` boxes every
+/// response body and its `TimeoutLayer` answers without a problem body.
 async fn observe(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let id =
-        request.headers().get(REQUEST_ID).filter(|id| sane(id)).cloned().unwrap_or_else(|| {
-            // Hexadecimal digits and hyphens are a header value.
-            HeaderValue::from_str(&uuid::Uuid::now_v7().to_string())
-                .unwrap_or(HeaderValue::from_static("none"))
-        });
-    let trace = request
-        .headers()
-        .get(TRACEPARENT)
-        .and_then(|value| value.to_str().ok()?.parse::<TraceParent>().ok())
+    let trace = header_text(&request, TRACEPARENT)
+        .and_then(|value| value.parse::<TraceParent>().ok())
         .map_or_else(TraceParent::root, TraceParent::child);
-    request.extensions_mut().insert(trace);
-    let route = request
-        .extensions()
-        .get::<MatchedPath>()
-        .map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
+    let route = request.extensions().get::<MatchedPath>();
+    let route = route.map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
     let method = request.method().clone();
     let span = tracing::info_span!(
         "request",
-        id = id.to_str().unwrap_or_default(),
+        id = header_text(&request, REQUEST_ID).unwrap_or_default(),
         trace = trace.trace_id(),
         %method,
         route,
     );
-    let answer = tokio::time::timeout(ANSWER_WITHIN, next.run(request)).instrument(span.clone());
-    let mut response = answer.await.unwrap_or_else(|_| ApiError::Timeout.into_response());
+    request.extensions_mut().insert(trace);
+    let response = tokio::time::timeout(REQUEST_WITHIN, next.run(request)).instrument(span.clone());
+    let response = response.await.unwrap_or_else(|_| ApiError::Timeout.into_response());
     let status = response.status().as_u16();
     span.in_scope(|| {
         let millis = started.elapsed().as_millis() as u64;
         tracing::info!(status, millis, "answered");
     });
-    let labels =
-        [("method", known(&method).to_owned()), ("route", route), ("status", status.to_string())];
+    let method = method_label(&method).to_owned();
+    let labels = [("method", method), ("route", route), ("status", status.to_string())];
     metrics::counter!("http_requests_total", &labels).increment(1);
     metrics::histogram!("http_request_duration_seconds", &labels).record(started.elapsed());
-    let headers = response.headers_mut();
-    headers.insert(REQUEST_ID, id);
-    for (name, value) in [
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (header::X_FRAME_OPTIONS, "DENY"),
-        (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-        (HeaderName::from_static("permissions-policy"), NO_DEVICES),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    // Pages have policies of their own; anything else shown as a page may load and run nothing.
-    headers
-        .entry(header::CONTENT_SECURITY_POLICY)
-        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
-    // Whoever is to try again is told when, whichever part of us refused it.
-    if matches!(status, 429 | 503) {
-        headers.entry(header::RETRY_AFTER).or_insert(HeaderValue::from_static("1"));
-    }
-    // Answers are about one caller; pages and assets say otherwise themselves.
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
@@ -156,13 +174,13 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn every_429_and_503_says_when_to_try_again() {
+    async fn every_429_and_503_has_retry_after() {
         let answer = |status: StatusCode| routing::get(move || std::future::ready(status));
         let router = Router::new()
             .route("/429", answer(StatusCode::TOO_MANY_REQUESTS))
             .route("/503", answer(StatusCode::SERVICE_UNAVAILABLE))
-            .route("/500", answer(StatusCode::INTERNAL_SERVER_ERROR))
-            .layer(middleware::from_fn(observe));
+            .route("/500", answer(StatusCode::INTERNAL_SERVER_ERROR));
+        let router = with_headers(router);
         for (path, expected) in [("/429", true), ("/503", true), ("/500", false)] {
             let request = Request::get(path).body(Body::empty()).unwrap();
             let response = router.clone().oneshot(request).await.unwrap();

@@ -1,7 +1,7 @@
 //! The stateless HTTP functions: accounts, rooms, messages and files.
 //!
-//! One router serves them all, whoever runs it: a container, one Lambda function per resource, or
-//! `local`. Nothing here remembers anything between two requests but connections.
+//! Containers and `local` serve one router with all resources. On AWS Lambda each resource is a function. Between two
+//! requests only connections, keys and counters stay in memory.
 
 pub mod accounts;
 pub mod config;
@@ -29,7 +29,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 pub use self::{config::Config, state::AppState};
 
-/// Everything: the API, its documents, the pages.
+/// All resources, the API documents and the web page.
 pub fn router(state: AppState) -> Router {
     let (functions, api) = functions().split_for_parts();
     let router = functions.merge(docs::router(&api)).merge(web_app::router());
@@ -45,13 +45,13 @@ fn functions() -> OpenApiRouter<AppState> {
         .merge(health::router())
 }
 
-/// Everything below `/room` but files: what the Lambda function `rooms` serves.
+/// All below `/room` except files: the resource of the Lambda function `rooms`.
 pub fn rooms_resource() -> OpenApiRouter<AppState> {
     rooms::router().merge(members::router()).merge(messages::router())
 }
 
-/// One resource alone, in the same layers, as a Lambda function serves it. The pages are with each:
-/// a room's page and the room have one address.
+/// One resource with the same middleware, for a Lambda function. It includes the web page, because a room's page and
+/// the room have the same path.
 pub fn function(resource: OpenApiRouter<AppState>, state: AppState) -> Router {
     let (functions, _) = resource.merge(health::router()).split_for_parts();
     let router = web_app::on_navigation(functions.merge(web_app::router()), state.clone());

@@ -1,9 +1,9 @@
-//! Response bodies that are written no faster than their reader takes them, and not for ever.
+//! Large response bodies with backpressure and time limits.
 //!
-//! A body is made in a task of its own and handed over in small pieces. If the reader takes none for a while, or the
-//! whole takes too long, the task ends and drops what it holds: the rows still to be written, a place among the
-//! running exports. The connection is closed, because a body that was cut must not look whole; of HTTP/2 the stream
-//! alone, as soon as its reader goes on.
+//! A separate task produces the body and sends it in small pieces through a channel of capacity one. If the client
+//! reads nothing for too long, or the whole body takes too long, the task ends and drops its resources: rows that are
+//! not written yet, the slot of a running export. The connection is then closed, because a truncated body must not look
+//! complete. With HTTP/2 only the stream is reset, when the client reads again.
 
 use std::{io, time::Duration};
 
@@ -19,16 +19,16 @@ use tokio::{sync::mpsc, time::timeout};
 
 use crate::{config::Pace, state::AppState};
 
-/// Small against what a socket buffers, large against the cost of a hand-over.
+/// Small compared with a socket's buffer, large compared with the cost of passing a piece on.
 pub const PIECE_BYTES: usize = 16 * 1024;
-/// Bodies from this size on are paced: pages of history and lists; the rest fits into the socket's buffer.
+/// Larger bodies are paced: pages of history and of lists. Smaller ones fit into the socket's buffer.
 const PACED_FROM_BYTES: u64 = 64 * 1024;
 
-/// Whoever a body is for.
+/// The client that reads a body.
 #[derive(Debug, Clone)]
 pub struct Reader {
     pace: Pace,
-    /// Missing where the connection is not ours: on AWS Lambda, and in tests.
+    /// `None` if the process does not own the connection: on AWS Lambda and in tests.
     hang_up: Option<HangUp>,
 }
 
@@ -43,14 +43,14 @@ impl FromRequestParts<AppState> for Reader {
     }
 }
 
-/// Why a body was not written to its end.
+/// Why a body was truncated.
 #[derive(Debug, thiserror::Error)]
 pub enum Cut {
-    #[error("the reader closed the connection")]
+    #[error("the client closed the connection")]
     Closed,
-    #[error("the reader took nothing for too long")]
+    #[error("the client read nothing for too long")]
     Stalled,
-    #[error("the reader took too long")]
+    #[error("the client took too long to read the whole body")]
     TooSlow,
     #[error("{0}")]
     Failed(String),
@@ -58,18 +58,18 @@ pub enum Cut {
 
 enum Part {
     Piece(Bytes),
-    /// Without it the body was cut.
+    /// Marks a complete body.
     End,
 }
 
-/// Writes a body.
+/// The sending side of a body.
 pub struct Writer {
     parts: mpsc::Sender<Part>,
     stall: Duration,
 }
 
 impl Writer {
-    /// Waits until the reader has taken all but the last piece.
+    /// Waits until the client has read all but the last piece.
     pub async fn write(&self, mut bytes: Bytes) -> Result<(), Cut> {
         while !bytes.is_empty() {
             let piece = bytes.split_to(bytes.len().min(PIECE_BYTES));
@@ -84,7 +84,7 @@ impl Writer {
     }
 }
 
-/// A body that `write` writes. What `write` holds is dropped when the body ends, whole or cut.
+/// A body that `write` produces. Everything that `write` owns is dropped when the body ends or is truncated.
 pub fn body<F>(reader: Reader, write: impl FnOnce(Writer) -> F + Send + 'static) -> Body
 where
     F: Future<Output = Result<Writer, Cut>> + Send + 'static,
@@ -102,7 +102,7 @@ where
             Err(Cut::Stalled) => "stalled",
             Err(Cut::TooSlow) => "too slow",
             Err(Cut::Failed(error)) => {
-                tracing::warn!(error, "a response broke off");
+                tracing::warn!(error, "a response body was truncated");
                 "failed"
             }
         };
@@ -115,19 +115,19 @@ where
         written.poll_recv(context).map(|part| match part {
             Some(Part::Piece(piece)) => Some(Ok(piece)),
             Some(Part::End) => None,
-            None => Some(Err(io::Error::other("the response was cut"))),
+            None => Some(Err(io::Error::other("the response body was truncated"))),
         })
     }))
 }
 
-/// Paces the large bodies that handlers return as a whole.
+/// Middleware that paces large bodies which handlers return in one piece.
 pub async fn pace_large(State(pace): State<Pace>, request: Request, next: Next) -> Response {
     let reader = Reader { pace, hang_up: request.extensions().get().cloned() };
     let response = next.run(request).await;
     let size = response.body().size_hint().exact();
     let Some(size) = size.filter(|size| *size > PACED_FROM_BYTES) else { return response };
     let (mut head, whole) = response.into_parts();
-    // A stream has no size of its own.
+    // A stream has no size, so hyper would send it chunked.
     head.headers.entry(header::CONTENT_LENGTH).or_insert_with(|| size.into());
     let paced = body(reader, async move |writer: Writer| {
         let whole = axum::body::to_bytes(whole, usize::MAX).await;
@@ -160,21 +160,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_reader_that_takes_nothing_is_cut_and_what_it_held_is_freed() {
+    async fn a_stalled_body_is_truncated_and_its_resources_are_freed() {
         let (held, mut freed) = mpsc::channel(1);
         let mut stream = endless(QUICK, held).into_data_stream();
         stream.next().await.unwrap().unwrap();
-        // The writer waits for the reader, who does nothing.
+        // The writer waits for the client, which reads nothing.
         assert_eq!(freed.recv().await, None);
         let mut last = stream.next().await;
         while let Some(Ok(_)) = last {
             last = stream.next().await;
         }
-        assert!(matches!(last, Some(Err(_))), "a cut body must not look whole");
+        assert!(matches!(last, Some(Err(_))), "a truncated body must not look complete");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_slow_reader_has_until_the_whole_takes_too_long() {
+    async fn a_slow_client_has_the_total_time() {
         let (held, _freed) = mpsc::channel(1);
         let mut stream = endless(QUICK, held).into_data_stream();
         let mut pieces = 0;
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_large_body_is_the_same_paced() {
+    async fn pacing_keeps_the_content_of_a_large_body() {
         let large: String = (0..40_000).map(|n| format!("{n},")).collect();
         let (small, copy) = ("small", large.clone());
         let router = Router::new()

@@ -1,4 +1,4 @@
-//! Lists: pages with an opaque cursor.
+//! Pages of lists, with opaque cursors.
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use protocol::limits;
@@ -11,11 +11,11 @@ use crate::error::ApiError;
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Page<T> {
     pub items: Vec<T>,
-    /// Where the next page begins; none on the last one.
+    /// The cursor of the next page, `null` on the last page.
     pub next: Option<Cursor>,
 }
 
-/// Where a page begins: `next` of the page before it, of the same list. What is in it may change.
+/// The start of a page: `next` of the previous page of the same list. Its content may change between versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(transparent)]
 #[schema(value_type = String, format = "cursor", pattern = "^[A-Za-z0-9_-]+$")]
@@ -28,19 +28,18 @@ impl std::ops::Deref for Cursor {
     }
 }
 
-/// Which page of a list.
+/// Selects a page of a list.
 #[derive(Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct Paging {
-    /// `next` of the page before.
+    /// `next` of the previous page.
     pub cursor: Option<Cursor>,
     pub limit: Option<Limit>,
 }
 
-/// A part of a text that is looked for: `MIN` to `MAX` characters, none of them NUL, which PostgreSQL
-/// does not take. In a query it needs `#[param(inline)]` and a name of its own (`type`): utoipa does
-/// not take the numbers.
+/// A text to search for, of `MIN` to `MAX` characters. NUL is refused, because PostgreSQL does not store it. A field of
+/// a query needs `#[param(inline)]` and a type alias, because utoipa does not support const generics.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct SearchTerm<const MIN: usize, const MAX: usize>(String);
@@ -71,7 +70,7 @@ impl<const MIN: usize, const MAX: usize> utoipa::PartialSchema for SearchTerm<MI
 
 impl<const MIN: usize, const MAX: usize> utoipa::ToSchema for SearchTerm<MIN, MAX> {}
 
-/// How many items a page has.
+/// Number of items of a page.
 #[derive(Debug, Clone, Copy, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "u32")]
 #[schema(value_type = u32, minimum = 1, maximum = 200, default = 50)]
@@ -83,7 +82,7 @@ impl TryFrom<u32> for Limit {
         if (1..=limits::PAGE_MAX).contains(&count) {
             return Ok(Self(count));
         }
-        Err(format!("limit is 1 to {}", limits::PAGE_MAX))
+        Err(format!("must be 1 to {}", limits::PAGE_MAX))
     }
 }
 
@@ -98,13 +97,13 @@ impl Limit {
         self.0 as usize
     }
 
-    /// What a statement is asked for: one more tells whether there is a next page.
+    /// The `LIMIT` of the statement: one more, which shows whether there is a next page.
     pub fn and_one(self) -> i64 {
         i64::from(self.0) + 1
     }
 }
 
-/// The rows of one page out of [`Limit::and_one`] of them, and the cursor of the next.
+/// The rows of a page, out of up to [`Limit::and_one`], and the cursor of the next page.
 pub fn page_of<R, P: Serialize>(
     mut rows: Vec<R>,
     limit: Limit,
@@ -116,14 +115,14 @@ pub fn page_of<R, P: Serialize>(
     (rows, next)
 }
 
-/// Makes a cursor: opaque to clients, but not secret.
+/// Encodes a position as a cursor: opaque to clients, but not secret.
 pub fn encode<T: Serialize>(position: &T) -> Cursor {
-    // Positions are plain structs: they cannot fail to serialize.
+    // Positions are plain structs, whose serialization cannot fail.
     Cursor(BASE64_URL_SAFE_NO_PAD.encode(serde_json::to_vec(position).unwrap_or_default()))
 }
 
-/// Reads a cursor, which a client may have forged: every value of the position's type must be valid in a
-/// statement. A `String` is not, because it may hold NUL.
+/// Decodes a cursor. Clients may forge cursors, so every value of the position's type must be valid in a statement. A
+/// `String` is not, because it may contain NUL.
 pub fn decode<T: DeserializeOwned>(cursor: &str) -> Result<T, ApiError> {
     let bad = || ApiError::Invalid { field: "cursor", detail: "not a cursor of this list".into() };
     let json = BASE64_URL_SAFE_NO_PAD.decode(cursor).map_err(|_| bad())?;
@@ -138,7 +137,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_cursor_is_read_back_and_others_are_refused(position: String, text in "\\PC{0,40}") {
+        fn cursors_are_decoded_and_other_texts_are_refused(position: String, text in "\\PC{0,40}") {
             prop_assert_eq!(decode::<String>(&encode(&position)).unwrap(), position);
             if let Ok(position) = decode::<String>(&text) {
                 prop_assert_eq!(encode(&position).0, text);
@@ -146,7 +145,7 @@ mod tests {
         }
 
         #[test]
-        fn a_part_is_what_its_schema_says(text in "[\0a\n]{0,2}|\\PC{0,110}") {
+        fn a_search_term_matches_its_schema(text in "[\0a\n]{0,2}|\\PC{0,110}") {
             let schema = serde_json::json!(<SearchTerm<2, 100> as utoipa::PartialSchema>::schema());
             let pattern = regex::Regex::new(schema["pattern"].as_str().unwrap()).unwrap();
             let bound = |name: &str| schema[name].as_u64().unwrap() as usize;

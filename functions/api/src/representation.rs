@@ -1,5 +1,7 @@
-//! Answers that are the same for everybody and known before anybody asks: pages, scripts, documents.
-//! They are sent compressed, and revalidated by `ETag`.
+//! Static content: pages, scripts, API documents. Sent compressed, and revalidated by `ETag`.
+//!
+//! By hand, because tower-http's `ServeDir` reads files from disk and its `CompressionLayer` compresses every response
+//! again.
 
 use std::{borrow::Cow, io::Write as _};
 
@@ -11,14 +13,14 @@ use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use sha2::{Digest as _, Sha256};
 
-/// Below this, a compressed answer saves no packet.
-const WORTH_COMPRESSING: usize = 1024;
+/// Smaller content fits into one packet uncompressed.
+const COMPRESSED_FROM_BYTES: usize = 1024;
 
-/// The same content in every encoding that it is kept in.
+/// Content in all encodings that are stored.
 #[derive(Debug, Clone)]
 pub struct Representation {
     content_type: HeaderValue,
-    /// Names the content, and with a suffix each encoding of it.
+    /// The `ETag` of the content. The encoded forms append a suffix.
     hash: String,
     identity: Bytes,
     brotli: Option<Bytes>,
@@ -26,7 +28,7 @@ pub struct Representation {
 }
 
 impl Representation {
-    /// What a build has stored in several encodings; `sha256` is the content's.
+    /// Content that the build has stored in several encodings. `sha256` is the hash of the identity form.
     pub fn prepared(
         content_type: &str,
         sha256: &[u8],
@@ -45,27 +47,27 @@ impl Representation {
         }
     }
 
-    /// Compresses the content now. For what is made once per process.
+    /// Compresses the content now. For content that is created once per process.
     pub fn compressed(content_type: &str, identity: Cow<'static, [u8]>) -> Self {
-        let gzip = (identity.len() >= WORTH_COMPRESSING).then(|| gzip(&identity)).flatten();
+        let gzip = (identity.len() >= COMPRESSED_FROM_BYTES).then(|| gzip(&identity)).flatten();
         let sha256 = Sha256::digest(&identity);
         Self::prepared(content_type, &sha256, identity, None, gzip.map(Cow::Owned))
     }
 
-    /// Answers a request: in the encoding that it likes best, or with 304 if it has the content.
+    /// Answers in the encoding that the request prefers, or with 304 if the client has the content.
     pub fn answer(&self, request: &HeaderMap, caching: HeaderValue) -> Response {
         let available =
             [("br", &self.brotli), ("gzip", &self.gzip)].into_iter().filter_map(|(name, body)| {
                 let body = body.as_ref()?;
                 Some((weight(request, name)?, name, body))
             });
-        // The first of equals, so brotli before gzip.
+        // Of equal weights the first wins, so brotli before gzip.
         let best = available.reduce(|best, other| if other.0 > best.0 { other } else { best });
         let (etag, body) = match best {
             Some((_, name, body)) => (format!("\"{}-{name}\"", self.hash), body),
             None => (format!("\"{}\"", self.hash), &self.identity),
         };
-        let mut response = if is_known(request, &etag) {
+        let mut response = if is_cached(request, &etag) {
             StatusCode::NOT_MODIFIED.into_response()
         } else {
             let mut response = body.clone().into_response();
@@ -93,15 +95,15 @@ fn bytes(content: Cow<'static, [u8]>) -> Bytes {
     }
 }
 
-/// Writing into memory cannot fail; if it did, there would be no compressed form.
+/// `None` if writing into memory failed, which it cannot.
 fn gzip(content: &[u8]) -> Option<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(content).ok()?;
     encoder.finish().ok()
 }
 
-/// How much a request likes an encoding, 1 to 1000; `None` if it does not accept it (RFC 9110, section
-/// 12.5.3). A malformed weight counts as none.
+/// The weight of an encoding in `Accept-Encoding`, 1 to 1000 (RFC 9110, section 12.5.3). `None` if the request does not
+/// accept it. A malformed weight counts as 0.
 fn weight(request: &HeaderMap, encoding: &str) -> Option<u16> {
     let lists =
         request.get_all(header::ACCEPT_ENCODING).iter().filter_map(|list| list.to_str().ok());
@@ -129,8 +131,8 @@ fn per_mille(q: &str) -> u16 {
     if (0.0..=1.0).contains(&q) { (q * 1000.0) as u16 } else { 0 }
 }
 
-/// Whether `If-None-Match` has this tag, or any.
-fn is_known(request: &HeaderMap, etag: &str) -> bool {
+/// Whether `If-None-Match` contains this tag or `*`.
+fn is_cached(request: &HeaderMap, etag: &str) -> bool {
     let lists = request.get_all(header::IF_NONE_MATCH).iter().filter_map(|list| list.to_str().ok());
     let mut tags = lists.flat_map(|list| list.split(',')).map(str::trim);
     tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
@@ -146,8 +148,8 @@ mod tests {
     }
 
     #[test]
-    fn the_encoding_is_the_one_that_the_request_likes_best() {
-        let text = "a".repeat(WORTH_COMPRESSING);
+    fn the_preferred_encoding_is_sent() {
+        let text = "a".repeat(COMPRESSED_FROM_BYTES);
         let both = Representation::prepared(
             "text/plain",
             b"hash",
@@ -185,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_an_encoding_gets_it_only_once() {
+    fn a_cached_encoding_is_answered_with_304() {
         let page = Representation::compressed("text/html", vec![b'x'; 5000].into());
         let caching = HeaderValue::from_static("no-cache");
         let first = page.answer(&accepting(&["gzip"]), caching.clone());
@@ -212,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_small_stays_as_it_is() {
+    fn small_content_is_not_compressed() {
         let small = Representation::compressed("text/plain", Cow::Borrowed(b"small"));
         assert!(small.gzip.is_none());
     }

@@ -1,4 +1,4 @@
-//! What all handlers share.
+//! The state that all handlers share.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,10 +13,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{config::Config, export_slots::ExportSlots};
 
-/// How often streams are compared with the database.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// Interval of comparing the streams with the database.
+const CHECK_EVERY: Duration = Duration::from_secs(2);
 
-/// Connections and keys; cheap to clone.
+/// Connections, keys and counters. Cheap to clone.
 #[derive(Clone)]
 pub struct AppState(Arc<Inner>);
 
@@ -42,15 +42,15 @@ impl std::ops::Deref for AppState {
 }
 
 impl AppState {
-    /// As [`Self::open`], and answers gateways that ask what was sent before.
+    /// Like [`Self::open`], and also answers gateways that look up earlier sends.
     pub async fn connect(config: Config, shutdown: CancellationToken) -> anyhow::Result<Self> {
         let state = Self::open(config, shutdown.clone()).await?;
         tokio::spawn(earlier_send::answer(state.nats.clone(), state.store.clone(), shutdown));
         Ok(state)
     }
 
-    /// Connects to database, NATS and storage; fails when one of the first two is not there. For a
-    /// process that may be frozen between two requests, as AWS Lambda's are: it listens to nothing.
+    /// Connects to database, NATS and storage. Fails if the database or NATS cannot be reached. Subscribes to nothing,
+    /// because AWS Lambda may freeze the process between two requests.
     pub async fn open(config: Config, shutdown: CancellationToken) -> anyhow::Result<Self> {
         let minter = Minter::from_pem(&config.signing_key)?.with_lifetimes(config.lifetimes);
         let verifier = Verifier::new(minter.jwks());
@@ -76,7 +76,7 @@ impl AppState {
             export_slots: ExportSlots::default(),
             searches,
         }));
-        state.look_at_streams().await;
+        state.check_streams().await;
         tokio::spawn(state.clone().watch_streams(shutdown.clone()));
         let closing = state.clone();
         tokio::spawn(async move {
@@ -86,29 +86,29 @@ impl AppState {
         Ok(state)
     }
 
-    /// Starts a transaction whose messages belong to a request's trace.
+    /// Starts a transaction. Its messages carry the request's trace.
     pub async fn begin(&self, trace: TraceParent) -> sqlx::Result<Transaction> {
         self.store.begin(trace).await
     }
 
-    /// A stream that is behind the database takes nothing: its seqs were given before. Where one of the
-    /// two does not answer, what was known before counts.
-    async fn look_at_streams(&self) {
-        let looked = async {
+    /// Raises the high-water marks to the database's. A stream below its mark lost messages, and nothing is appended to
+    /// it, because it would assign sequence numbers a second time. If a source fails, the earlier marks stay.
+    async fn check_streams(&self) {
+        let checked = async {
             for shard in self.config.shards.all() {
                 let stored = stream_log::stored(&self.store.database, shard).await?;
                 self.store.log.high_water().raise(shard, stored.unwrap_or_default());
             }
             anyhow::Ok(self.store.log.look_at_streams().await?)
         };
-        if let Err(error) = looked.await {
-            tracing::warn!(%error, "the streams cannot be compared with the database now");
+        if let Err(error) = checked.await {
+            tracing::warn!(%error, "the streams could not be compared with the database");
         }
     }
 
     async fn watch_streams(self, shutdown: CancellationToken) {
-        while shutdown.run_until_cancelled(tokio::time::sleep(LOOK_EVERY)).await.is_some() {
-            self.look_at_streams().await;
+        while shutdown.run_until_cancelled(tokio::time::sleep(CHECK_EVERY)).await.is_some() {
+            self.check_streams().await;
         }
     }
 }

@@ -3,6 +3,7 @@
 //! `POST /login/refresh`, and [`check_origin`] rejects requests of pages that are not allowed to use it.
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use cookie::{Cookie, SameSite, time::Duration};
 
 use crate::{config::Config, error::ApiError, state::AppState};
 use store::accounts::REFRESH_WITHIN;
@@ -12,11 +13,12 @@ const PATH: &str = "/login/refresh";
 /// The relation between the requesting page and this server, as reported by browsers (Fetch Metadata).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Returns the refresh token from the request's `Cookie` headers.
+/// Returns the refresh token from the request's `Cookie` headers. Not axum-extra's `CookieJar`, which copies
+/// all cookies.
 pub fn find(headers: &HeaderMap) -> Option<&str> {
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
-    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.split_once('='));
-    pairs.find(|(name, _)| name.trim() == NAME).map(|(_, value)| value.trim())
+    let mut cookies = lines.flat_map(Cookie::split_parse).filter_map(Result::ok);
+    cookies.find(|cookie| cookie.name() == NAME)?.value_raw()
 }
 
 /// Refuses a request from a page that is neither on this server nor of an allowed origin. `SameSite=Strict` is not
@@ -49,17 +51,16 @@ fn is_allowed_origin(origin: &str, own: &str, allowed: &[String]) -> bool {
 /// Builds the `Set-Cookie` header that stores a token or, without a token, deletes the cookie.
 pub fn set(state: &AppState, token: Option<&str>) -> HeaderMap {
     let age = token.map_or(0, |_| REFRESH_WITHIN.num_seconds());
-    // Over plain HTTP, browsers discard cookies with `Secure`.
-    let secure = if state.config.public_url.scheme() == "https" { "; Secure" } else { "" };
-    let token = token.unwrap_or_default();
-    let text =
-        format!("{NAME}={token}; Path={PATH}; Max-Age={age}; HttpOnly; SameSite=Strict{secure}");
+    let cookie = Cookie::build((NAME, token.unwrap_or_default()))
+        .path(PATH)
+        .max_age(Duration::seconds(age))
+        .http_only(true)
+        .same_site(SameSite::Strict)
+        // Over plain HTTP, browsers discard cookies with `Secure`.
+        .secure(state.config.public_url.scheme() == "https");
     // A token is base64url, so the text is always a valid header value.
-    let value = HeaderValue::from_str(&text).map(|mut value| {
-        value.set_sensitive(true);
-        (header::SET_COOKIE, value)
-    });
-    value.into_iter().collect()
+    let value = HeaderValue::from_str(&cookie.to_string());
+    value.into_iter().map(|value| (header::SET_COOKIE, value)).collect()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The AsyncAPI document as a page that a human reads.
+//! The AsyncAPI document as an HTML page.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,6 @@ padding:0 1rem}code{font-size:.9em}h2{margin-top:2.5rem}section{margin:1.5rem 0;
 table{border-collapse:collapse}td,th{text-align:left;padding:.2rem 1rem .2rem 0;vertical-align:top}\
 th{font-weight:600}</style>";
 
-/// The page.
 pub fn page(document: &Value) -> String {
     let mut page = String::from(HEAD);
     let info = &document["info"];
@@ -59,7 +58,7 @@ pub fn page(document: &Value) -> String {
 
 fn table(page: &mut String, document: &Value, payload: &Value) {
     page.push_str("<table><tr><th>field<th>type<th>");
-    for schema in parts(payload).into_iter().map(|part| resolved(document, part)) {
+    for schema in schemas(payload).into_iter().map(|schema| resolve(document, schema)) {
         let required: Vec<&str> =
             schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         for (field, schema) in schema["properties"].as_object().into_iter().flatten() {
@@ -75,15 +74,15 @@ fn table(page: &mut String, document: &Value, payload: &Value) {
     page.push_str("</table>");
 }
 
-/// The objects that a payload consists of; of an acknowledgement, that of a success.
-fn parts(payload: &Value) -> Vec<&Value> {
+/// The schemas of a payload. Of an acknowledgement, the schema of the success.
+fn schemas(payload: &Value) -> Vec<&Value> {
     if let Some(all) = payload["allOf"].as_array() {
         return all.iter().collect();
     }
     vec![payload.get("oneOf").and_then(|one| one.get(0)).unwrap_or(payload)]
 }
 
-fn resolved<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
+fn resolve<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
     let pointer = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix('#'));
     pointer.and_then(|pointer| document.pointer(pointer)).unwrap_or(schema)
 }

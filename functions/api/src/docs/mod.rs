@@ -1,4 +1,4 @@
-//! The API described, from the code: `/openapi.json` and `/asyncapi.json`, browsable at `/docs`.
+//! The API documents, generated from the code: `/openapi.json`, `/asyncapi.json` and pages below `/docs/`.
 
 #[cfg(test)]
 mod committed;
@@ -30,10 +30,10 @@ use crate::{
     error::{ApiError, FieldError, Problem},
     pagination::{Cursor, Limit},
     representation::Representation,
-    web_app::ASK_AGAIN,
+    web_app::REVALIDATE,
 };
 
-/// Swagger UI brings styles with its scripts; nothing from elsewhere is loaded.
+/// Swagger UI sets inline styles. Nothing is loaded from other servers.
 const DOCS_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; frame-ancestors 'none'";
 
@@ -45,7 +45,7 @@ const DOCS_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline';
             [described here](events), and as AsyncAPI at [/asyncapi.json](/asyncapi.json).",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
-    // Schemas that only parameters and refusals refer to.
+    // Schemas that only parameters and error responses refer to.
     components(schemas(Problem, FieldError, Cursor, Limit, FileId, RoomName, SessionId, UserId, SafeInteger)),
     modifiers(&Bearer),
 )]
@@ -61,7 +61,7 @@ impl utoipa::Modify for Bearer {
     }
 }
 
-/// What is there to look at, beside the functions: its address, its type and what it is.
+/// Path, media type and summary of the pages and documents, which are routes without `utoipa::path`.
 const PAGES: [(&str, &str, &str); 8] = [
     ("/", "text/html", "The page: my rooms"),
     ("/login", "text/html", "The page that logs in"),
@@ -73,7 +73,7 @@ const PAGES: [(&str, &str, &str); 8] = [
     ("/docs/events", "text/html", "The live events, browsable"),
 ];
 
-/// The document as it is served: the functions, what they refuse, and the pages.
+/// The OpenAPI document with error responses, constraints and pages added.
 fn document(api: &utoipa::openapi::OpenApi) -> Value {
     let mut document = json!(api);
     for (path, media_type, what) in PAGES {
@@ -85,7 +85,7 @@ fn document(api: &utoipa::openapi::OpenApi) -> Value {
         document["paths"][path]["get"] =
             json!({ "tags": ["pages"], "summary": what, "responses": responses });
     }
-    // To a browser the room's page stands at the room's address.
+    // Browsers get the room's page at the same path.
     if let Some(enter) = document.pointer_mut("/paths/~1room~1{name}/get/responses/200/content") {
         enter["text/html"] = json!({});
     }
@@ -123,23 +123,23 @@ fn json_text(document: &Value) -> Representation {
     text("application/json", document.to_string())
 }
 
-/// A handler that always answers the same.
+/// A handler with a fixed response.
 fn fixed(content: Representation) -> impl Fn(HeaderMap) -> std::future::Ready<Response> + Clone {
-    move |headers| std::future::ready(content.answer(&headers, ASK_AGAIN))
+    move |headers| std::future::ready(content.answer(&headers, REVALIDATE))
 }
 
-/// An answer that a browser shows as a page.
+/// A response with the policy of the documentation pages.
 fn shown(content: &Representation, headers: &HeaderMap) -> Response {
-    let mut response = content.answer(headers, ASK_AGAIN);
+    let mut response = content.answer(headers, REVALIDATE);
     let policy = HeaderValue::from_static(DOCS_POLICY);
     response.headers_mut().insert(header::CONTENT_SECURITY_POLICY, policy);
     response
 }
 
-/// The files of Swagger UI, each compressed when it is first asked for.
+/// The files of Swagger UI. Each is compressed at its first request.
 struct Ui {
     config: Arc<Config<'static>>,
-    /// Holds files that exist, so no more than there are.
+    /// By path. Bounded by the number of files, because only existing files are stored.
     files: Mutex<HashMap<String, Representation>>,
 }
 
@@ -166,7 +166,7 @@ impl Ui {
             }
             Ok(None) => ApiError::NotFound.into_response(),
             Err(error) => {
-                ApiError::Internal(anyhow::anyhow!("the API's page: {error}")).into_response()
+                ApiError::Internal(anyhow::anyhow!("Swagger UI: {error}")).into_response()
             }
         }
     }
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn every_reference_leads_somewhere() {
+    fn every_reference_has_a_target() {
         let document = served();
         let mut found = BTreeSet::new();
         references(&document, &mut found);
@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn an_operation_refuses_what_its_handler_and_its_extractors_refuse() {
+    fn errors_of_handlers_and_extractors_are_documented() {
         let document = served();
         let of = |path, method, status| codes(&document, path, method, status);
         let file = "/room/{name}/file";
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn every_answer_is_described_with_its_headers() {
+    fn every_response_has_a_description_and_headers() {
         let document = served();
         for (path, item) in document["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {
@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn every_operation_has_an_id_of_its_own() {
+    fn operation_ids_are_unique() {
         let document = served();
         let mut found = BTreeSet::new();
         for item in document["paths"].as_object().unwrap().values() {
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_take_no_field_that_is_not_described() {
+    fn bodies_allow_no_additional_properties() {
         let document = served();
         for (path, item) in document["paths"].as_object().unwrap() {
             for (method, operation) in item.as_object().unwrap() {

@@ -1,5 +1,5 @@
-//! Which refusals an operation can answer with: those that its handler lists, and those that whatever
-//! takes a token, a body or a query brings. Status and code come from [`ApiError`] alone.
+//! The error responses of each operation: those that the handler lists, and those of its extractors for token, body,
+//! query and path. Status and code come from [`ApiError`].
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -15,20 +15,19 @@ use utoipa::openapi::{RefOr, Response, extensions::ExtensionsBuilder, response::
 
 use crate::error::ApiError;
 
-/// Where [`listed`] leaves what [`describe`] takes away again.
+/// Extension that carries the codes from [`listed`] to [`describe`], which removes it.
 const LISTED: &str = "x-refusals";
-/// The longest time a caller is asked to wait is well below a day.
+/// Bound of `Retry-After`: a day, more than the longest wait.
 const RETRY_SECONDS_MAX: u32 = 86_400;
 
-/// Of what takes from a user's budget.
+/// The error of operations that charge the user's budget.
 pub const USER_OVER: OverBudget = OverBudget { budget: Budget::User, wait: A_SECOND };
-/// Of what takes from a room's budget.
+/// The error of operations that charge the room's budget.
 pub const ROOM_OVER: OverBudget = OverBudget { budget: Budget::Room, wait: A_SECOND };
 pub const A_SECOND: Duration = Duration::from_secs(1);
 
-/// Makes a type that lists, in a handler's `responses(…)`, the refusals that the handler itself can
-/// answer with: `refusals!(CreateRoomRefusals: RoomExists, FileTooLarge(8))`. What its extractors refuse is
-/// there without.
+/// Defines a type for a handler's `responses(…)` that lists the errors of the handler itself, for example
+/// `refusals!(CreateRoomRefusals: RoomExists, FileTooLarge(8))`. The errors of extractors are added without it.
 macro_rules! refusals {
     ($name:ident: $($error:expr),+ $(,)?) => {
         struct $name;
@@ -46,7 +45,7 @@ macro_rules! refusals {
 }
 pub(crate) use refusals;
 
-/// See [`refusals`].
+/// The responses for a list of errors, by status. See [`refusals`].
 pub fn listed(errors: &[ApiError]) -> BTreeMap<String, RefOr<Response>> {
     let mut by_status: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     for error in errors {
@@ -61,7 +60,7 @@ pub fn listed(errors: &[ApiError]) -> BTreeMap<String, RefOr<Response>> {
     responses.collect()
 }
 
-/// Completes every operation of a document: all its refusals, and the headers that answers have.
+/// Adds to every operation of a document its error responses and the headers of all responses.
 pub fn describe(document: &mut Value) {
     document["components"]["headers"] = described_headers();
     let paths = document["paths"].as_object_mut().into_iter().flatten();
@@ -75,10 +74,11 @@ pub fn describe(document: &mut Value) {
     }
 }
 
-/// What is refused before a handler runs, or whatever it does.
+/// The errors of an operation that its extractors and the middleware cause.
 fn implied(path: &str, operation: &Value) -> Vec<ApiError> {
-    let bad =
-        |code| ApiError::Json(JsonError { code, field: None, detail: shape(code).to_owned() });
+    let bad = |code| {
+        ApiError::Json(JsonError { code, field: None, detail: general_detail(code).to_owned() })
+    };
     let mut all = vec![ApiError::Internal(anyhow::anyhow!("")), ApiError::Timeout];
     let parameters = || operation["parameters"].as_array().into_iter().flatten();
     let has = |place: &str| parameters().any(|parameter| parameter["in"] == place);
@@ -116,15 +116,15 @@ fn implied(path: &str, operation: &Value) -> Vec<ApiError> {
     all
 }
 
-/// What is wrong with a body or query, in general.
-fn shape(code: Code) -> &'static str {
+/// The detail of an invalid body or query, without the field's name.
+fn general_detail(code: Code) -> &'static str {
     match code {
         Code::MalformedJson => "the body is not JSON",
         Code::MissingField => "a field is missing",
-        Code::WrongType => "a value is of another JSON type",
-        Code::UnknownField => "there is no such field",
+        Code::WrongType => "a value has the wrong JSON type",
+        Code::UnknownField => "a field is unknown",
         Code::DuplicateField => "a field occurs twice",
-        _ => "a value is not what its field takes",
+        _ => "a value is invalid for its field",
     }
 }
 
@@ -146,7 +146,7 @@ fn complete(responses: &mut Value, implied: Vec<ApiError>) {
     for (status, codes) in codes {
         let described = problem(&status, &codes);
         let response = &mut responses[&status];
-        // Another answer of the same status has its own type and, if any, description.
+        // A success response with the same status keeps its media type and description.
         response["content"]["application/problem+json"] = described["content"].clone();
         let own = response["description"].as_str().unwrap_or_default();
         let both = [own, described["description"].as_str().unwrap_or_default()].join("\n\n");
@@ -165,7 +165,7 @@ fn reason(status: &str) -> &'static str {
     status.and_then(|status| status.canonical_reason()).unwrap_or_default()
 }
 
-/// A problem of a status with one of some codes.
+/// The response of a status with one of several codes.
 fn problem(status: &str, codes: &BTreeMap<String, String>) -> Value {
     let lines = codes.iter().map(|(code, detail)| format!("- `{code}`: {detail}"));
     let number: u16 = status.parse().unwrap_or_default();
@@ -198,18 +198,18 @@ fn header(description: &str, schema: Value) -> Value {
     json!({ "description": description, "required": true, "schema": schema })
 }
 
-/// The headers that answers refer to.
+/// The headers that responses refer to.
 fn described_headers() -> Value {
     json!({
         "x-request-id": header(
-            "The request's own `x-request-id` if that may stand in a log line, or a new one.",
+            "The request's `x-request-id` if it matches the pattern, otherwise a new one.",
             json!({ "type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$" }),
         ),
         "www-authenticate": header(
-            "How to prove who one is (RFC 6750).",
+            "The authentication scheme (RFC 6750).",
             json!({ "type": "string", "const": "Bearer" }),
         ),
-        "location": header("Where it is.", json!({ "type": "string", "format": "uri-reference" })),
+        "location": header("The URL of the redirect.", json!({ "type": "string", "format": "uri-reference" })),
         "retry-after": header(
             "Seconds to wait before the next try.",
             json!({ "type": "integer", "minimum": 0, "maximum": RETRY_SECONDS_MAX }),

@@ -1,17 +1,17 @@
-//! Rules between the fields of a body, which utoipa's derive has no words for. Each says what a handler
-//! checks, no more and no less: Schemathesis holds the two against each other.
+//! Constraints between the fields of a body, which utoipa's derive cannot express. Each must match the check in the
+//! handler exactly: Schemathesis tests both against each other.
 
 use protocol::MessageText;
 use serde_json::{Value, json};
 
-/// Adds them to a document.
+/// Adds the constraints to an OpenAPI document.
 pub fn add(document: &mut Value) {
     let schemas = &mut document["components"]["schemas"];
     schemas["NewMessage"]["anyOf"] = json!([
         { "properties": { "msg": { "pattern": MessageText::SEEN_PATTERN } } },
         { "properties": { "fileId": { "type": "string" } }, "required": ["fileId"] },
     ]);
-    // A new password needs the current one. A field that is null is one that is left out.
+    // A new password needs the current one. `null` means that the field is left out.
     schemas["Change"]["anyOf"] = json!([
         { "properties": { "password": { "type": "null" } } },
         { "properties": { "currentPassword": { "type": "string" } }, "required": ["currentPassword"] },
@@ -25,7 +25,7 @@ pub fn add(document: &mut Value) {
     }
 }
 
-/// Has the one field and not the other.
+/// A schema that requires one field and excludes the other.
 fn one_of(given: &str, other: &str) -> Value {
     json!({
         "title": given,
@@ -34,7 +34,7 @@ fn one_of(given: &str, other: &str) -> Value {
     })
 }
 
-/// A body that may be left out may not be `null`.
+/// Removes `null` from the schema of an optional body: the body may be left out, but it may not be `null`.
 fn optional_body(operation: &mut Value) {
     let Some(schema) = operation.pointer_mut("/requestBody/content/application~1json/schema")
     else {
@@ -46,7 +46,7 @@ fn optional_body(operation: &mut Value) {
     }
 }
 
-/// A header is there, unless its type is an `Option`; `null` it never is.
+/// Marks a header as required unless its type is an `Option`, and removes `null` from its type.
 fn required_headers(response: &mut Value) {
     let headers = response.get_mut("headers").and_then(Value::as_object_mut);
     for (_, header) in headers.into_iter().flatten() {
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rules_are_added_where_there_is_something() {
+    fn constraints_are_added_to_existing_schemas() {
         let mut document = json!(crate::functions().get_openapi());
         let before = document.clone();
         add(&mut document);

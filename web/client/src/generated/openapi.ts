@@ -8,7 +8,7 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** The keys that tokens are verified with (RFC 7517) */
+    /** Get the keys that verify tokens (RFC 7517) */
     get: operations['jwks'];
     put?: never;
     post?: never;
@@ -59,7 +59,7 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** Is the process alive */
+    /** Check that the process is alive */
     get: operations['alive'];
     put?: never;
     post?: never;
@@ -127,7 +127,7 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** Do database, NATS and storage answer */
+    /** Check that database, NATS and storage answer */
     get: operations['ready'];
     put?: never;
     post?: never;
@@ -362,7 +362,7 @@ export interface components {
        */
       seq: number;
     };
-    /** @description What a process without a fault answers. */
+    /** @description The answer of a running process. */
     Alive: {
       status: string;
     };
@@ -395,7 +395,7 @@ export interface components {
     };
     /**
      * Format: cursor
-     * @description Where a page begins: `next` of the page before it, of the same list. What is in it may change.
+     * @description The start of a page: `next` of the previous page of the same list. Its content may change between versions.
      */
     Cursor: string;
     /** @description Response of POST /room/{name}/file: the file and the request that uploads it. */
@@ -492,7 +492,7 @@ export interface components {
        */
       target: number;
     };
-    /** @description One field that was refused. */
+    /** @description An invalid field. */
     FieldError: {
       detail: string;
       field: string;
@@ -543,7 +543,7 @@ export interface components {
     };
     /**
      * Format: int32
-     * @description How many items a page has.
+     * @description Number of items of a page.
      * @default 50
      */
     Limit: number;
@@ -615,7 +615,7 @@ export interface components {
       name: components['schemas']['FileName'];
       sha256?: components['schemas']['Sha256Hex'] | null;
       /** @description Size in bytes. */
-      size: components['schemas']['Whole'];
+      size: components['schemas']['SafeInteger'];
       type: components['schemas']['MediaType'];
     };
     /** @description Request body of POST /room/{name}/member: either the name of a user to add, or the password to join oneself. */
@@ -639,7 +639,7 @@ export interface components {
           /** @description Idempotency key: a message sent again with the same id, by HTTP or by socket, is stored once. */
           id: components['schemas']['MessageId'];
           msg: string;
-          replyTo?: components['schemas']['Whole'] | null;
+          replyTo?: components['schemas']['SafeInteger'] | null;
         }
       | {
           msg?: unknown;
@@ -720,19 +720,19 @@ export interface components {
       id: components['schemas']['UserId'];
       name: components['schemas']['DisplayName'];
     };
-    /** @description What every refusal looks like. */
+    /** @description The body of every error response. */
     Problem: {
-      /** @description For a program: stable, kebab-case. */
+      /** @description For programs: stable, in kebab-case. */
       code: string;
-      /** @description For a person: what was refused and what to do. */
+      /** @description For people: what was refused, and what to do. */
       detail: string;
-      /** @description The fields concerned, if the body or the query was refused for them. */
+      /** @description The invalid fields of the body or the query. */
       errors?: components['schemas']['FieldError'][];
       /** Format: int32 */
       status: number;
-      /** @description The status in words. */
+      /** @description The reason phrase of the status. */
       title: string;
-      /** @description Always `about:blank`: `code` says which problem it is. */
+      /** @description Always `about:blank`, because `code` identifies the problem. */
       type: string;
     };
     /** @description How many users reacted with one emoji. */
@@ -743,7 +743,7 @@ export interface components {
       /** @description Whether the caller is one of them. */
       mine: boolean;
     };
-    /** @description Which parts answer. */
+    /** @description Which dependencies answer. */
     Ready: {
       database: boolean;
       nats: boolean;
@@ -802,6 +802,12 @@ export interface components {
      * @example The lobby
      */
     RoomTitle: string;
+    /**
+     * Format: int64
+     * @description An integer from 0 to 2^53 - 1, the range that JavaScript keeps exact (RFC 8259, section 6). A number
+     *     written with a fraction of zero, such as `7.0`, is the same JSON number and is accepted.
+     */
+    SafeInteger: number;
     /** @description Response of POST /room/{name}/message: where and when the message was stored. */
     Sent: {
       at: components['schemas']['Timestamp'];
@@ -879,12 +885,6 @@ export interface components {
      * @example ada
      */
     UserName: string;
-    /**
-     * Format: int64
-     * @description An integer from 0 to 2^53 - 1, the range that JavaScript keeps exact (RFC 8259, section 6). A number
-     *     written with a fraction of zero, such as `7.0`, is the same JSON number and is accepted.
-     */
-    Whole: number;
     /** @description The caller in the room. */
     You: {
       role: components['schemas']['Role'];
@@ -894,13 +894,13 @@ export interface components {
   parameters: never;
   requestBodies: never;
   headers: {
-    /** @description Where it is. */
+    /** @description The URL of the redirect. */
     location: string;
     /** @description Seconds to wait before the next try. */
     'retry-after': number;
-    /** @description How to prove who one is (RFC 6750). */
+    /** @description The authentication scheme (RFC 6750). */
     'www-authenticate': 'Bearer';
-    /** @description The request's own `x-request-id` if that may stand in a log line, or a new one. */
+    /** @description The request's `x-request-id` if it matches the pattern, otherwise a new one. */
     'x-request-id': string;
   };
   pathItems: never;
@@ -1285,7 +1285,7 @@ export interface operations {
   list_members: {
     parameters: {
       query?: {
-        /** @description `next` of the page before. */
+        /** @description `next` of the previous page. */
         cursor?: components['schemas']['Cursor'];
         limit?: components['schemas']['Limit'];
       };
@@ -1403,9 +1403,9 @@ export interface operations {
     parameters: {
       query?: {
         /** @description Only messages before this seq; `next` continues with older ones. */
-        before?: components['schemas']['Whole'];
+        before?: components['schemas']['SafeInteger'];
         /** @description Only messages after this seq; `next` continues with newer ones. */
-        after?: components['schemas']['Whole'];
+        after?: components['schemas']['SafeInteger'];
         /** @description `next` of the previous page, instead of `before` or `after`. */
         cursor?: components['schemas']['Cursor'];
         limit?: components['schemas']['Limit'];
@@ -1609,7 +1609,7 @@ export interface operations {
   list_sessions: {
     parameters: {
       query?: {
-        /** @description `next` of the page before. */
+        /** @description `next` of the previous page. */
         cursor?: components['schemas']['Cursor'];
         limit?: components['schemas']['Limit'];
       };

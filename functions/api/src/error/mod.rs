@@ -1,47 +1,46 @@
-//! Every refusal of the HTTP functions, with its status and its code in one place.
+//! The errors of the HTTP functions. The only place with their statuses and codes.
 
-use std::{borrow::Cow, time::Duration};
+mod from_store;
+mod problem;
 
-use axum::{
-    http::{HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
-};
+use std::time::Duration;
+
+use axum::http::StatusCode;
 use protocol::{
     Code, json::JsonError, message_rules::MessageTextError, rate::OverBudget, token::TokenError,
 };
-use serde::Serialize;
-use service::roomlog::LogError;
-use store::{SearchRefused, StoreError, Throttled, TooManyNewRooms};
 
-/// Why a request was refused. Answered as `application/problem+json` (RFC 9457).
+pub use self::problem::{FieldError, Problem};
+
+/// An error of a request. Answered as `application/problem+json` (RFC 9457).
 #[derive(Debug, thiserror::Error)]
 pub enum ApiError {
     #[error("{0}")]
     Json(#[from] JsonError),
     #[error("{field}: {detail}")]
     Invalid { field: &'static str, detail: String },
-    #[error("the body must be JSON: send content-type: application/json")]
+    #[error("the body must be JSON, with content-type: application/json")]
     NotJson,
     #[error("the body is larger than 64 KiB")]
     BodyTooLarge,
-    #[error("the body did not arrive in 10 seconds")]
+    #[error("the body did not arrive within 10 seconds")]
     BodyTooSlow,
     #[error("the body could not be read")]
     BodyBroken,
-    #[error("there is nothing at this address")]
+    #[error("there is no resource at this path")]
     NotFound,
-    #[error("this address does not take that method")]
+    #[error("this resource does not support the method")]
     MethodNotAllowed,
 
     #[error("send the access token as Authorization: Bearer")]
     TokenMissing,
     #[error("{0}")]
     Token(#[from] TokenError),
-    #[error("the session is over; log in again")]
+    #[error("the session has ended; log in again")]
     SessionRevoked,
-    #[error("name or password is wrong")]
+    #[error("the name or the password is wrong")]
     BadCredentials,
-    #[error("the refresh token is not known or has expired; log in again")]
+    #[error("the refresh token is unknown or has expired; log in again")]
     RefreshInvalid,
     #[error("the refresh token was used before; all its successors are revoked, log in again")]
     RefreshReused,
@@ -51,11 +50,11 @@ pub enum ApiError {
         "a refresh by cookie must come from a page of this server or of ALLOWED_ORIGINS; send refreshToken in the body"
     )]
     OriginNotAllowed,
-    #[error("too many searches of yours are running; wait for one to end")]
+    #[error("too many of your searches are running; wait until one has ended")]
     TooManySearches,
     #[error(transparent)]
     OverBudget(OverBudget),
-    #[error("you made too many rooms; try again in {} s", whole_seconds(.0))]
+    #[error("you created too many rooms; try again in {} s", whole_seconds(.0))]
     TooManyNewRooms(Duration),
     #[error("the password is wrong")]
     WrongPassword,
@@ -64,7 +63,7 @@ pub enum ApiError {
 
     #[error("this name is taken")]
     NameTaken,
-    #[error("a room of this name exists")]
+    #[error("a room with this name exists")]
     RoomExists,
     #[error("there is no such room")]
     NoSuchRoom,
@@ -72,17 +71,17 @@ pub enum ApiError {
     NotAMember,
     #[error("you are banned from this room")]
     Banned,
-    #[error("this room has a password; give it to POST /room/{{name}}/member")]
+    #[error("this room has a password; join with it by POST /room/{{name}}/member")]
     PasswordRequired,
-    #[error("only owners and moderators may do this")]
+    #[error("only owners and moderators of the room may do this")]
     NotAModerator,
-    #[error("only owners may do this")]
+    #[error("only owners of the room may do this")]
     NotAnOwner,
-    #[error("a room keeps an owner: make somebody else one first")]
+    #[error("a room needs an owner: make another member an owner first")]
     LastOwner,
     #[error("there is no such user")]
     NoSuchUser,
-    #[error("that user is not a member of this room")]
+    #[error("the user is not a member of this room")]
     NoSuchMember,
     #[error("only the creator of a room may delete it")]
     NotTheCreator,
@@ -94,22 +93,22 @@ pub enum ApiError {
     FileTooLarge(u64),
     #[error("the file has not been uploaded")]
     NotUploaded,
-    #[error("the upload is not what was declared: {0}; it was removed")]
+    #[error("the upload differs from its declaration: {0}; it was removed")]
     FileMismatch(String),
 
-    #[error("an export of yours is running; wait until it has ended")]
+    #[error("your previous export is still running; wait until it has ended")]
     ExportRunning,
-    #[error("too many exports are running right now; try again")]
+    #[error("too many exports are running; try again later")]
     TooManyExports,
-    #[error("{0} does not answer right now; try again")]
+    #[error("{0} does not answer; try again later")]
     Unavailable(&'static str),
-    #[error("the message log is full until it is archived; try again")]
+    #[error("the message log is full until the archive has caught up; try again later")]
     StorageFull,
-    #[error("there is too much to do right now; try again")]
+    #[error("the server is busy; try again later")]
     Busy,
-    #[error("it took too long; try again")]
+    #[error("the request took too long; try again")]
     Timeout,
-    #[error("something went wrong on our side; the request id finds it in the log")]
+    #[error("internal error; the log has details under the request id")]
     Internal(#[source] anyhow::Error),
 }
 
@@ -120,7 +119,7 @@ impl From<MessageTextError> for ApiError {
 }
 
 impl ApiError {
-    /// The status and the stable code.
+    /// Status and code. Codes are stable.
     pub fn kind(&self) -> (StatusCode, &'static str) {
         use StatusCode as S;
         match self {
@@ -179,7 +178,7 @@ impl ApiError {
         }
     }
 
-    /// Seconds after which to try again, where that may help: with every 429 and 503.
+    /// Seconds until the next try, for every 429 and 503.
     fn retry_after(&self, status: StatusCode) -> Option<u64> {
         match self {
             Self::TooManyAttempts(wait) => Some(whole_seconds(wait)),
@@ -187,7 +186,7 @@ impl ApiError {
                 Some(whole_seconds(wait).max(1))
             }
             Self::ExportRunning | Self::TooManyExports => Some(10),
-            // The archive sweeps this often.
+            // The interval of the archive's sweeps.
             Self::StorageFull => Some(10),
             _ => match status {
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => Some(1),
@@ -195,138 +194,21 @@ impl ApiError {
             },
         }
     }
-
-    fn errors(&self) -> Vec<FieldError> {
-        match self {
-            Self::Json(JsonError { field: Some(field), detail, .. }) => {
-                vec![FieldError { field: field.clone(), detail: detail.clone() }]
-            }
-            Self::Invalid { field, detail } => {
-                vec![FieldError { field: (*field).to_owned(), detail: detail.clone() }]
-            }
-            _ => Vec::new(),
-        }
-    }
 }
 
-/// Rounded up: who comes a moment early is refused once more.
+/// Rounded up, because a client that retries early is refused again.
 fn whole_seconds(wait: &Duration) -> u64 {
     wait.as_millis().div_ceil(1_000) as u64
 }
 
-/// What every refusal looks like.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct Problem {
-    /// Always `about:blank`: `code` says which problem it is.
-    #[serde(rename = "type")]
-    #[schema(pattern = "^about:blank$")]
-    kind: &'static str,
-    /// The status in words.
-    title: Cow<'static, str>,
-    status: u16,
-    /// For a person: what was refused and what to do.
-    detail: String,
-    /// For a program: stable, kebab-case.
-    code: &'static str,
-    /// The fields concerned, if the body or the query was refused for them.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    errors: Vec<FieldError>,
-}
-
-/// One field that was refused.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub struct FieldError {
-    field: String,
-    detail: String,
-}
-
-impl IntoResponse for ApiError {
-    fn into_response(self) -> Response {
-        let (status, code) = self.kind();
-        if let Self::Internal(error) = &self {
-            tracing::error!(error = format!("{error:#}"), "a request failed");
-        }
-        let problem = Problem {
-            kind: "about:blank",
-            title: status.canonical_reason().unwrap_or_default().into(),
-            status: status.as_u16(),
-            detail: self.to_string(),
-            code,
-            errors: self.errors(),
-        };
-        // The type has no map with keys of another type: it cannot fail.
-        let body = serde_json::to_vec(&problem).unwrap_or_default();
-        let mut response = (status, body).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        if let Some(seconds) = self.retry_after(status) {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if status == StatusCode::UNAUTHORIZED {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        response
-    }
-}
-
-/// The only place where failures of the store become refusals.
-impl From<StoreError> for ApiError {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::DatabaseUnavailable(error) => {
-                tracing::warn!(%error, "the database does not answer");
-                Self::Unavailable("the database")
-            }
-            StoreError::StatementTimeout(error) => {
-                tracing::warn!(%error, "a statement took too long");
-                Self::Timeout
-            }
-            StoreError::Database(error) => Self::Internal(error.into()),
-            StoreError::Log(error) => {
-                tracing::warn!(%error, "the message log refused or did not answer");
-                match error {
-                    LogError::Unavailable(_) => Self::Unavailable("the message log"),
-                    LogError::Full => Self::StorageFull,
-                }
-            }
-            // Logged with its cause where it happened.
-            StoreError::Storage(_) => Self::Unavailable("the storage"),
-            StoreError::HashingBusy(_) | StoreError::SearchRefused(SearchRefused::TooMany) => {
-                Self::Busy
-            }
-            StoreError::SearchRefused(SearchRefused::TooManyOfUser) => Self::TooManySearches,
-            StoreError::Throttled(Throttled { wait }) => Self::TooManyAttempts(wait),
-            StoreError::OverBudget(over) => Self::OverBudget(over),
-            StoreError::TooManyNewRooms(TooManyNewRooms { wait }) => Self::TooManyNewRooms(wait),
-            StoreError::Internal(error) => Self::Internal(error),
-        }
-    }
-}
-
-impl From<sqlx::Error> for ApiError {
-    fn from(error: sqlx::Error) -> Self {
-        StoreError::from(error).into()
-    }
-}
-
-impl From<LogError> for ApiError {
-    fn from(error: LogError) -> Self {
-        StoreError::from(error).into()
-    }
-}
-
-impl From<SearchRefused> for ApiError {
-    fn from(error: SearchRefused) -> Self {
-        StoreError::from(error).into()
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use axum::{http::header, response::IntoResponse as _};
+
     use super::*;
 
     #[test]
-    fn whoever_may_try_again_is_told_when() {
+    fn every_429_and_503_has_retry_after() {
         use ApiError::*;
         for (error, seconds) in [
             (TooManyAttempts(Duration::from_millis(1_001)), "2"),
