@@ -25,6 +25,7 @@ const LATE_EVENTS: usize = 1_000;
 const ROOMS: usize = 100_000;
 
 /// The stream of one shard.
+#[derive(Clone)]
 pub struct ShardStream {
     context: jetstream::Context,
     log: RoomLog,

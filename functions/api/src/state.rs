@@ -6,8 +6,8 @@ use protocol::token::{Minter, Verifier};
 use secrecy::ExposeSecret as _;
 use service::{nats, roomlog::RoomLog, trace::TraceParent};
 use store::{
-    Store, Transaction, budget::Budgets, db::Database, earlier_send, password::Hasher,
-    searches::Searches, storage::Storage, stream_log,
+    Store, Transaction, db::Database, message_lookup, password::Hasher, publish_budgets::Budgets,
+    search_limiter::SearchLimiter, storage::Storage, stream_log,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -31,7 +31,7 @@ pub struct Inner {
     pub hasher: Hasher,
     pub budgets: Budgets,
     pub export_slots: ExportSlots,
-    pub searches: Searches,
+    pub searches: SearchLimiter,
 }
 
 impl std::ops::Deref for AppState {
@@ -45,7 +45,7 @@ impl AppState {
     /// Like [`Self::open`], and also answers gateways that look up earlier sends.
     pub async fn connect(config: Config, shutdown: CancellationToken) -> anyhow::Result<Self> {
         let state = Self::open(config, shutdown.clone()).await?;
-        tokio::spawn(earlier_send::answer(state.nats.clone(), state.store.clone(), shutdown));
+        tokio::spawn(message_lookup::answer(state.nats.clone(), state.store.clone(), shutdown));
         Ok(state)
     }
 
@@ -60,7 +60,7 @@ impl AppState {
         let nats = nats::connect(&config.nats, |_| {}).await?;
         let log = RoomLog::new(nats.clone(), config.shards);
         let storage = Storage::connect(&config.storage).await?;
-        let searches = Searches::new(config.searches_per_user, database.searches_at_once());
+        let searches = SearchLimiter::new(config.searches_per_user, database.searches_at_once());
         let hasher = Hasher::new(config.hashes_at_once);
         let shared = config.shared_budgets.clone();
         let budgets = Budgets::new(database.clone(), config.publish, shared, config.new_rooms);

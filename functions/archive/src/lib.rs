@@ -27,7 +27,8 @@ use protocol::Seq;
 use secrecy::ExposeSecret as _;
 use service::{nats, roomlog::RoomLog, stream::ShardStream};
 use store::{
-    Store, budget, db::Database, earlier_send, outbox::Sweeper, storage::Storage, stream_log,
+    Store, db::Database, message_lookup, outbox::Sweeper, publish_budgets, storage::Storage,
+    stream_log,
 };
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -160,7 +161,7 @@ impl Archive {
         let mut tidied = self.tidied.lock().await;
         if tidied.is_none_or(|at| at.elapsed() >= TIDY_EVERY) {
             accounts::tidy(&self.store.database).await?;
-            budget::tidy(&self.store.database).await?;
+            publish_budgets::remove_expired(&self.store.database).await?;
             *tidied = Some(Instant::now());
         }
         Ok(())
@@ -186,7 +187,7 @@ impl Archive {
     /// Never returns: the batch that was begun goes on after `shutdown`.
     async fn answer_sent(&self, shutdown: &CancellationToken) {
         let (client, store) = (self.client.clone(), self.store.clone());
-        earlier_send::answer(client, store, shutdown.clone()).await;
+        message_lookup::answer(client, store, shutdown.clone()).await;
         std::future::pending().await
     }
 

@@ -7,7 +7,7 @@ use protocol::{
     Emoji, RoomId, Seq, UserId,
     stored::{Message, StoredEvent},
 };
-use store::fold;
+use store::search_text;
 
 use super::entry::{Entry, Kind};
 
@@ -71,7 +71,7 @@ impl Rows {
                 self.has_read(room, message.from.id, seq);
                 // A plain struct: it cannot fail to serialize.
                 let file = message.file.as_ref().and_then(|file| serde_json::to_string(file).ok());
-                let parts = fold::search_text(message.msg.as_str());
+                let parts = search_text::search_text(message.msg.as_str());
                 self.messages.push(MessageRow { room, seq, message, file, parts });
             }
             StoredEvent::MsgEdited { target, msg, at, .. } => {

@@ -6,7 +6,7 @@ use protocol::{RoomId, Seq};
 use sqlx::AssertSqlSafe;
 use store::{
     db::{Database, Tx, on_tx},
-    fold,
+    search_text,
 };
 use uuid::Uuid;
 
@@ -161,7 +161,7 @@ async fn apply(tx: &mut Tx, change: &MessageChange) -> sqlx::Result<bool> {
     let (room, seq, target) = (room.as_uuid(), i64::from(*seq), i64::from(*target));
     let changed = match kind {
         ChangeKind::Edited { msg } => {
-            let parts = fold::search_text(msg);
+            let parts = search_text::search_text(msg);
             on_tx!(tx, e => sqlx::query(
                 "UPDATE message SET msg = $4, parts = $5, edited_at = $6, changed_seq = $2
                  WHERE room_id = $1 AND seq = $3 AND changed_seq < $2 AND deleted_at IS NULL"

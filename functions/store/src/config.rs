@@ -1,4 +1,4 @@
-//! Configuration that functions and `provision` share: environment variables only.
+//! Configuration of the database and the object storage, from environment variables.
 
 use secrecy::SecretString;
 use service::env::Env;
@@ -19,25 +19,24 @@ impl DatabaseConfig {
     }
 }
 
-/// Where files are.
+/// The object storage.
 #[derive(Debug, Clone)]
 pub struct StorageConfig {
-    /// `S3_ENDPOINT`: an S3 server other than AWS.
+    /// `S3_ENDPOINT`: the URL of an S3 server other than AWS.
     pub endpoint: Option<Url>,
-    /// `S3_PUBLIC_ENDPOINT`: the same server as browsers reach it.
+    /// `S3_PUBLIC_ENDPOINT`: the URL of the same server for browsers.
     pub public_endpoint: Option<Url>,
     /// `S3_BUCKET`
     pub bucket: String,
     /// `AWS_REGION`
     pub region: String,
-    /// `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; without them AWS's own ways are tried.
+    /// `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`; without them the AWS SDK finds credentials.
     pub credentials: Option<(String, SecretString)>,
 }
 
 impl StorageConfig {
-    /// Reads the storage's variables.
     pub fn from_env(env: &mut Env<'_>) -> Option<Self> {
-        let bucket = env.required("S3_BUCKET", "the bucket that files go to");
+        let bucket = env.required("S3_BUCKET", "the bucket for files");
         let endpoint: Option<Url> = env.optional("S3_ENDPOINT");
         let key: Option<String> = env.optional("AWS_ACCESS_KEY_ID");
         let secret = env.secret("AWS_SECRET_ACCESS_KEY");
@@ -47,7 +46,7 @@ impl StorageConfig {
             endpoint,
             bucket: bucket?,
             region: env.or("AWS_REGION", "us-east-1".to_owned()),
-            // Temporary credentials, as Lambda has them, are for AWS's own ways to renew.
+            // Temporary credentials, as in Lambda, are left to the AWS SDK, which renews them.
             credentials: key.zip(secret).filter(|_| !has_session),
         })
     }

@@ -1,4 +1,4 @@
-//! Why the store did not do what it was asked.
+//! The errors of this crate.
 
 use std::time::Duration;
 
@@ -14,9 +14,9 @@ pub struct Throttled {
     pub wait: Duration,
 }
 
-/// Too many passwords are waiting to be hashed, or the wait for a slot took too long.
+/// The queue of passwords to hash is full, or the wait for a slot timed out.
 #[derive(Debug, thiserror::Error)]
-#[error("too many passwords are being hashed right now")]
+#[error("too many passwords are being hashed")]
 pub struct HashingBusy;
 
 /// A user created too many rooms: the next one is allowed after this time.
@@ -26,7 +26,7 @@ pub struct TooManyNewRooms {
     pub wait: Duration,
 }
 
-/// Why a search did not begin.
+/// Why a search was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SearchRefused {
     #[error("too many searches of this user are running")]
@@ -35,16 +35,16 @@ pub enum SearchRefused {
     TooMany,
 }
 
-/// The storage did not answer, or not as expected. The cause is in the log.
+/// The storage did not answer, or answered with an error. The cause is logged.
 #[derive(Debug, thiserror::Error)]
 #[error("the object storage failed to {0}")]
 pub struct StorageUnavailable(pub(crate) &'static str);
 
-/// Every failure of this crate. Errors of the database are classified here, once, for all callers.
+/// Every failure of this crate. Database errors are classified here, once for all callers.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// No connection, or a condition that passes: a retry may succeed.
-    #[error("the database does not answer: {0}")]
+    /// No connection, or a temporary condition: a retry may succeed.
+    #[error("the database is not available: {0}")]
     DatabaseUnavailable(#[source] sqlx::Error),
     #[error("a statement took too long: {0}")]
     StatementTimeout(#[source] sqlx::Error),
@@ -64,13 +64,13 @@ pub enum StoreError {
     TooManyNewRooms(#[from] TooManyNewRooms),
     #[error(transparent)]
     SearchRefused(#[from] SearchRefused),
-    /// A fault of ours, such as a stored value that cannot be read.
+    /// A bug, or a stored value that cannot be read.
     #[error(transparent)]
     Internal(anyhow::Error),
 }
 
 impl StoreError {
-    /// A value in the database that this version cannot read.
+    /// A stored value that this version cannot read.
     pub fn corrupt(what: &str, error: impl std::fmt::Display) -> Self {
         Self::Internal(anyhow::anyhow!("a stored {what}: {error}"))
     }

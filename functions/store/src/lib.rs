@@ -1,22 +1,22 @@
-//! What the functions share: database, outbox, object storage, password hashing, and the limits that are
-//! counted in the database. It knows no HTTP: failures are [`StoreError`]s, and only the crate `api` maps
-//! them to statuses.
+//! Shared by the functions: database, transactional outbox, object storage, password hashing, and limits that are
+//! counted in the database. Independent of HTTP: failures are [`StoreError`]s, which only the crate `api` maps to
+//! statuses.
 
 pub mod account_deletion;
 pub mod accounts;
-pub mod budget;
 pub mod config;
 pub mod db;
-pub mod earlier_send;
 mod error;
-pub mod fold;
 pub mod hash_queue;
 pub mod members;
+pub mod message_lookup;
 pub mod outbox;
 pub mod password;
+pub mod publish_budgets;
 pub mod rate_limit;
-pub mod rooms;
-pub mod searches;
+pub mod room_deletion;
+pub mod search_limiter;
+pub mod search_text;
 pub mod storage;
 pub mod stream_log;
 pub mod throttle;

@@ -1,4 +1,4 @@
-//! The members of a room, and the lock under which that changes.
+//! Changes the members of a room under the lock of the room's row.
 
 use protocol::{
     Role, RoomId, UserId,
@@ -11,14 +11,14 @@ use crate::{
     db::{self, Tx, on_tx},
 };
 
-/// A room whose row is locked: until the transaction ends, no other one removes a member or changes a
-/// role. Tickets that were issued before it have a lower version.
+/// A room whose row is locked. Until the transaction ends, no other one can remove a member or change a role.
 pub struct LockedRoom {
     pub room: RoomId,
+    /// Raised by the lock, so that tickets from before it have a lower version.
     pub version: u64,
 }
 
-/// Takes the lock; none for a room that is deleted.
+/// Locks the row. None if the room is deleted.
 pub async fn lock(tx: &mut Tx, room: RoomId) -> Result<Option<LockedRoom>, StoreError> {
     let version: Option<i64> = on_tx!(tx, e => sqlx::query_scalar(
         "UPDATE room SET version = version + 1 WHERE id = $1 AND deleted_at IS NULL
@@ -40,7 +40,7 @@ struct MemberRow {
 }
 
 impl LockedRoom {
-    /// A member as they are now.
+    /// Reads a member; none if the user is not one.
     pub async fn member(
         &self,
         tx: &mut Tx,
@@ -55,7 +55,7 @@ impl LockedRoom {
         Ok(Some(LockedMember { person, role: db::role(&role)? }))
     }
 
-    /// Whether the room has an owner beside this user.
+    /// Whether the room has an owner other than this user.
     pub async fn has_other_owner(&self, tx: &mut Tx, user: UserId) -> Result<bool, StoreError> {
         let other: Option<i32> = on_tx!(tx, e => sqlx::query_scalar(
             "SELECT 1 FROM active_member
@@ -64,7 +64,7 @@ impl LockedRoom {
         Ok(other.is_some())
     }
 
-    /// Gives a member another role, and notifies every gateway.
+    /// Changes a member's role and notifies every gateway.
     pub async fn set_role(
         &self,
         tx: &mut Transaction,
@@ -77,7 +77,7 @@ impl LockedRoom {
         self.notify_gateways(tx, user, Some(role)).await
     }
 
-    /// Removes a member: emits the event, and then has every gateway end their sockets in the room.
+    /// Removes a member: emits the event, then revokes their access at every gateway.
     pub async fn remove(
         &self,
         tx: &mut Transaction,
@@ -90,12 +90,16 @@ impl LockedRoom {
         on_tx!(tx, e => sqlx::query("UPDATE room SET members = members - $2 WHERE id = $1")
             .bind(self.room.as_uuid()).bind(removed as i64).execute(e))?;
         tx.emit(self.room, event).await?;
-        self.shut_out(tx, user).await
+        self.revoke_access(tx, user).await
     }
 
-    /// Has every gateway refuse a user who is not a member: their tickets and sockets in the room end
-    /// with this version of the room.
-    pub async fn shut_out(&self, tx: &mut Transaction, user: UserId) -> Result<(), StoreError> {
+    /// Revokes a non-member's access at every gateway: tickets with a lower version are refused, and sockets leave the
+    /// room.
+    pub async fn revoke_access(
+        &self,
+        tx: &mut Transaction,
+        user: UserId,
+    ) -> Result<(), StoreError> {
         self.notify_gateways(tx, user, None).await
     }
 

@@ -1,4 +1,4 @@
-//! Object storage. We sign requests and check objects; browsers transfer the bytes.
+//! Object storage (S3). Functions presign requests and check objects; browsers transfer the bytes.
 
 use std::time::Duration;
 
@@ -11,62 +11,63 @@ use aws_sdk_s3::{
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures_util::future::try_join_all;
-use protocol::Timestamp;
+use protocol::{RoomId, Timestamp};
 use secrecy::ExposeSecret as _;
 
 use crate::{StorageUnavailable, StoreError, config::StorageConfig};
 
-/// How long an upload may wait to start, and a download link lives.
+/// Lifetime of a presigned URL. An upload must start within it.
 pub const PRESIGNED_FOR: Duration = Duration::from_secs(10 * 60);
-/// Enough of a file to tell its kind.
+/// Bytes that are read to detect a file's media type.
 const HEAD_BYTES: u64 = 1024;
-/// How long `/readyz` waits.
+/// Time limit of the readiness check.
 const READY_WITHIN: Duration = Duration::from_secs(2);
-/// How long one call may take with all its tries: less than a request has.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// Requests side by side when many objects are removed.
-const DELETES_AT_ONCE: usize = 8;
+/// Time limit of one call with all its retries. Below the time limit of a request.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
+/// Concurrent requests when many objects are deleted.
+const MAX_CONCURRENT_DELETES: usize = 8;
 
 /// One bucket of an S3 server.
 #[derive(Clone)]
 pub struct Storage {
     client: Client,
-    /// The same server as browsers reach it; its URLs are what is signed.
+    /// Signs URLs under the address by which browsers reach the same server.
     public: Client,
     bucket: String,
 }
 
-/// A request that a browser makes by itself.
+/// A presigned request, to be made by a browser.
 #[derive(Debug)]
 pub struct Presigned {
     pub url: String,
-    /// Headers that must be sent exactly so.
+    /// Signed headers, which must be sent unchanged.
     pub headers: Vec<(String, String)>,
     pub expires_at: Timestamp,
 }
 
-/// What was uploaded.
+/// The metadata of an uploaded object.
 #[derive(Debug)]
 pub struct UploadedObject {
     pub size: u64,
     pub media_type: String,
     /// Differs for different content (its ETag); empty if the storage gives none.
     pub version: String,
-    /// Hexadecimal, if the storage knows it.
+    /// In hexadecimal, if the storage has it.
     pub sha256: Option<String>,
 }
 
+/// Logs the cause and returns the domain error.
 fn failed(what: &'static str, error: impl std::error::Error) -> StoreError {
     tracing::warn!(error = %DisplayErrorContext(&error), "the storage failed to {what}");
     StorageUnavailable(what).into()
 }
 
 impl Storage {
-    /// A client; nothing is sent yet.
+    /// Creates the client; sends nothing yet.
     pub async fn connect(config: &StorageConfig) -> anyhow::Result<Self> {
         let mut loader = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(config.region.clone()))
-            .timeout_config(TimeoutConfig::builder().operation_timeout(ANSWER_WITHIN).build());
+            .timeout_config(TimeoutConfig::builder().operation_timeout(OPERATION_TIMEOUT).build());
         if let Some((key, secret)) = &config.credentials {
             let secret = secret.expose_secret();
             loader = loader.credentials_provider(Credentials::new(key, secret, None, None, "env"));
@@ -86,13 +87,13 @@ impl Storage {
         })
     }
 
-    /// The client and the bucket, for `provision`.
+    /// The client and the bucket name, for `provision`.
     pub fn admin(&self) -> (&Client, &str) {
         (&self.client, &self.bucket)
     }
 
-    /// A PUT of exactly this many bytes of exactly this type, once. With a checksum, the storage
-    /// refuses other content.
+    /// Presigns a PUT of exactly this size and media type, which does not overwrite. With a checksum, the storage
+    /// rejects other content.
     pub async fn presign_put(
         &self,
         key: &str,
@@ -116,14 +117,14 @@ impl Storage {
             .map_err(|error| failed("sign an upload", error))?;
         let headers = request
             .headers()
-            // Browsers set these two themselves and let no script do it; they are signed all the same.
+            // Browsers set these two themselves and forbid scripts to. They are signed nevertheless.
             .filter(|(name, _)| !matches!(*name, "content-length" | "host"))
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .collect();
         Ok(Presigned { url: request.uri().to_owned(), headers, expires_at: expires_at() })
     }
 
-    /// A GET whose answer has these headers, whatever was uploaded.
+    /// Presigns a GET whose response has these headers, whatever was uploaded.
     pub async fn presign_get(
         &self,
         key: &str,
@@ -147,7 +148,7 @@ impl Storage {
         })
     }
 
-    /// What is stored under a key.
+    /// The metadata of an object, if it exists.
     pub async fn head(&self, key: &str) -> Result<Option<UploadedObject>, StoreError> {
         let answer = self
             .client
@@ -186,7 +187,7 @@ impl Storage {
         Ok(body.to_vec())
     }
 
-    /// All bytes of an object, a chunk at a time. Only for what the storage cannot check by itself.
+    /// Hashes an object, a chunk at a time. Only for objects that the storage cannot check itself.
     pub async fn sha256(&self, key: &str) -> Result<String, StoreError> {
         use sha2::Digest as _;
         let object = self.client.get_object().bucket(&self.bucket).key(key);
@@ -198,7 +199,7 @@ impl Storage {
         Ok(hex::encode(hash.finalize()))
     }
 
-    /// Removes an object; one that is not there is removed.
+    /// Deletes an object; a missing one is no error.
     pub async fn delete(&self, key: &str) -> Result<(), StoreError> {
         let answer = self.client.delete_object().bucket(&self.bucket).key(key).send().await;
         match answer {
@@ -208,7 +209,7 @@ impl Storage {
         }
     }
 
-    /// Removes an object or, for a key that ends in `/`, all objects below it.
+    /// Deletes an object or, for a key that ends in `/`, all objects with that prefix.
     pub async fn delete_all(&self, key: &str) -> Result<(), StoreError> {
         if !key.ends_with('/') {
             return self.delete(key).await;
@@ -218,18 +219,23 @@ impl Storage {
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| failed("list objects", error))?;
             let keys: Vec<&str> = page.contents().iter().filter_map(Object::key).collect();
-            for some in keys.chunks(DELETES_AT_ONCE) {
+            for some in keys.chunks(MAX_CONCURRENT_DELETES) {
                 try_join_all(some.iter().map(|key| self.delete(key))).await?;
             }
         }
         Ok(())
     }
 
-    /// The bucket answers.
+    /// Whether the bucket answers in time.
     pub async fn ready(&self) -> bool {
         let head = self.client.head_bucket().bucket(&self.bucket).send();
         matches!(tokio::time::timeout(READY_WITHIN, head).await, Ok(Ok(_)))
     }
+}
+
+/// The key prefix of all files of a room.
+pub fn room_prefix(room: RoomId) -> String {
+    format!("{room}/")
 }
 
 fn expires() -> Result<PresigningConfig, StoreError> {

@@ -1,5 +1,5 @@
-//! The newest seq of each stream that the database has stored. A stream must not be behind it, and its
-//! consumer not ahead of it.
+//! The newest seq of each stream that the database has stored (table `stream_log`). The stream must not be behind it,
+//! and the stream's consumer must not be ahead of it.
 
 use protocol::{
     RoomId, Seq,
@@ -7,31 +7,36 @@ use protocol::{
 };
 use uuid::Uuid;
 
-use crate::db::{self, Database, on_db, on_tx};
+use crate::db::{self, Database, Tx, on_db, on_tx};
 
-/// Rooms looked at by one statement.
-const ROOMS: i64 = 1_000;
+/// Rooms of one page.
+const PAGE: i64 = 1_000;
 
-/// The newest seq of the stream of which the database has taken anything; none before `provision` has
-/// run for it.
+/// The newest stored seq of a stream; none before `provision` has run for it.
 pub async fn stored(database: &Database, shard: Shard) -> sqlx::Result<Option<Seq>> {
     let stored: Option<i64> = on_db!(database, e => sqlx::query_scalar(
         "SELECT stored_seq FROM stream_log WHERE stream = $1"
     ).bind(shard.stream()).fetch_optional(e))?;
-    stored.map(db::seq).transpose()
+    db::optional_seq(stored)
 }
 
-/// Makes the row of a stream, or raises it.
-pub async fn note(database: &Database, shard: Shard, seq: Seq) -> sqlx::Result<()> {
-    let mut tx = database.begin().await?;
-    on_tx!(&mut tx, e => sqlx::query(
+/// Raises the newest stored seq in a transaction; a lower one has no effect.
+pub async fn raise(tx: &mut Tx, shard: Shard, seq: Seq) -> sqlx::Result<()> {
+    on_tx!(tx, e => sqlx::query(
         "INSERT INTO stream_log AS l (stream, stored_seq) VALUES ($1, $2) ON CONFLICT (stream)
          DO UPDATE SET stored_seq = excluded.stored_seq WHERE l.stored_seq < excluded.stored_seq"
-    ).bind(shard.stream()).bind(i64::from(seq)).execute(e))?;
+    ).bind(shard.stream()).bind(i64::from(seq)).execute(e))
+    .map(drop)
+}
+
+/// [`raise`] in a transaction of its own.
+pub async fn record(database: &Database, shard: Shard, seq: Seq) -> sqlx::Result<()> {
+    let mut tx = database.begin().await?;
+    raise(&mut tx, shard, seq).await?;
     tx.commit().await
 }
 
-/// Whether the database has no rooms: then no event can be of any.
+/// Whether the database has no rooms, and so no event can belong to one.
 pub async fn is_empty(database: &Database) -> sqlx::Result<bool> {
     let any: Option<i32> =
         on_db!(database, e => sqlx::query_scalar("SELECT 1 FROM room LIMIT 1").fetch_optional(e))?;
@@ -39,14 +44,14 @@ pub async fn is_empty(database: &Database) -> sqlx::Result<bool> {
 }
 
 #[derive(sqlx::FromRow)]
-struct OfRoom {
+struct HighestOfRoom {
     id: Uuid,
     #[sqlx(try_from = "i64")]
     highest: Seq,
 }
 
-/// The highest seq of each shard that any table knows. Reads all rooms: for the release step only. What
-/// users say that they have read is not among it; the events that said so count for `stream_log`.
+/// The highest seq of each shard in any table. Reads all rooms, so it is for the release step only. `read_mark` is
+/// left out, because its seqs come from clients.
 pub async fn highest(database: &Database, shards: Shards) -> sqlx::Result<Vec<(Shard, Seq)>> {
     let mut highest: Vec<(Shard, Seq)> = shards.all().map(|shard| (shard, Seq::ZERO)).collect();
     for (shard, known) in &mut highest {
@@ -54,8 +59,8 @@ pub async fn highest(database: &Database, shards: Shards) -> sqlx::Result<Vec<(S
     }
     let mut after = Uuid::nil();
     loop {
-        let page: Vec<OfRoom> = on_db!(database, e => sqlx::query_as(HIGHEST_OF_ROOMS)
-            .bind(after).bind(ROOMS).fetch_all(e))?;
+        let page: Vec<HighestOfRoom> = on_db!(database, e => sqlx::query_as(HIGHEST_OF_ROOMS)
+            .bind(after).bind(PAGE).fetch_all(e))?;
         let Some(last) = page.last() else { return Ok(highest) };
         after = last.id;
         for room in page {

@@ -126,7 +126,7 @@ impl<'a> Sequences<'a> {
         let is_recorded = stream_log::stored(self.database, shard).await?.is_some();
         if is_new_consumer || !is_recorded {
             let floor = self.ack_floor(shard).await?.unwrap_or_default();
-            stream_log::note(self.database, shard, floor.max(self.highest(shard))).await?;
+            stream_log::record(self.database, shard, floor.max(self.highest(shard))).await?;
         }
         Ok(())
     }

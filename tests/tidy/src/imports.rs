@@ -27,7 +27,7 @@ const ONLY: &[Only] = &[
         what: "async_nats",
         places: &[
             "service/src/",
-            "functions/store/src/earlier_send.rs",
+            "functions/store/src/message_lookup/responder.rs",
             "functions/api/src/health.rs",
             "functions/api/src/state.rs",
             "functions/archive/src/",

@@ -128,7 +128,7 @@ pub async fn declare(
 
 /// The object's key in the storage. It contains only ids and nothing that a client chose, such as the file's name.
 fn object_key(room: RoomId, file: FileId) -> String {
-    format!("{}{file}", store::rooms::object_prefix(room))
+    format!("{}{file}", store::storage::room_prefix(room))
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ pub async fn remove(
             };
             locked.remove(&mut tx, target, &event).await?;
         }
-        None if banned => locked.shut_out(&mut tx, target).await?,
+        None if banned => locked.revoke_access(&mut tx, target).await?,
         None => return Err(ApiError::NoSuchMember),
     }
     tx.commit().await?;

@@ -3,7 +3,7 @@
 use axum::{Json, extract::State};
 use protocol::{RoomName, Seq};
 use serde::Deserialize;
-use store::{db::on_db, fold};
+use store::{db::on_db, search_text};
 
 use super::{
     unarchived::{MessageRange, UnarchivedTail},
@@ -58,8 +58,9 @@ pub async fn search(
     let tail = UnarchivedTail::read(&state, &mut room, user.id(), range).await?;
     let rows = search_archived(&state, &room, &term, before, limit.and_one()).await?;
     search.done();
-    let folded = fold::fold(&term);
-    let contains = |item: &MessageView| fold::fold(item.message.msg.as_str()).contains(&folded);
+    let folded = search_text::fold_case(&term);
+    let contains =
+        |item: &MessageView| search_text::fold_case(item.message.msg.as_str()).contains(&folded);
     let deleted_authors =
         DeletedAuthors::among(&state, rows.iter().map(|row| row.author_id)).await?;
     let archived = rows.into_iter().map(|row| {
@@ -97,7 +98,7 @@ async fn search_archived(
     .bind(room.id)
     .bind(i64::from(before))
     .bind(limit)
-    .bind(fold::containing(term))
+    .bind(search_text::like_pattern(term))
     .persistent(false)
     .fetch_all(e))?)
 }

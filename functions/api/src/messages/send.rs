@@ -11,7 +11,7 @@ use protocol::{
     subject,
 };
 use serde::{Deserialize, Serialize};
-use store::earlier_send;
+use store::message_lookup;
 
 use crate::{
     accounts,
@@ -66,7 +66,7 @@ pub async fn send(
     state.budgets.charge_room(user.id(), room).await?;
     let at = Timestamp::now();
     if let Some(FirstStored { seq, at }) =
-        earlier_send::earlier(&state.store, room, user.id(), id, at).await?
+        message_lookup::find_before_publish(&state.store, room, user.id(), id, at).await?
     {
         return Ok((StatusCode::CREATED, Json(Sent { seq, at, duplicate: true })));
     }

@@ -10,7 +10,7 @@ use protocol::{
     Emoji, MessageId, MessageText, Seq, Timestamp, UserId,
     stored::{Message, StoredEvent},
 };
-use store::earlier_send;
+use store::message_lookup;
 
 use super::view::{DeletedAuthors, MessageView};
 use crate::{
@@ -75,7 +75,7 @@ async fn archived_messages(
         _ => None,
     });
     let sent: Vec<_> = sent.collect();
-    Ok(earlier_send::archived_among(
+    Ok(message_lookup::archived_among(
         &state.store.database,
         room.room_id(),
         room.archived_seq,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{extract::State, http::StatusCode};
 use protocol::RoomName;
-use store::rooms;
+use store::{room_deletion, storage};
 
 use crate::{
     docs::refusals::{USER_OVER, refusals},
@@ -38,12 +38,12 @@ pub async fn delete(
     state.budgets.charge_user(user.id()).await?;
     let room = found.room.room_id();
     let mut tx = state.begin(trace).await?;
-    if !rooms::end(&mut tx, room, user.id()).await? {
+    if !room_deletion::mark_deleted(&mut tx, room, user.id()).await? {
         return Err(ApiError::NoSuchRoom);
     }
     tx.commit().await?;
     // The archive function removes objects that are left. The storage has logged the reason.
-    let files = rooms::object_prefix(room);
+    let files = storage::room_prefix(room);
     let _ = tokio::time::timeout(REMOVE_TIMEOUT, state.storage.delete_all(&files)).await;
     Ok(StatusCode::NO_CONTENT)
 }

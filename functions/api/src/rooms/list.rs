@@ -5,7 +5,7 @@ use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
 use protocol::{MessageId, RoomName, Seq, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
-use store::{db::on_db, fold};
+use store::{db::on_db, search_text};
 use uuid::Uuid;
 
 use super::view::Room;
@@ -143,7 +143,7 @@ pub async fn list(
             // Not a cached statement, so that PostgreSQL plans it for this term: whether the trigram index helps
             // depends on the term.
             let rows = on_db!(&state.store.database, e => sqlx::query_as(statement)
-                .bind(me).bind(after).bind(limit.and_one()).bind(fold::containing(&query))
+                .bind(me).bind(after).bind(limit.and_one()).bind(search_text::like_pattern(&query))
                 .persistent(false).fetch_all(e))?;
             search.done();
             rows

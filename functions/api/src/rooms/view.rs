@@ -2,7 +2,7 @@
 
 use protocol::{RoomId, Timestamp, UserId};
 use serde::Serialize;
-use store::fold;
+use store::search_text;
 
 use crate::room_row::RoomRow;
 
@@ -38,5 +38,5 @@ impl From<RoomRow> for Room {
 
 /// Name and title, folded for substring search.
 pub fn search_text(name: &str, title: Option<&str>) -> String {
-    fold::search_text(&format!("{name} {}", title.unwrap_or_default()))
+    search_text::search_text(&format!("{name} {}", title.unwrap_or_default()))
 }

@@ -1,6 +1,6 @@
-//! What an error of either database means. PostgreSQL and SQLite have codes of their own.
+//! Classifies the error codes of the two databases.
 
-/// A named uniqueness constraint that a handler translates into a refusal.
+/// A named unique constraint that callers map to an error of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UniqueConstraint {
     AccountName,
@@ -24,50 +24,50 @@ impl UniqueConstraint {
     }
 }
 
-/// The statement exceeded its timeout.
+/// Whether the statement exceeded its timeout.
 pub fn is_timeout(error: &sqlx::Error) -> bool {
     let code = error.as_database_error().and_then(|error| error.code());
     // PostgreSQL's query_canceled; SQLite's INTERRUPT.
     code.is_some_and(|code| code == "57014" || code == "9")
 }
 
-/// The database does not answer, or is in a condition that passes: a retry may succeed.
+/// Whether the database cannot be reached or is in a temporary condition, so that a retry may succeed.
 pub fn is_unavailable(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::Io(_)
-        // A proxy in front of the database accepts connections and ends them while it has no server.
+        // A proxy accepts and closes connections while its database is down.
         | sqlx::Error::Protocol(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| is_for_a_while(&code)),
+        sqlx::Error::Database(error) => error.code().is_some_and(|code| is_temporary(&code)),
         _ => false,
     }
 }
 
-/// The database refuses the statement's values, and would refuse them again: a date out of range, text
-/// that it cannot store, a violated constraint. A missing referenced row is not among them: it was
-/// deleted meanwhile, and a retry finds that out.
+/// Whether the database rejects the statement's values, so that a retry would fail too: a date out of range, text that
+/// cannot be stored, a violated constraint. A foreign-key violation is not included: the referenced row was deleted
+/// meanwhile, and a retry handles that.
 pub fn is_refused(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Encode(_) => true,
         sqlx::Error::Database(error) if error.is_foreign_key_violation() => false,
         sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            // PostgreSQL's codes have five characters; its classes of data, constraints and limits.
-            // SQLite's TOOBIG, CONSTRAINT and MISMATCH, with what they are extended by.
+            // PostgreSQL's codes have five characters. Classes 22, 23 and 54: data, constraints, limits.
             if code.len() == 5 {
                 return matches!(code.get(..2), Some("22" | "23" | "54"));
             }
+            // SQLite's TOOBIG, CONSTRAINT and MISMATCH; the higher bytes hold an extended code.
             code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 18..=20))
         }),
         _ => false,
     }
 }
 
-/// Whether a database's error code names a condition that passes.
-fn is_for_a_while(code: &str) -> bool {
-    // PostgreSQL's have five characters; SQLite's are numbers, and the low byte names the error.
+/// Whether an error code means a temporary condition.
+fn is_temporary(code: &str) -> bool {
+    // PostgreSQL's codes have five characters. SQLite's are numbers whose low byte is the error.
     if let Ok(number) = code.parse::<u32>()
         && code.len() < 5
     {
@@ -76,8 +76,8 @@ fn is_for_a_while(code: &str) -> bool {
         const FULL: u32 = 13;
         return matches!(number & 0xff, BUSY | LOCKED | FULL);
     }
-    // Connections, rollbacks such as of a deadlock, resources such as the disk, objects in use and databases that take
-    // nobody in, operators; and a server that is only a replica yet, as in a failover.
+    // Classes: connection, rollback (deadlock), resources (disk full), object or database not available, operator
+    // intervention. 25006 is a read-only replica, seen during a failover.
     matches!(code.get(..2), Some("08" | "40" | "53" | "55" | "57")) || code == "25006"
 }
 
@@ -105,16 +105,16 @@ mod tests {
     }
 
     #[test]
-    fn errors_that_pass_are_told_from_those_that_do_not() {
+    fn temporary_errors_are_distinguished_from_permanent_ones() {
         for code in [
             "08006", "40P01", "53100", "53300", "55000", "57014", "57P03", "25006", "5", "6", "13",
             "517",
         ] {
-            assert!(is_for_a_while(code), "{code}");
+            assert!(is_temporary(code), "{code}");
         }
-        // Constraints, syntax, types, passwords; of SQLite constraint, corruption, read-only.
+        // PostgreSQL: constraint, syntax, encoding, password. SQLite: constraint, corruption, read-only.
         for code in ["23505", "42601", "22021", "28P01", "25001", "19", "11", "8", "2067", ""] {
-            assert!(!is_for_a_while(code), "{code}");
+            assert!(!is_temporary(code), "{code}");
         }
     }
 }

@@ -1,6 +1,5 @@
-//! Budgets of what a user and a room may publish by HTTP, counted in the database: whichever instance
-//! is asked, they are the same. Charged before a transaction begins and after it is known that the
-//! caller may do what they ask for.
+//! Publish budgets of users and rooms for HTTP, counted in the database, so that all instances share them. A request
+//! is charged after its authorization and before its transaction.
 
 use std::time::Duration;
 
@@ -16,21 +15,21 @@ use crate::{
     db::{Database, on_db, on_tx},
 };
 
-/// Rows that are removed by one statement.
+/// Rows removed by one statement.
 const ROWS: i64 = 2_000;
 
-/// The budgets of users and rooms.
+/// Charges requests to the budgets of users and rooms.
 #[derive(Clone)]
 pub struct Budgets {
     database: Database,
     limits: PublishLimits,
-    /// Where functions and gateway are one process, what both count; otherwise the database counts.
+    /// The budgets that functions and gateway share when they run in one process. Otherwise the database counts.
     shared: Option<PublishBudgets>,
     new_rooms: Option<Rate>,
 }
 
 impl Budgets {
-    /// `new_rooms` is how often one user may create a room.
+    /// `new_rooms` limits how often one user may create a room.
     pub fn new(
         database: Database,
         limits: PublishLimits,
@@ -40,8 +39,8 @@ impl Budgets {
         Self { database, limits, shared, new_rooms }
     }
 
-    /// Charges the caller: for what they do to a room, and for what every gateway is notified of.
-    /// Leaving, moderating and deleting are not refused because of what others send to a room.
+    /// Charges the user only. For leaving, moderating and deleting, which must not be refused because others have
+    /// used up the room's budget.
     pub async fn charge_user(&self, user: UserId) -> Result<(), StoreError> {
         if let Some(budgets) = &self.shared {
             return Ok(budgets.charge_user(user)?);
@@ -49,7 +48,7 @@ impl Budgets {
         self.charge(Budget::User, format!("user.{user}"), self.limits.user).await
     }
 
-    /// Charges the caller and the room: for an event that members of the room receive.
+    /// Charges the user and the room, for an event that members of the room receive.
     pub async fn charge_room(&self, user: UserId, room: RoomId) -> Result<(), StoreError> {
         self.charge_user(user).await?;
         if let Some(budgets) = &self.shared {
@@ -58,11 +57,12 @@ impl Budgets {
         self.charge(Budget::Room, format!("room.{room}"), self.limits.room).await
     }
 
-    /// For a new room. Creating and deleting rooms in a loop would also fill the bucket of revocations.
+    /// Charges the user for a new room. Without this limit, creating and deleting rooms in a loop would fill the bucket
+    /// of revocations.
     pub async fn charge_new_room(&self, user: UserId) -> Result<(), StoreError> {
         self.charge_user(user).await?;
         let Some(rate) = self.new_rooms else { return Ok(()) };
-        let wait = spend(&self.database, format!("new-rooms.{user}"), rate).await?;
+        let wait = charge_key(&self.database, format!("new-rooms.{user}"), rate).await?;
         wait.map_or(Ok(()), |wait| {
             metrics::counter!("publish_refused_total", "code" => "too-many-new-rooms").increment(1);
             Err(TooManyNewRooms { wait }.into())
@@ -76,15 +76,19 @@ impl Budgets {
         rate: Option<Rate>,
     ) -> Result<(), StoreError> {
         let Some(rate) = rate else { return Ok(()) };
-        let Some(wait) = spend(&self.database, key, rate).await? else { return Ok(()) };
+        let Some(wait) = charge_key(&self.database, key, rate).await? else { return Ok(()) };
         let over = OverBudget { budget, wait };
         publish::count(&over);
         Err(over.into())
     }
 }
 
-/// One event, by the rule of [`Rate::charge`]. How long to wait, if it is one too many.
-async fn spend(database: &Database, key: String, rate: Rate) -> sqlx::Result<Option<Duration>> {
+/// Charges one event by the rule of [`Rate::charge`]. Returns how long to wait if the budget is used up.
+async fn charge_key(
+    database: &Database,
+    key: String,
+    rate: Rate,
+) -> sqlx::Result<Option<Duration>> {
     let now = Utc::now().timestamp_micros();
     let charged: Option<i64> = on_db!(database, e => sqlx::query_scalar(
         "INSERT INTO publish_budget AS b (key, arrival_us) VALUES ($1, $2 + $3)
@@ -107,8 +111,8 @@ async fn spend(database: &Database, key: String, rate: Rate) -> sqlx::Result<Opt
     Ok(Some(rate.wait(arrival.unwrap_or(now), now)))
 }
 
-/// Removes what is paid off; a key without a row is one that has published nothing.
-pub async fn tidy(database: &Database) -> anyhow::Result<()> {
+/// Removes budgets that are full again; a missing row means the same.
+pub async fn remove_expired(database: &Database) -> anyhow::Result<()> {
     loop {
         let mut tx = database.begin().await?;
         let removed = on_tx!(&mut tx, e => sqlx::query(

@@ -1,5 +1,5 @@
-//! Bounds concurrent searches. A search may read all of a big room: one user must not occupy the whole
-//! database, and all users together not every connection to it.
+//! Bounds concurrent searches, per user and in total. A search may read every message of a large room, so searches
+//! could otherwise occupy all database connections.
 
 use std::{
     collections::HashMap,
@@ -12,49 +12,50 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::SearchRefused;
 
-/// How long a search waits for others to end before the caller is told to come again.
-const WAIT: Duration = Duration::from_secs(2);
-/// A search whose client hung up still counts for so long: until the database has cancelled it.
+/// How long a search waits for others to end before it is refused.
+const MAX_WAIT: Duration = Duration::from_secs(2);
+/// How long the database may take to cancel an abandoned search, which counts until then.
 const CANCELLED_WITHIN: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Clone)]
-pub struct Searches(Arc<Inner>);
+pub struct SearchLimiter(Arc<Inner>);
 
 struct Inner {
     per_user: usize,
-    places: Arc<Semaphore>,
-    /// Users with searches, so at most as many as there are requests.
+    /// Permits of all users together.
+    total: Arc<Semaphore>,
+    /// Running searches per user. Bounded by the number of requests, because users without a search are removed.
     running: Mutex<HashMap<UserId, usize>>,
 }
 
-/// A search that runs, or has been abandoned: dropped without [`Search::done`].
-pub struct Search {
+/// The permit of a running search. Dropped without [`SearchPermit::done`], the search counts as abandoned.
+pub struct SearchPermit {
     counted: Option<Counted>,
     is_done: bool,
 }
 
-/// One of a user's searches, and one of the places.
+/// Releases the permits when it is dropped.
 struct Counted {
     inner: Arc<Inner>,
     user: UserId,
-    _place: Option<OwnedSemaphorePermit>,
+    _total: Option<OwnedSemaphorePermit>,
 }
 
-impl Searches {
-    /// At most `per_user` of each user, if that is not 0, and `at_once` of all.
+impl SearchLimiter {
+    /// Allows `per_user` concurrent searches per user (0: unlimited) and `at_once` in total.
     pub fn new(per_user: usize, at_once: usize) -> Self {
-        let (places, running) = (Arc::new(Semaphore::new(at_once)), Mutex::default());
-        Self(Arc::new(Inner { per_user, places, running }))
+        let (total, running) = (Arc::new(Semaphore::new(at_once)), Mutex::default());
+        Self(Arc::new(Inner { per_user, total, running }))
     }
 
-    /// Waits for a place.
-    pub async fn begin(&self, user: UserId) -> Result<Search, SearchRefused> {
+    /// Waits for a permit.
+    pub async fn begin(&self, user: UserId) -> Result<SearchPermit, SearchRefused> {
         let mut counted = self.0.count(user).ok_or(SearchRefused::TooManyOfUser)?;
-        let place = tokio::time::timeout(WAIT, self.0.places.clone().acquire_owned()).await;
-        let place = place.map_err(|_| SearchRefused::TooMany)?;
-        counted._place = Some(place.map_err(|_| SearchRefused::TooMany)?);
-        Ok(Search { counted: Some(counted), is_done: false })
+        let permit = tokio::time::timeout(MAX_WAIT, self.0.total.clone().acquire_owned()).await;
+        let permit = permit.map_err(|_| SearchRefused::TooMany)?;
+        counted._total = Some(permit.map_err(|_| SearchRefused::TooMany)?);
+        Ok(SearchPermit { counted: Some(counted), is_done: false })
     }
 }
 
@@ -67,7 +68,7 @@ impl Inner {
             return None;
         }
         running.insert(user, of_user + 1);
-        Some(Counted { inner: self.clone(), user, _place: None })
+        Some(Counted { inner: self.clone(), user, _total: None })
     }
 }
 
@@ -83,14 +84,14 @@ impl Drop for Counted {
     }
 }
 
-impl Search {
-    /// Its statements have ended.
+impl SearchPermit {
+    /// To be called when the search's statements have ended.
     pub fn done(mut self) {
         self.is_done = true;
     }
 }
 
-impl Drop for Search {
+impl Drop for SearchPermit {
     fn drop(&mut self) {
         let counted = self.counted.take().filter(|_| !self.is_done);
         if let (Some(counted), Ok(runtime)) = (counted, tokio::runtime::Handle::try_current()) {
@@ -107,8 +108,8 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn a_user_has_so_many_searches_and_all_users_so_many_places() {
-        let searches = Searches::new(2, 3);
+    async fn searches_are_bounded_per_user_and_in_total() {
+        let searches = SearchLimiter::new(2, 3);
         let (ada, bob) = (UserId::generate(), UserId::generate());
         let one = searches.begin(ada).await.ok();
         let other = searches.begin(ada).await.ok();
@@ -116,7 +117,7 @@ mod tests {
         let of_bob = searches.begin(bob).await.ok();
         assert!(
             matches!(searches.begin(bob).await, Err(SearchRefused::TooMany)),
-            "no place is left"
+            "no permit is left"
         );
         for search in [one, other, of_bob].into_iter().flatten() {
             search.done();
@@ -127,7 +128,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn an_abandoned_search_counts_until_it_is_cancelled() {
-        let searches = Searches::new(1, 8);
+        let searches = SearchLimiter::new(1, 8);
         let ada = UserId::generate();
         drop(searches.begin(ada).await.ok());
         assert!(matches!(searches.begin(ada).await, Err(SearchRefused::TooManyOfUser)));

@@ -1,11 +1,11 @@
-//! A connection while a statement runs on it. A handler may be dropped at any moment, because its client
-//! disconnected or its deadline passed. The statement must end then too: the pool takes a connection back
-//! only after that, so a few abandoned searches would block every request.
+//! Cancels the statements of dropped futures. A handler may be dropped at any moment, because its client
+//! disconnected or its deadline passed. Its statement must end too: the pool gets the connection back only then, so a
+//! few abandoned searches would block all requests.
 //!
-//! PostgreSQL: the connection is closed, and the server, which looks for that while it works
-//! (`client_connection_check_interval`), cancels the statement. SQLite: its progress handler interrupts
-//! the statement. A statement within a transaction of PostgreSQL is bounded by `statement_timeout`
-//! alone: its connection cannot be taken out of sqlx's [`Transaction`].
+//! PostgreSQL: the connection is closed. The server checks for that during the statement
+//! (`client_connection_check_interval`) and cancels it. SQLite: the progress handler interrupts the statement. A
+//! statement in a PostgreSQL transaction is limited by `statement_timeout` only, because its connection cannot be
+//! taken out of sqlx's [`Transaction`].
 
 use std::{
     ops::{Deref, DerefMut},
@@ -18,30 +18,30 @@ use std::{
 
 use sqlx::{Pool, Postgres, Sqlite, Transaction, pool::PoolConnection};
 
-/// Instructions of SQLite's virtual machine between two looks at the clock: some 100 µs.
-const OPS: i32 = 10_000;
+/// SQLite calls the progress handler after so many instructions of its virtual machine, about every 100 µs.
+const PROGRESS_OPS: i32 = 10_000;
 
-/// A pool, and how long a statement may take on its connections.
+/// A pool with the time limit of its statements.
 #[derive(Debug)]
-pub struct Limited<DB: sqlx::Database> {
+pub struct LimitedPool<DB: sqlx::Database> {
     pub(super) pool: Pool<DB>,
     pub(super) statement: Option<Duration>,
 }
 
-impl<DB: sqlx::Database> Clone for Limited<DB> {
+impl<DB: sqlx::Database> Clone for LimitedPool<DB> {
     fn clone(&self) -> Self {
         Self { pool: self.pool.clone(), statement: self.statement }
     }
 }
 
-impl<DB: sqlx::Database> Deref for Limited<DB> {
+impl<DB: sqlx::Database> Deref for LimitedPool<DB> {
     type Target = Pool<DB>;
     fn deref(&self) -> &Pool<DB> {
         &self.pool
     }
 }
 
-/// What runs on a connection, as the thread that runs it sees it.
+/// The state of a connection's statement, shared with the thread that executes it.
 #[derive(Debug, Default)]
 struct Statement {
     is_running: AtomicBool,
@@ -60,14 +60,14 @@ impl Statement {
         self.is_running.store(false, Ordering::Release);
     }
 
-    /// Nobody waits for its outcome any more. Returns whether it runs.
+    /// Called when the waiting future is dropped. Returns whether a statement is running.
     fn abandon(&self) -> bool {
         let is_running = self.is_running.load(Ordering::Acquire);
         self.is_abandoned.store(is_running, Ordering::Release);
         is_running
     }
 
-    fn may_go_on(&self) -> bool {
+    fn may_continue(&self) -> bool {
         let deadline = *self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
         !self.is_abandoned.load(Ordering::Acquire)
             && deadline.is_none_or(|deadline| Instant::now() < deadline)
@@ -75,25 +75,26 @@ impl Statement {
 }
 
 /// A connection for one statement. Dropped between [`HeldConnection::start`] and [`HeldConnection::end`],
-/// it abandons the statement.
+/// the statement is cancelled.
 pub struct HeldConnection<DB: sqlx::Database> {
     connection: PoolConnection<DB>,
     statement: Arc<Statement>,
     within: Option<Duration>,
-    closes: bool,
+    /// PostgreSQL only: closing the connection cancels the statement.
+    closes_on_drop: bool,
 }
 
 impl HeldConnection<Postgres> {
-    pub async fn postgres(pool: &Limited<Postgres>) -> sqlx::Result<Self> {
+    pub async fn postgres(pool: &LimitedPool<Postgres>) -> sqlx::Result<Self> {
         let (connection, statement) = (pool.acquire().await?, Arc::default());
-        Ok(Self { connection, statement, within: None, closes: true })
+        Ok(Self { connection, statement, within: None, closes_on_drop: true })
     }
 }
 
 impl HeldConnection<Sqlite> {
-    pub async fn sqlite(pool: &Limited<Sqlite>) -> sqlx::Result<Self> {
+    pub async fn sqlite(pool: &LimitedPool<Sqlite>) -> sqlx::Result<Self> {
         let (connection, statement) = watched(pool).await?;
-        Ok(Self { connection, statement, within: pool.statement, closes: false })
+        Ok(Self { connection, statement, within: pool.statement, closes_on_drop: false })
     }
 }
 
@@ -110,35 +111,35 @@ impl<DB: sqlx::Database> HeldConnection<DB> {
 
 impl<DB: sqlx::Database> Drop for HeldConnection<DB> {
     fn drop(&mut self) {
-        if self.statement.abandon() && self.closes {
+        if self.statement.abandon() && self.closes_on_drop {
             self.connection.close_on_drop();
         }
     }
 }
 
 /// A transaction whose statements are watched like those of [`HeldConnection`].
-pub struct Watched<DB: sqlx::Database> {
-    // Before the transaction is dropped, which waits for the statement to roll back.
-    _abandon: Abandon,
+pub struct WatchedTransaction<DB: sqlx::Database> {
+    // Dropped before the transaction, whose rollback waits for the statement.
+    abandon_on_drop: AbandonOnDrop,
     transaction: Transaction<'static, DB>,
     within: Option<Duration>,
 }
 
-struct Abandon(Arc<Statement>);
+struct AbandonOnDrop(Arc<Statement>);
 
-impl Drop for Abandon {
+impl Drop for AbandonOnDrop {
     fn drop(&mut self) {
         self.0.abandon();
     }
 }
 
-impl<DB: sqlx::Database> Watched<DB> {
+impl<DB: sqlx::Database> WatchedTransaction<DB> {
     pub fn start(&mut self) {
-        self._abandon.0.start(self.within);
+        self.abandon_on_drop.0.start(self.within);
     }
 
     pub fn end(&mut self) {
-        self._abandon.0.end();
+        self.abandon_on_drop.0.end();
     }
 
     pub async fn commit(self) -> sqlx::Result<()> {
@@ -146,42 +147,55 @@ impl<DB: sqlx::Database> Watched<DB> {
     }
 }
 
-impl<DB: sqlx::Database> Deref for Watched<DB> {
+impl<DB: sqlx::Database> Deref for WatchedTransaction<DB> {
     type Target = DB::Connection;
     fn deref(&self) -> &DB::Connection {
         &self.transaction
     }
 }
 
-impl<DB: sqlx::Database> DerefMut for Watched<DB> {
+impl<DB: sqlx::Database> DerefMut for WatchedTransaction<DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
         &mut self.transaction
     }
 }
 
-impl Limited<Postgres> {
-    pub(super) async fn begin(&self) -> sqlx::Result<Watched<Postgres>> {
+impl LimitedPool<Postgres> {
+    pub(super) async fn begin(&self) -> sqlx::Result<WatchedTransaction<Postgres>> {
         let transaction = self.pool.begin().await?;
-        Ok(Watched { _abandon: Abandon(Arc::default()), transaction, within: None })
+        Ok(WatchedTransaction {
+            abandon_on_drop: AbandonOnDrop(Arc::default()),
+            transaction,
+            within: None,
+        })
     }
 }
 
-impl Limited<Sqlite> {
-    /// Takes the lock of the writer at once: a reader that becomes a writer later could only fail.
-    pub(super) async fn begin(&self) -> sqlx::Result<Watched<Sqlite>> {
+impl LimitedPool<Sqlite> {
+    /// Takes the write lock at once: a transaction that reads first could only fail when it writes later.
+    pub(super) async fn begin(&self) -> sqlx::Result<WatchedTransaction<Sqlite>> {
         let (connection, statement) = watched(self).await?;
         let begin = Some(sqlx::SqlStr::from_static("BEGIN IMMEDIATE"));
         let transaction = Transaction::begin(connection, begin).await?;
-        Ok(Watched { _abandon: Abandon(statement), transaction, within: self.statement })
+        Ok(WatchedTransaction {
+            abandon_on_drop: AbandonOnDrop(statement),
+            transaction,
+            within: self.statement,
+        })
     }
 }
 
-/// A connection whose statements are interrupted when their time is over, or they are abandoned.
-async fn watched(pool: &Limited<Sqlite>) -> sqlx::Result<(PoolConnection<Sqlite>, Arc<Statement>)> {
+/// A connection whose statements are interrupted at their deadline or when they are abandoned.
+async fn watched(
+    pool: &LimitedPool<Sqlite>,
+) -> sqlx::Result<(PoolConnection<Sqlite>, Arc<Statement>)> {
     let mut connection = pool.acquire().await?;
     let statement = Arc::<Statement>::default();
     let watch = statement.clone();
-    connection.lock_handle().await?.set_progress_handler(OPS, move || watch.may_go_on());
+    connection
+        .lock_handle()
+        .await?
+        .set_progress_handler(PROGRESS_OPS, move || watch.may_continue());
     Ok((connection, statement))
 }
 
@@ -211,7 +225,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sqlite_ends_a_statement_that_nobody_waits_for() {
+    async fn sqlite_ends_an_abandoned_statement() {
         let within = Duration::from_secs(3600);
         let database = Database::connect_limited("sqlite::memory:", within).await.unwrap();
         // More than there are connections.
@@ -232,16 +246,16 @@ mod tests {
     fn a_statement_ends_at_its_deadline_or_when_it_is_abandoned() {
         let statement = Statement::default();
         statement.start(None);
-        assert!(statement.may_go_on());
+        assert!(statement.may_continue());
         statement.start(Some(Duration::ZERO));
-        assert!(!statement.may_go_on());
+        assert!(!statement.may_continue());
         statement.start(Some(Duration::from_secs(60)));
-        assert!(statement.may_go_on());
+        assert!(statement.may_continue());
         statement.end();
         assert!(!statement.abandon(), "nothing runs");
-        assert!(statement.may_go_on());
+        assert!(statement.may_continue());
         statement.start(None);
         assert!(statement.abandon());
-        assert!(!statement.may_go_on());
+        assert!(!statement.may_continue());
     }
 }
