@@ -1,21 +1,21 @@
-//! What failed while the rest went on.
+//! Collects the failures of independent steps, so that one failure does not stop the others.
 
-/// Failures of one pass, in the order in which they came.
+/// Failures in the order in which they occurred.
 #[derive(Debug, Default)]
 pub struct Failures(Vec<anyhow::Error>);
 
 impl Failures {
-    pub fn note(&mut self, result: anyhow::Result<()>) {
+    pub fn record(&mut self, result: anyhow::Result<()>) {
         self.0.extend(result.err());
     }
 
-    /// One error that says all of them.
+    /// One error with the messages of all failures.
     pub fn into_result(self) -> anyhow::Result<()> {
         if self.0.is_empty() {
             return Ok(());
         }
-        let told: Vec<String> = self.0.iter().map(|error| format!("{error:#}")).collect();
-        Err(anyhow::anyhow!(told.join("; ")))
+        let messages: Vec<String> = self.0.iter().map(|error| format!("{error:#}")).collect();
+        Err(anyhow::anyhow!(messages.join("; ")))
     }
 }
 
@@ -26,9 +26,9 @@ mod tests {
     #[test]
     fn every_failure_is_in_the_error() {
         let mut failures = Failures::default();
-        failures.note(Ok(()));
-        failures.note(Err(anyhow::anyhow!("inner").context("first")));
-        failures.note(Err(anyhow::anyhow!("second")));
+        failures.record(Ok(()));
+        failures.record(Err(anyhow::anyhow!("inner").context("first")));
+        failures.record(Err(anyhow::anyhow!("second")));
         let error = failures.into_result().unwrap_err();
         assert_eq!(error.to_string(), "first: inner; second");
         assert!(Failures::default().into_result().is_ok());

@@ -1,5 +1,5 @@
-//! A message keeps the first [`REACTION_KINDS`] different emoji that users reacted with, and no more:
-//! whoever can react could otherwise fill the table, and every reader's page, with one message.
+//! Limits a message to the first [`REACTION_KINDS`] different emoji. Without the limit, one message could fill the
+//! table and every page that shows it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,12 +7,13 @@ use protocol::{RoomId, Seq, limits::REACTION_KINDS};
 use store::db::{self, Tx};
 use uuid::Uuid;
 
-use super::rows::{ReactionKey, Rows};
+use super::batch_rows::{BatchRows, ReactionKey};
 
-/// Of each message the emoji that there are.
-type Kinds = BTreeMap<(RoomId, Seq), BTreeSet<String>>;
+/// The different emoji of each message.
+type EmojiByMessage = BTreeMap<(RoomId, Seq), BTreeSet<String>>;
 
-/// The emoji of messages, found one by one in the index: of each there may be any number of rows.
+/// The different emoji of messages. A recursive query jumps from emoji to emoji in the index, because each may have
+/// any number of rows.
 const KINDS_IN_POSTGRES: &str = "
     SELECT t.room_id, t.target, k.emoji
     FROM UNNEST($1::uuid[], $2::bigint[]) AS t (room_id, target) CROSS JOIN LATERAL (
@@ -24,7 +25,7 @@ const KINDS_IN_POSTGRES: &str = "
         FROM kinds WHERE kinds.emoji IS NOT NULL
       ) SELECT emoji FROM kinds WHERE emoji IS NOT NULL LIMIT $3
     ) k";
-/// The same of one message: SQLite has no `LATERAL`, and a statement costs no round trip.
+/// The same for one message: SQLite has no `LATERAL`, and its statements cost no round trip.
 const KINDS_IN_SQLITE: &str = "
     WITH RECURSIVE kinds (emoji) AS (
       SELECT MIN(r.emoji) FROM reaction r WHERE r.room_id = $1 AND r.target = $2
@@ -34,21 +35,21 @@ const KINDS_IN_SQLITE: &str = "
       FROM kinds WHERE kinds.emoji IS NOT NULL
     ) SELECT emoji FROM kinds WHERE emoji IS NOT NULL LIMIT $3";
 
-/// Drops the reactions of a batch that would be one kind too many.
-pub async fn bound(tx: &mut Tx, rows: &mut Rows) -> sqlx::Result<()> {
+/// Drops the reactions of a batch that exceed the limit.
+pub async fn apply(tx: &mut Tx, rows: &mut BatchRows) -> sqlx::Result<()> {
     let targets: BTreeSet<(RoomId, Seq)> =
         rows.reactions.keys().map(|(room, target, ..)| (*room, *target)).collect();
     if targets.is_empty() {
         return Ok(());
     }
-    let kinds = read(tx, &targets).await?;
+    let kinds = existing(tx, &targets).await?;
     let dropped = retain_first(&mut rows.reactions, kinds);
     metrics::counter!("archive_reactions_dropped_total").increment(dropped as u64);
     Ok(())
 }
 
-async fn read(tx: &mut Tx, targets: &BTreeSet<(RoomId, Seq)>) -> sqlx::Result<Kinds> {
-    let mut kinds = Kinds::new();
+async fn existing(tx: &mut Tx, targets: &BTreeSet<(RoomId, Seq)>) -> sqlx::Result<EmojiByMessage> {
+    let mut kinds = EmojiByMessage::new();
     let limit = REACTION_KINDS as i64;
     match tx {
         Tx::Postgres(transaction) => {
@@ -79,8 +80,11 @@ async fn read(tx: &mut Tx, targets: &BTreeSet<(RoomId, Seq)>) -> sqlx::Result<Ki
     Ok(kinds)
 }
 
-/// The first ones count, in the order of their events. Returns how many are dropped.
-fn retain_first(reactions: &mut BTreeMap<ReactionKey, (Seq, bool)>, mut kinds: Kinds) -> usize {
+/// Keeps the first emoji in the order of their events. Returns how many reactions are dropped.
+fn retain_first(
+    reactions: &mut BTreeMap<ReactionKey, (Seq, bool)>,
+    mut kinds: EmojiByMessage,
+) -> usize {
     let mut in_order: Vec<(Seq, ReactionKey)> =
         reactions.iter().map(|(key, (seq, _))| (*seq, key.clone())).collect();
     in_order.sort_unstable_by_key(|(seq, _)| *seq);
@@ -111,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_kinds_stay_and_more_of_them_do_too() {
+    fn reactions_beyond_the_first_twenty_emoji_are_dropped() {
         let (room, ada, bob) = (RoomId::generate(), UserId::generate(), UserId::generate());
         let mut reactions = BTreeMap::new();
         for n in 0..40_u32 {

@@ -1,5 +1,5 @@
-//! What was in a deleted room goes in steps, each a transaction of its own: a crash between two of them
-//! is gone on from. The row goes last, when no token for the room can live any more.
+//! Removes the contents of deleted rooms in steps, each a transaction, so that the work resumes after a crash. The
+//! room's row is removed last, when every token for the room has expired.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use protocol::{RoomId, subject};
@@ -12,17 +12,17 @@ use uuid::Uuid;
 
 use super::failures::Failures;
 
-/// Rows of one step.
+/// Rows removed by one step.
 const ROWS: i64 = 2_000;
-/// Steps of one sweep, so that other work gets its turn.
-const STEPS: usize = 50;
-/// Rooms looked at by one sweep; what bounds its work are the steps.
-const ROOMS: i64 = 200;
-/// Who comes back within this time is told by the room's last event that it is gone.
-const TOLD_FOR: TimeDelta = TimeDelta::hours(1);
+/// Steps of one sweep, so that a large room does not delay other work.
+const MAX_STEPS: usize = 50;
+/// Rooms of one sweep. The steps bound its work.
+const MAX_ROOMS: i64 = 200;
+/// How long the room's last event, `room-deleted`, stays for clients that reconnect.
+const LAST_EVENT_KEPT_FOR: TimeDelta = TimeDelta::hours(1);
 
-/// What goes, by statements of one shape: the room, and how many rows.
-const STEPS_OF_A_ROOM: [&str; 6] = [
+/// The parameters of each statement are the room and the number of rows.
+const STATEMENTS: [&str; 6] = [
     "DELETE FROM message WHERE room_id = $1 AND seq IN (
        SELECT seq FROM message WHERE room_id = $1 ORDER BY seq LIMIT $2)",
     "DELETE FROM reaction WHERE room_id = $1 AND target IN (
@@ -37,24 +37,24 @@ const STEPS_OF_A_ROOM: [&str; 6] = [
 ];
 
 #[derive(sqlx::FromRow)]
-struct Ended {
+struct DeletedRoom {
     id: Uuid,
+    /// When all contents were removed.
     emptied_at: Option<DateTime<Utc>>,
 }
 
-/// Removes the contents of deleted rooms, and then their rows.
 pub async fn remove(store: &Store, streams: &[&ShardStream]) -> anyhow::Result<()> {
     let database = &store.database;
-    let ended: Vec<Ended> = on_db!(database, e => sqlx::query_as(
+    let deleted: Vec<DeletedRoom> = on_db!(database, e => sqlx::query_as(
         "SELECT id, emptied_at FROM room
          WHERE deleted_at IS NOT NULL AND (emptied_at IS NULL OR emptied_at < $1)
          ORDER BY deleted_at LIMIT $2"
-    ).bind(Utc::now() - TOLD_FOR).bind(ROOMS).fetch_all(e))?;
-    let (mut steps, mut failures) = (STEPS, Failures::default());
-    for room in ended {
+    ).bind(Utc::now() - LAST_EVENT_KEPT_FOR).bind(MAX_ROOMS).fetch_all(e))?;
+    let (mut steps, mut failures) = (MAX_STEPS, Failures::default());
+    for room in deleted {
         let stream = streams.iter().find(|stream| stream.has(RoomId::from(room.id)));
         if let Some(stream) = stream {
-            failures.note(empty_and_remove(store, stream, room, &mut steps).await);
+            failures.record(empty_and_remove(store, stream, room, &mut steps).await);
         }
     }
     failures.into_result()
@@ -63,7 +63,7 @@ pub async fn remove(store: &Store, streams: &[&ShardStream]) -> anyhow::Result<(
 async fn empty_and_remove(
     store: &Store,
     stream: &ShardStream,
-    Ended { id, emptied_at }: Ended,
+    DeletedRoom { id, emptied_at }: DeletedRoom,
     steps: &mut usize,
 ) -> anyhow::Result<()> {
     let (room, database) = (RoomId::from(id), &store.database);
@@ -73,11 +73,12 @@ async fn empty_and_remove(
     match emptied_at {
         None => {
             stream.purge_until_deleted(room).await?;
-            run(database, "UPDATE room SET emptied_at = $2 WHERE id = $1", id, Utc::now()).await?;
+            execute(database, "UPDATE room SET emptied_at = $2 WHERE id = $1", id, Utc::now())
+                .await?;
         }
         Some(_) => {
             stream.purge_all(room).await?;
-            run(database, "DELETE FROM room WHERE id = $1 AND emptied_at < $2", id, Utc::now())
+            execute(database, "DELETE FROM room WHERE id = $1 AND emptied_at < $2", id, Utc::now())
                 .await?;
             metrics::counter!("archive_rooms_removed_total").increment(1);
         }
@@ -85,9 +86,9 @@ async fn empty_and_remove(
     Ok(())
 }
 
-/// Removes rows in at most so many steps. Returns whether none is left.
+/// Removes rows within the remaining steps. Returns whether none is left.
 async fn empty(database: &Database, room: Uuid, steps: &mut usize) -> sqlx::Result<bool> {
-    for statement in STEPS_OF_A_ROOM {
+    for statement in STATEMENTS {
         loop {
             let Some(left) = steps.checked_sub(1) else { return Ok(false) };
             *steps = left;
@@ -103,7 +104,7 @@ async fn empty(database: &Database, room: Uuid, steps: &mut usize) -> sqlx::Resu
     Ok(true)
 }
 
-/// Whether the outbox holds events of the room. Its last event must be in the stream before the purge.
+/// Whether the outbox has events of the room. Its last event must be in the stream before the purge.
 async fn has_unpublished_events(store: &Store, room: RoomId) -> sqlx::Result<bool> {
     let subject = subject::stored(store.log.shards(), room);
     let found: Option<i32> = on_db!(&store.database, e => sqlx::query_scalar(
@@ -112,7 +113,7 @@ async fn has_unpublished_events(store: &Store, room: RoomId) -> sqlx::Result<boo
     Ok(found.is_some())
 }
 
-async fn run(
+async fn execute(
     database: &Database,
     statement: &'static str,
     room: Uuid,

@@ -1,4 +1,4 @@
-//! Messages of a stream, decoded: what can be stored, and why the rest cannot.
+//! Decodes stream messages into entries that can be stored.
 
 use protocol::{
     RoomId, Seq, UserId,
@@ -6,68 +6,49 @@ use protocol::{
     subject::Stored,
 };
 
-/// A message of the stream that can be stored.
+use super::dead_letters::DeadLetterReason;
+
+/// A decoded stream message.
 #[derive(Debug, Clone)]
-pub struct Entry {
+pub struct ArchiveEntry {
     pub seq: Seq,
-    pub kind: Kind,
+    pub kind: EntryKind,
 }
 
-/// What it says.
 #[derive(Debug, Clone)]
-pub enum Kind {
+pub enum EntryKind {
     Event(RoomId, StoredEvent),
-    /// A user has read a room up to a seq.
+    /// A read mark: the user has read the room up to this seq.
     Read(RoomId, UserId, Seq),
 }
 
-/// Why a message can never be stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
-    /// Its subject names no room.
-    NoRoom,
-    /// Its payload is no event of this version: broken JSON, an unknown kind, a value out of range.
-    NotAnEvent,
-    /// It changes a message that did not exist when it was stored.
-    NoTarget,
-    /// The database refuses its values.
-    RefusedByDatabase,
-}
-
-impl Reason {
-    /// Stable; for metrics and headers.
-    pub fn code(self) -> &'static str {
-        match self {
-            Self::NoRoom => "no-room",
-            Self::NotAnEvent => "not-an-event",
-            Self::NoTarget => "no-target",
-            Self::RefusedByDatabase => "refused-by-database",
-        }
-    }
-}
-
-impl Entry {
-    /// Reads one message.
-    pub fn decode(stored: Option<Stored>, seq: Seq, payload: &[u8]) -> Result<Self, Reason> {
-        let kind = match stored.ok_or(Reason::NoRoom)? {
+impl ArchiveEntry {
+    /// Fails for a message that can never be stored.
+    pub fn decode(
+        stored: Option<Stored>,
+        seq: Seq,
+        payload: &[u8],
+    ) -> Result<Self, DeadLetterReason> {
+        let kind = match stored.ok_or(DeadLetterReason::NoRoom)? {
             Stored::Event(room) => {
-                let event = StoredEvent::decode(payload).map_err(|_| Reason::NotAnEvent)?;
+                let event =
+                    StoredEvent::decode(payload).map_err(|_| DeadLetterReason::NotAnEvent)?;
                 if target(&event).is_some_and(|target| target >= seq) {
-                    return Err(Reason::NoTarget);
+                    return Err(DeadLetterReason::NoTarget);
                 }
-                Kind::Event(room, event)
+                EntryKind::Event(room, event)
             }
             Stored::Read(room, user) => {
-                let mark = ReadMark::decode(payload).map_err(|_| Reason::NotAnEvent)?;
-                // Nobody has read what is stored after their mark.
-                Kind::Read(room, user, mark.seq.min(seq))
+                let mark = ReadMark::decode(payload).map_err(|_| DeadLetterReason::NotAnEvent)?;
+                // The user cannot have read events that were stored after the mark.
+                EntryKind::Read(room, user, mark.seq.min(seq))
             }
         };
         Ok(Self { seq, kind })
     }
 }
 
-/// The message that an event changes.
+/// The seq of the message that an event changes.
 fn target(event: &StoredEvent) -> Option<Seq> {
     match event {
         StoredEvent::MsgEdited { target, .. }
@@ -97,7 +78,9 @@ mod tests {
             |target: u32| StoredEvent::MsgDeleted { target: target.into(), by: user, at }.encode();
         let event = Some(Stored::Event(room));
         let code = |stored, seq: u32, payload: &[u8]| {
-            Entry::decode(stored, seq.into(), payload).map(|entry| entry.seq).map_err(Reason::code)
+            ArchiveEntry::decode(stored, seq.into(), payload)
+                .map(|entry| entry.seq)
+                .map_err(DeadLetterReason::code)
         };
         assert_eq!(code(None, 7, &deleted(6)), Err("no-room"));
         assert_eq!(code(event, 7, &deleted(6)), Ok(7.into()));
@@ -116,11 +99,11 @@ mod tests {
         assert_eq!(code(event, 7, b"[\"msg-deleted\",{\"target\":\"\xff\"}]"), Err("not-an-event"));
         let read = Some(Stored::Read(room, user));
         assert_eq!(code(read, 7, b"x"), Err("not-an-event"));
-        let Ok(Entry { kind: Kind::Read(_, _, seq), .. }) =
-            Entry::decode(read, 7.into(), br#"{"seq":9}"#)
+        let Ok(ArchiveEntry { kind: EntryKind::Read(_, _, seq), .. }) =
+            ArchiveEntry::decode(read, 7.into(), br#"{"seq":9}"#)
         else {
-            panic!("a read mark");
+            panic!("not a read mark");
         };
-        assert_eq!(seq, 7.into(), "a mark beyond its own place is cut");
+        assert_eq!(seq, 7.into(), "a read mark is limited to its own seq");
     }
 }

@@ -1,5 +1,5 @@
-//! Objects whose rows are gone leave the storage: at once, and again when the last upload that was
-//! signed for them before can have ended.
+//! Deletes objects whose database rows were removed. Each is deleted twice: at once, and again after the last
+//! presigned upload of it can have ended, because that upload would create the object again.
 
 use std::time::Duration;
 
@@ -11,45 +11,50 @@ use store::{
 
 use super::failures::Failures;
 
-/// Objects removed by one sweep.
-const AT_ONCE: i64 = 50;
-/// An upload that starts in the last second of its link takes its time.
+/// Objects deleted by one sweep.
+const MAX_OBJECTS: i64 = 50;
+/// When the last presigned upload has ended: one may start just before its URL expires.
 const UPLOADS_END_AFTER: Duration = PRESIGNED_FOR.saturating_add(Duration::from_secs(60));
 
-/// An object that could not be removed is tried again after this time, behind the others.
-const AGAIN_AFTER: Duration = Duration::from_secs(60);
+/// When a failed deletion is retried. Until then other objects come first.
+const RETRY_AFTER: Duration = Duration::from_secs(60);
 
 #[derive(sqlx::FromRow)]
-struct Doomed {
+struct DoomedObject {
     object_key: String,
+    /// When the second deletion is due; none before the first one succeeded.
     due_at: Option<DateTime<Utc>>,
 }
 
-/// Removes some. One that cannot be removed waits, and the others do not wait for it.
+/// Deletes some objects. A failure does not stop the others.
 pub async fn remove(database: &Database, storage: &Storage) -> anyhow::Result<()> {
-    let doomed: Vec<Doomed> = on_db!(database, e => sqlx::query_as(
+    let doomed: Vec<DoomedObject> = on_db!(database, e => sqlx::query_as(
         "SELECT object_key, due_at FROM doomed_object
          WHERE COALESCE(due_at, doomed_at) < $1 ORDER BY COALESCE(due_at, doomed_at) LIMIT $2"
-    ).bind(Utc::now()).bind(AT_ONCE).fetch_all(e))?;
+    ).bind(Utc::now()).bind(MAX_OBJECTS).fetch_all(e))?;
     let mut failures = Failures::default();
     for doomed in doomed {
-        failures.note(remove_one(database, storage, doomed).await);
+        failures.record(remove_one(database, storage, doomed).await);
     }
     failures.into_result()
 }
 
-async fn remove_one(database: &Database, storage: &Storage, doomed: Doomed) -> anyhow::Result<()> {
-    let Doomed { object_key, due_at } = doomed;
+async fn remove_one(
+    database: &Database,
+    storage: &Storage,
+    doomed: DoomedObject,
+) -> anyhow::Result<()> {
+    let DoomedObject { object_key, due_at } = doomed;
     let removed = storage.delete_all(&object_key).await;
-    let again_at = Utc::now() + AGAIN_AFTER;
+    let retry_at = Utc::now() + RETRY_AFTER;
     let mut tx = database.begin().await?;
     match (&removed, due_at) {
         (Err(_), None) => on_tx!(&mut tx, e => sqlx::query(
             "UPDATE doomed_object SET doomed_at = $2 WHERE object_key = $1"
-        ).bind(&object_key).bind(again_at).execute(e))?,
+        ).bind(&object_key).bind(retry_at).execute(e))?,
         (Err(_), Some(_)) => on_tx!(&mut tx, e => sqlx::query(
             "UPDATE doomed_object SET due_at = $2 WHERE object_key = $1"
-        ).bind(&object_key).bind(again_at).execute(e))?,
+        ).bind(&object_key).bind(retry_at).execute(e))?,
         (Ok(()), None) => on_tx!(&mut tx, e => sqlx::query(
             "UPDATE doomed_object SET due_at = $2 WHERE object_key = $1"
         ).bind(&object_key).bind(Utc::now() + UPLOADS_END_AFTER).execute(e))?,

@@ -1,6 +1,6 @@
-//! Events as rows: a batch is gathered first, so that each table is written by few statements.
+//! Gathers the rows of a batch, so that each table is written with few statements.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use protocol::{
@@ -9,23 +9,23 @@ use protocol::{
 };
 use store::search_text;
 
-use super::entry::{Entry, Kind};
+use super::archive_entry::{ArchiveEntry, EntryKind};
 
-/// A row of `message`.
+/// A row of the table `message`.
 pub struct MessageRow {
     pub room: RoomId,
     pub seq: Seq,
     pub message: Message,
-    /// As JSON.
+    /// The file as JSON, as `message.file` stores it.
     pub file: Option<String>,
-    /// The text to be looked for.
+    /// The column `parts`, see [`search_text`].
     pub parts: String,
 }
 
-/// What happens to an archived message.
+/// An edit or deletion of a message.
 pub struct MessageChange {
     pub room: RoomId,
-    /// The event's own.
+    /// The seq of the event, not of the message.
     pub seq: Seq,
     pub target: Seq,
     pub kind: ChangeKind,
@@ -37,28 +37,28 @@ pub enum ChangeKind {
     Deleted,
 }
 
-/// Who reacts with what to which message.
+/// Room, message, user and emoji.
 pub type ReactionKey = (RoomId, Seq, UserId, Emoji);
 
-/// See the module. All in one order everywhere, so that two archives never wait for each other.
+/// The rows of a batch. Every archive writes them in the same order, so that two cannot deadlock.
 #[derive(Default)]
-pub struct Rows {
+pub struct BatchRows {
     pub messages: Vec<MessageRow>,
     pub changes: Vec<MessageChange>,
-    /// The last word on each: its seq and whether it is on.
+    /// The newest event on each reaction: its seq, and whether it adds or removes the reaction.
     pub reactions: BTreeMap<ReactionKey, (Seq, bool)>,
-    /// How far users have read.
-    pub read: BTreeMap<(RoomId, UserId), Seq>,
+    /// The seq up to which each user has read each room.
+    pub read_marks: BTreeMap<(RoomId, UserId), Seq>,
 }
 
-impl Rows {
-    /// Of entries in the order of their seqs.
-    pub fn of(entries: &[Entry]) -> Self {
+impl BatchRows {
+    /// `entries` must be in the order of their seqs.
+    pub fn of(entries: &[ArchiveEntry]) -> Self {
         let mut rows = Self::default();
         for entry in entries {
             match &entry.kind {
-                Kind::Event(room, event) => rows.add_event(*room, entry.seq, event.clone()),
-                Kind::Read(room, user, seq) => rows.has_read(*room, *user, *seq),
+                EntryKind::Event(room, event) => rows.add_event(*room, entry.seq, event.clone()),
+                EntryKind::Read(room, user, seq) => rows.set_read_mark(*room, *user, *seq),
             }
         }
         rows
@@ -67,9 +67,9 @@ impl Rows {
     fn add_event(&mut self, room: RoomId, seq: Seq, event: StoredEvent) {
         match event {
             StoredEvent::ReceiveMsg(message) => {
-                // Who writes has read what stood before.
-                self.has_read(room, message.from.id, seq);
-                // A plain struct: it cannot fail to serialize.
+                // The author has read everything before their own message.
+                self.set_read_mark(room, message.from.id, seq);
+                // Serializing a struct of plain fields cannot fail.
                 let file = message.file.as_ref().and_then(|file| serde_json::to_string(file).ok());
                 let parts = search_text::search_text(message.msg.as_str());
                 self.messages.push(MessageRow { room, seq, message, file, parts });
@@ -85,9 +85,9 @@ impl Rows {
             StoredEvent::Reaction { target, emoji, on, by, .. } => {
                 self.reactions.insert((room, target, by.id, emoji), (seq, on));
             }
-            // Who comes begins with what comes then.
-            StoredEvent::MemberJoined { user, .. } => self.has_read(room, user.id, seq),
-            // What these say is in the database before they are told.
+            // Messages from before the join do not count as unread.
+            StoredEvent::MemberJoined { user, .. } => self.set_read_mark(room, user.id, seq),
+            // The request that caused these events wrote their contents to the database.
             StoredEvent::RoomBroadcast { .. }
             | StoredEvent::MemberLeft { .. }
             | StoredEvent::MemberRemoved { .. }
@@ -96,26 +96,25 @@ impl Rows {
         }
     }
 
-    fn has_read(&mut self, room: RoomId, user: UserId, seq: Seq) {
-        let furthest = self.read.entry((room, user)).or_default();
+    fn set_read_mark(&mut self, room: RoomId, user: UserId, seq: Seq) {
+        let furthest = self.read_marks.entry((room, user)).or_default();
         *furthest = seq.max(*furthest);
     }
 
-    /// The rooms that rows are of.
-    pub fn rooms(&self) -> std::collections::BTreeSet<RoomId> {
+    pub fn rooms(&self) -> BTreeSet<RoomId> {
         let messages = self.messages.iter().map(|row| row.room);
         let changes = self.changes.iter().map(|change| change.room);
         let reactions = self.reactions.keys().map(|(room, ..)| *room);
-        let read = self.read.keys().map(|(room, _)| *room);
-        messages.chain(changes).chain(reactions).chain(read).collect()
+        let read_marks = self.read_marks.keys().map(|(room, _)| *room);
+        messages.chain(changes).chain(reactions).chain(read_marks).collect()
     }
 
-    /// Drops what is of other rooms.
-    pub fn retain(&mut self, is_there: impl Fn(RoomId) -> bool) {
-        self.messages.retain(|row| is_there(row.room));
-        self.changes.retain(|change| is_there(change.room));
-        self.reactions.retain(|(room, ..), _| is_there(*room));
-        self.read.retain(|(room, _), _| is_there(*room));
+    /// Keeps only rows of rooms for which `is_kept` returns true.
+    pub fn retain(&mut self, is_kept: impl Fn(RoomId) -> bool) {
+        self.messages.retain(|row| is_kept(row.room));
+        self.changes.retain(|change| is_kept(change.room));
+        self.reactions.retain(|(room, ..), _| is_kept(*room));
+        self.read_marks.retain(|(room, _), _| is_kept(*room));
     }
 }
 
@@ -126,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_batch_has_the_last_word_once() {
+    fn a_batch_keeps_the_newest_event_of_each_reaction() {
         let (room, user, at) = (RoomId::generate(), UserId::generate(), Timestamp::now());
         let by = Person { id: user, name: "Ada".parse().unwrap() };
         let emoji = Emoji::parse("👍").unwrap();
@@ -143,17 +142,20 @@ mod tests {
             reply_to: None,
         });
         let events = [message, react(true), react(false), react(true)];
-        let mut entries: Vec<Entry> = (1_u32..)
+        let mut entries: Vec<ArchiveEntry> = (1_u32..)
             .zip(events)
-            .map(|(seq, event)| Entry { seq: seq.into(), kind: Kind::Event(room, event) })
+            .map(|(seq, event)| ArchiveEntry {
+                seq: seq.into(),
+                kind: EntryKind::Event(room, event),
+            })
             .collect();
-        entries.push(Entry { seq: 6.into(), kind: Kind::Read(room, user, 4.into()) });
-        let mut rows = Rows::of(&entries);
+        entries.push(ArchiveEntry { seq: 6.into(), kind: EntryKind::Read(room, user, 4.into()) });
+        let mut rows = BatchRows::of(&entries);
         assert_eq!(rows.messages[0].parts, "XhXeXlXlXoX");
         assert_eq!(rows.reactions.into_values().collect::<Vec<_>>(), [(4.into(), true)]);
-        assert_eq!(rows.read[&(room, user)], 4.into());
+        assert_eq!(rows.read_marks[&(room, user)], 4.into());
         rows.reactions = BTreeMap::new();
         rows.retain(|_| false);
-        assert!(rows.messages.is_empty() && rows.read.is_empty());
+        assert!(rows.messages.is_empty() && rows.read_marks.is_empty());
     }
 }
