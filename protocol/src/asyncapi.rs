@@ -12,8 +12,8 @@ use crate::{
     stored::StoredEvent,
 };
 
-/// Generates the document.
-pub fn document() -> Value {
+/// Generates the document for gateways at a host, such as `chat.example:8443`. `protocol` is `ws` or `wss`.
+pub fn document(protocol: &str, host: &str) -> Value {
     let mut all = Schemas::new();
     let (mut messages, mut operations) = (Map::new(), Map::new());
     let refusal = schema_of::<Refusal>(&mut all);
@@ -47,7 +47,7 @@ pub fn document() -> Value {
         .keys()
         .map(|name| (name.clone(), json!({ "$ref": format!("#/components/messages/{name}") })))
         .collect();
-    json!({
+    let mut document = json!({
         "asyncapi": "3.0.0",
         "info": {
             "title": "Chatting-room, live events",
@@ -58,11 +58,51 @@ pub fn document() -> Value {
             "license": { "name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0" },
         },
         "defaultContentType": "application/json",
+        "servers": {
+            "gateway": {
+                "host": host,
+                "protocol": protocol,
+                "description": "The gateways. HTTP long-polling uses the same host and path.",
+                "security": [{ "$ref": "#/components/securitySchemes/access" }],
+            },
+        },
         "channels": {
-            "socket": { "address": "/socket.io/", "title": "Namespace /", "messages": refs },
+            "socket": {
+                "address": "/socket.io/",
+                "title": "Namespace /",
+                "servers": [{ "$ref": "#/servers/gateway" }],
+                "messages": refs,
+            },
         },
         "operations": operations,
-        "components": { "messages": messages, "schemas": all },
+        "components": { "messages": messages, "schemas": all, "securitySchemes": { "access": access() } },
+    });
+    separate_references(&mut document);
+    document
+}
+
+/// Moves the other fields of a reference out of it. AsyncAPI ignores them in a reference, unlike OpenAPI 3.1.
+fn separate_references(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.values_mut().for_each(separate_references);
+            if fields.len() > 1
+                && let Some(target) = fields.remove("$ref")
+            {
+                fields.insert("allOf".into(), json!([{ "$ref": target }]));
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(separate_references),
+        _ => {}
+    }
+}
+
+fn access() -> Value {
+    json!({
+        "type": "http",
+        "scheme": "bearer",
+        "bearerFormat": "JWT",
+        "description": "The access token, as `token` in the `auth` object of the Socket.IO handshake.",
     })
 }
 
@@ -147,6 +187,7 @@ mod tests {
         match value {
             Value::Object(fields) => {
                 if let Some(reference) = fields.get("$ref").and_then(Value::as_str) {
+                    assert_eq!(fields.len(), 1, "other fields of {reference} are ignored");
                     found.insert(reference.to_owned());
                 }
                 fields.values().for_each(|value| references(value, found));
@@ -157,8 +198,8 @@ mod tests {
     }
 
     #[test]
-    fn every_event_is_documented_and_every_reference_resolves() {
-        let document = document();
+    fn every_event_is_documented_and_every_component_is_used() {
+        let document = document("wss", "chat.example");
         let operations: BTreeSet<&str> =
             document["operations"].as_object().unwrap().keys().map(String::as_str).collect();
         for name in ClientEvent::NAMES {
@@ -168,15 +209,23 @@ mod tests {
         assert_eq!(sent, 10 + 7, "{operations:?}");
         let mut found = BTreeSet::new();
         references(&document, &mut found);
-        for reference in found {
+        for reference in &found {
             let pointer = reference.strip_prefix('#').unwrap();
             assert!(document.pointer(pointer).is_some(), "{reference}");
+        }
+        for kind in ["schemas", "messages", "securitySchemes"] {
+            for name in document["components"][kind].as_object().unwrap().keys() {
+                assert!(
+                    found.contains(&format!("#/components/{kind}/{name}")),
+                    "{name} is not used"
+                );
+            }
         }
     }
 
     #[test]
     fn an_event_is_described_as_it_is_sent() {
-        let document = document();
+        let document = document("wss", "chat.example");
         let payload = |name: &str| document["components"]["messages"][name]["payload"].clone();
         let join = payload("client.join-room");
         assert_eq!(join["required"], json!(["roomId", "userId", "ticket"]));

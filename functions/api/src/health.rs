@@ -25,27 +25,28 @@ pub fn router() -> OpenApiRouter<AppState> {
 
 /// The answer of a running process.
 #[derive(Serialize, utoipa::ToSchema)]
-pub struct Alive {
+pub struct Liveness {
     status: &'static str,
 }
 
 /// Which dependencies answer.
 #[derive(Serialize, utoipa::ToSchema)]
-pub struct Ready {
+pub struct Readiness {
     database: bool,
     nats: bool,
     storage: bool,
 }
 
 /// Check that the process is alive
-#[utoipa::path(get, path = "/healthz", tag = "operation", responses((status = 200, body = Alive)))]
-async fn alive() -> Json<Alive> {
-    Json(Alive { status: "ok" })
+#[utoipa::path(get, path = "/healthz", operation_id = "check_liveness", tag = "operation",
+    responses((status = 200, body = Liveness)))]
+async fn alive() -> Json<Liveness> {
+    Json(Liveness { status: "ok" })
 }
 
 /// Check that database, NATS and storage answer
-#[utoipa::path(get, path = "/readyz", tag = "operation",
-    responses((status = 200, body = Ready), (status = 503, body = Ready)))]
+#[utoipa::path(get, path = "/readyz", operation_id = "check_readiness", tag = "operation",
+    responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
 async fn ready(State(state): State<AppState>) -> Response {
     let is_ok = |answered: Result<bool, _>| answered.unwrap_or(false);
     let database = async { state.store.database.ping().await.is_ok() };
@@ -55,7 +56,7 @@ async fn ready(State(state): State<AppState>) -> Response {
         tokio::time::timeout(ANSWER_WITHIN, nats),
         state.storage.ready(),
     );
-    let ready = Ready { database: is_ok(database), nats: is_ok(nats), storage };
+    let ready = Readiness { database: is_ok(database), nats: is_ok(nats), storage };
     let all = ready.database && ready.nats && ready.storage;
     if all {
         return Json(ready).into_response();
@@ -65,7 +66,8 @@ async fn ready(State(state): State<AppState>) -> Response {
 }
 
 /// Get the keys that verify tokens (RFC 7517)
-#[utoipa::path(get, path = "/.well-known/jwks.json", tag = "operation", responses((status = 200, body = Value)))]
+#[utoipa::path(get, path = "/.well-known/jwks.json", operation_id = "get_public_keys", tag = "operation",
+    responses((status = 200, body = Value)))]
 async fn jwks(State(state): State<AppState>) -> Result<Json<Value>, ApiError> {
     let keys = serde_json::to_value(state.minter.jwks());
     keys.map(Json).map_err(|error| ApiError::Internal(error.into()))

@@ -32,7 +32,8 @@ pub use self::{config::Config, state::AppState};
 /// All resources, the API documents and the web page.
 pub fn router(state: AppState) -> Router {
     let (functions, api) = functions().split_for_parts();
-    let router = functions.merge(docs::router(&api)).merge(web_app::router());
+    let router =
+        functions.merge(docs::router(&api, &state.config.gateway_url)).merge(web_app::router());
     let router = web_app::on_navigation(router, state.clone());
     layers::wrap(router, &state.config).with_state(state)
 }

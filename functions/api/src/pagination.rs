@@ -1,18 +1,58 @@
 //! Pages of lists, with opaque cursors.
 
+use std::borrow::Cow;
+
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use protocol::limits;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use utoipa::openapi::{ObjectBuilder, RefOr, Schema, schema::Type};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        ArrayBuilder, ObjectBuilder, Ref, RefOr, Schema,
+        schema::{OneOfBuilder, Type},
+    },
+};
 
 use crate::error::ApiError;
 
 /// One page of a list.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize)]
 pub struct Page<T> {
     pub items: Vec<T>,
-    /// The cursor of the next page, `null` on the last page.
     pub next: Option<Cursor>,
+}
+
+/// An item of a list. Handlers refer to its pages by an alias of [`Page`], because utoipa inlines the items of a
+/// generic type, and generated clients then have no name for them.
+pub trait PageItem: ToSchema {
+    /// The name of the schema of a page of these items.
+    const PAGE: &'static str;
+}
+
+impl<T: PageItem> PartialSchema for Page<T> {
+    fn schema() -> RefOr<Schema> {
+        let null = ObjectBuilder::new().schema_type(Type::Null);
+        let next = OneOfBuilder::new().item(Ref::from_schema_name(Cursor::name())).item(null);
+        let next = next.description(Some("The cursor of the next page, `null` on the last page."));
+        ObjectBuilder::new()
+            .property("items", ArrayBuilder::new().items(Ref::from_schema_name(T::name())))
+            .property("next", next)
+            .required("items")
+            .required("next")
+            .description(Some("One page of a list."))
+            .into()
+    }
+}
+
+impl<T: PageItem> ToSchema for Page<T> {
+    fn name() -> Cow<'static, str> {
+        T::PAGE.into()
+    }
+
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        schemas.push((T::name().into_owned(), T::schema()));
+        T::schemas(schemas);
+    }
 }
 
 /// The start of a page: `next` of the previous page of the same list. Its content may change between versions.
@@ -61,14 +101,14 @@ impl<const MIN: usize, const MAX: usize> std::ops::Deref for SearchTerm<MIN, MAX
     }
 }
 
-impl<const MIN: usize, const MAX: usize> utoipa::PartialSchema for SearchTerm<MIN, MAX> {
+impl<const MIN: usize, const MAX: usize> PartialSchema for SearchTerm<MIN, MAX> {
     fn schema() -> RefOr<Schema> {
         let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some(r"^[^\u0000]*$"));
         text.min_length(Some(MIN)).max_length(Some(MAX)).into()
     }
 }
 
-impl<const MIN: usize, const MAX: usize> utoipa::ToSchema for SearchTerm<MIN, MAX> {}
+impl<const MIN: usize, const MAX: usize> ToSchema for SearchTerm<MIN, MAX> {}
 
 /// Number of items of a page.
 #[derive(Debug, Clone, Copy, Deserialize, utoipa::ToSchema)]

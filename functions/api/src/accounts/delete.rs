@@ -27,7 +27,6 @@ use crate::{
 /// Request body of DELETE /user: the password again, as confirmation.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-#[schema(as = Deletion)]
 pub struct AccountDeletion {
     password: ClaimedPassword,
 }

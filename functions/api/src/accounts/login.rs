@@ -48,7 +48,7 @@ struct CredentialsRow {
 refusals!(LoginRefusals: BadCredentials, TooManyAttempts(FIRST_WAIT));
 
 /// Log in
-#[utoipa::path(post, path = "/login", tag = "accounts", request_body = Login,
+#[utoipa::path(post, path = "/login", operation_id = "log_in", tag = "accounts", request_body = Login,
     responses((status = 200, body = Tokens,
         headers(("set-cookie" = String, description = "Sets the cookie `refreshToken`"))), LoginRefusals))]
 pub async fn login(
@@ -100,7 +100,7 @@ async fn find_credentials(
 }
 
 /// Log out
-#[utoipa::path(post, path = "/logout", tag = "accounts", security(("access" = [])),
+#[utoipa::path(post, path = "/logout", operation_id = "log_out", tag = "accounts", security(("access" = [])),
     responses((status = 204, headers(("set-cookie" = String, description = "Deletes the cookie `refreshToken`")))))]
 pub async fn logout(
     State(state): State<AppState>,

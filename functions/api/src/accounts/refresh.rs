@@ -53,7 +53,8 @@ struct RefreshTokenRow {
 refusals!(RefreshRefusals: RefreshInvalid, RefreshReused, OriginNotAllowed);
 
 /// Get a new access token and refresh token
-#[utoipa::path(post, path = "/login/refresh", tag = "accounts", request_body = Option<Refresh>,
+#[utoipa::path(post, path = "/login/refresh", operation_id = "refresh_tokens", tag = "accounts",
+    request_body = Option<Refresh>,
     params(("refreshToken" = Option<String>, Cookie,
         description = "Set by a login. Used if the body has no `refreshToken`, and accepted only from a page of this \
             server or of an allowed origin, according to `Origin` and `Sec-Fetch-Site`")),

@@ -16,7 +16,7 @@ use crate::{
     docs::refusals::refusals,
     error::ApiError,
     extract::{AuthUser, Params, SessionPath, Trace},
-    pagination::{self, Page, Paging},
+    pagination::{self, Page, PageItem, Paging},
     state::AppState,
 };
 
@@ -37,6 +37,12 @@ pub struct Session {
     user_agent: Option<String>,
     /// Whether this is the session of the request.
     current: bool,
+}
+
+type SessionPage = Page<Session>;
+
+impl PageItem for Session {
+    const PAGE: &'static str = "SessionPage";
 }
 
 /// Columns of the table `session`.
@@ -64,12 +70,12 @@ impl Session {
 /// List my sessions
 #[utoipa::path(get, path = "/user/session", operation_id = "list_sessions", tag = "accounts",
     params(Paging), security(("access" = [])),
-    responses((status = 200, body = Page<Session>)))]
+    responses((status = 200, body = SessionPage)))]
 pub async fn sessions(
     State(state): State<AppState>,
     user: AuthUser,
     Params(Paging { cursor, limit }): Params<Paging>,
-) -> Result<Json<Page<Session>>, ApiError> {
+) -> Result<Json<SessionPage>, ApiError> {
     let limit = limit.unwrap_or_default();
     let after: Option<Uuid> = cursor.as_deref().map(pagination::decode).transpose()?;
     let rows = page(&state, user.id(), after, limit.and_one()).await?;

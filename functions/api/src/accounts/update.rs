@@ -26,7 +26,6 @@ use crate::{
 /// Request body of PATCH /user. Omitted fields stay unchanged.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[schema(as = Change)]
 pub struct AccountChange {
     display_name: Option<DisplayName>,
     /// Requires `currentPassword`. All other sessions end.

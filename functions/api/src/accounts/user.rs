@@ -60,7 +60,7 @@ impl From<UserRow> for User {
 refusals!(SignUpRefusals: NameTaken, TooManyAttempts(FIRST_WAIT));
 
 /// Sign up
-#[utoipa::path(post, path = "/user", tag = "accounts", request_body = SignUp,
+#[utoipa::path(post, path = "/user", operation_id = "sign_up", tag = "accounts", request_body = SignUp,
     responses((status = 201, body = User), SignUpRefusals))]
 pub async fn sign_up(
     State(state): State<AppState>,
@@ -110,7 +110,7 @@ pub async fn sign_up(
 }
 
 /// Get my account
-#[utoipa::path(get, path = "/user", tag = "accounts", security(("access" = [])),
+#[utoipa::path(get, path = "/user", operation_id = "get_account", tag = "accounts", security(("access" = [])),
     responses((status = 200, body = User)))]
 pub async fn me(State(state): State<AppState>, user: AuthUser) -> Result<Json<User>, ApiError> {
     Ok(Json(find(&state, user.id()).await?.into()))

@@ -13,9 +13,10 @@ fn committed_api_documents_are_current() {
     let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
     let folder =
         above.map(|folder| folder.join("web/client/api")).find(|folder| folder.is_dir()).unwrap();
+    let gateway = "https://chat.example".parse().unwrap();
     let produced = [
-        ("openapi.json", super::document(crate::functions().get_openapi())),
-        ("asyncapi.json", protocol::asyncapi::document()),
+        ("openapi.json", super::openapi::document(crate::functions().get_openapi())),
+        ("asyncapi.json", super::live_events(&gateway)),
     ];
     for (name, document) in produced {
         let path = folder.join(name);

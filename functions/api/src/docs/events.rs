@@ -88,7 +88,9 @@ fn resolve<'a>(document: &'a Value, schema: &'a Value) -> &'a Value {
 }
 
 fn kind(schema: &Value) -> String {
-    if let Some(reference) = schema["$ref"].as_str() {
+    // A reference, which has a description only beside `allOf`.
+    let reference = schema["$ref"].as_str().or(schema["allOf"][0]["$ref"].as_str());
+    if let Some(reference) = reference {
         let name = escape(reference.rsplit('/').next().unwrap_or(reference));
         return format!("<a href='#{name}'>{name}</a>");
     }

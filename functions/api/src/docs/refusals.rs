@@ -82,7 +82,7 @@ fn implied(path: &str, operation: &Value) -> Vec<ApiError> {
     let mut all = vec![ApiError::Internal(anyhow::anyhow!("")), ApiError::Timeout];
     let parameters = || operation["parameters"].as_array().into_iter().flatten();
     let has = |place: &str| parameters().any(|parameter| parameter["in"] == place);
-    let is_protected = operation["security"].is_array();
+    let is_protected = operation["security"].as_array().is_some_and(|schemes| !schemes.is_empty());
     let has_body = operation["requestBody"].is_object();
     if is_protected {
         all.extend([

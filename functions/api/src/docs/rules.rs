@@ -1,5 +1,5 @@
-//! Constraints between the fields of a body, which utoipa's derive cannot express. Each must match the check in the
-//! handler exactly: Schemathesis tests both against each other.
+//! Constraints that utoipa's derive cannot express, mostly between the fields of a body. Each must match the check in
+//! the handler exactly: Schemathesis tests both against each other.
 
 use protocol::MessageText;
 use serde_json::{Value, json};
@@ -7,31 +7,42 @@ use serde_json::{Value, json};
 /// Adds the constraints to an OpenAPI document.
 pub fn add(document: &mut Value) {
     let schemas = &mut document["components"]["schemas"];
-    schemas["NewMessage"]["anyOf"] = json!([
-        { "properties": { "msg": { "pattern": MessageText::SEEN_PATTERN } } },
-        { "properties": { "fileId": { "type": "string" } }, "required": ["fileId"] },
-    ]);
-    // A new password needs the current one. `null` means that the field is left out.
-    schemas["Change"]["anyOf"] = json!([
-        { "properties": { "password": { "type": "null" } } },
-        { "properties": { "currentPassword": { "type": "string" } }, "required": ["currentPassword"] },
-    ]);
-    schemas["NewMember"]["oneOf"] = json!([one_of("name", "password"), one_of("password", "name")]);
+    // A message without a file has a visible text.
+    let visible = json!({ "properties": { "msg": { "pattern": MessageText::SEEN_PATTERN } } });
+    let text = json!({ "if": has("fileId"), "else": visible });
+    add_condition(&mut schemas["NewMessage"], text);
+    // A new password needs the current one.
+    let confirmation = json!({ "if": has("password"), "then": has("currentPassword") });
+    add_condition(&mut schemas["AccountChange"], confirmation);
+    let one_of_both =
+        json!({ "if": has("name"), "then": lacks("password"), "else": has("password") });
+    add_condition(&mut schemas["NewMember"], one_of_both);
     let paths = document["paths"].as_object_mut().into_iter().flatten();
     for (_, operation) in paths.flat_map(|(_, item)| item.as_object_mut().into_iter().flatten()) {
         optional_body(operation);
+        if operation.get("security").is_none() {
+            operation["security"] = json!([]);
+        }
         let responses = operation["responses"].as_object_mut().into_iter().flatten();
         responses.for_each(|(_, response)| required_headers(response));
     }
 }
 
-/// A schema that requires one field and excludes the other.
-fn one_of(given: &str, other: &str) -> Value {
-    json!({
-        "title": given,
-        "properties": { given: { "type": "string" }, other: { "type": "null" } },
-        "required": [given],
-    })
+/// Adds `if`, `then` and `else` to a schema. Not `anyOf` or `oneOf`, for which code generators write a type per
+/// alternative, with names like `NewMessageType0`. They ignore `if`.
+fn add_condition(schema: &mut Value, condition: Value) {
+    let keywords = condition.as_object().into_iter().flatten();
+    keywords.for_each(|(keyword, value)| schema[keyword] = value.clone());
+}
+
+/// A schema of objects that have the field. `null` means that the field is left out.
+fn has(field: &str) -> Value {
+    json!({ "properties": { field: { "type": "string" } }, "required": [field] })
+}
+
+/// A schema of objects that do not have the field.
+fn lacks(field: &str) -> Value {
+    json!({ "properties": { field: { "type": "null" } } })
 }
 
 /// Removes `null` from the schema of an optional body: the body may be left out, but it may not be `null`.
@@ -67,7 +78,7 @@ mod tests {
         let mut document = json!(crate::functions().get_openapi());
         let before = document.clone();
         add(&mut document);
-        for name in ["NewMessage", "Change", "NewMember"] {
+        for name in ["NewMessage", "AccountChange", "NewMember"] {
             assert!(before["components"]["schemas"][name]["properties"].is_object(), "{name}");
         }
         let body = "/paths/~1login~1refresh/post/requestBody";

@@ -28,7 +28,6 @@ const REMOVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Response of POST /file/{id}/complete.
 #[derive(Serialize, utoipa::ToSchema)]
-#[schema(as = Completed)]
 pub struct CompletedFile {
     file: FileRef,
 }
@@ -36,9 +35,9 @@ pub struct CompletedFile {
 refusals!(CompleteRefusals: NotTheUploader, NotUploaded, FileMismatch("…".into()));
 
 /// Complete an upload
-#[utoipa::path(post, path = "/file/{id}/complete", tag = "files",
+#[utoipa::path(post, path = "/file/{id}/complete", operation_id = "complete_file", tag = "files",
     params(("id" = FileId, Path)), security(("access" = [])),
-    responses((status = 200, body = CompletedFile, links(("download" = (operation_id = "download",
+    responses((status = 200, body = CompletedFile, links(("download" = (operation_id = "download_file",
         parameters(("id" = "$response.body#/file/id")))))), CompleteRefusals))]
 pub async fn complete(
     State(state): State<AppState>,

@@ -24,14 +24,13 @@ use crate::{
 /// The link as JSON, for web pages: a navigation cannot send an Authorization header, so it cannot use the redirect.
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = Link)]
 pub struct DownloadLink {
     url: String,
     expires_at: Timestamp,
 }
 
 /// Download a file: a redirect, or with `Accept: application/json` the link itself
-#[utoipa::path(get, path = "/file/{id}", tag = "files",
+#[utoipa::path(get, path = "/file/{id}", operation_id = "download_file", tag = "files",
     params(("id" = FileId, Path)), security(("access" = [])),
     responses((status = 302), (status = 200, body = DownloadLink)))]
 pub async fn download(

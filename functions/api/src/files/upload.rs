@@ -51,7 +51,6 @@ pub struct NewFile {
 
 /// Response of POST /room/{name}/file: the file and the request that uploads it.
 #[derive(Serialize, utoipa::ToSchema)]
-#[schema(as = Declared)]
 pub struct DeclaredFile {
     file: FileRef,
     upload: UploadRequest,
@@ -60,7 +59,6 @@ pub struct DeclaredFile {
 /// The request that the client must send to the storage, with exactly these headers.
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = Upload)]
 pub struct UploadRequest {
     method: &'static str,
     url: String,
@@ -73,9 +71,9 @@ refusals!(
 );
 
 /// Declare a file to upload
-#[utoipa::path(post, path = "/room/{name}/file", tag = "files", params(("name" = RoomName, Path)),
-    request_body = NewFile, security(("access" = [])),
-    responses((status = 201, body = DeclaredFile, links(("complete" = (operation_id = "complete",
+#[utoipa::path(post, path = "/room/{name}/file", operation_id = "declare_file", tag = "files",
+    params(("name" = RoomName, Path)), request_body = NewFile, security(("access" = [])),
+    responses((status = 201, body = DeclaredFile, links(("complete" = (operation_id = "complete_file",
         parameters(("id" = "$response.body#/file/id")))))), DeclareRefusals))]
 pub async fn declare(
     State(state): State<AppState>,

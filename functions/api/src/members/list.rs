@@ -15,7 +15,7 @@ use crate::{
     docs::refusals::refusals,
     error::ApiError,
     extract::{AuthUser, Params, RoomPath},
-    pagination::{self, Page, Paging},
+    pagination::{self, Page, PageItem, Paging},
     room_row::RoomRow,
     state::AppState,
 };
@@ -33,6 +33,12 @@ pub struct Member {
     online: Option<bool>,
 }
 
+type MemberPage = Page<Member>;
+
+impl PageItem for Member {
+    const PAGE: &'static str = "MemberPage";
+}
+
 #[derive(sqlx::FromRow)]
 struct ListedMemberRow {
     id: Uuid,
@@ -48,13 +54,13 @@ refusals!(ListMembersRefusals: NotAMember, Banned);
 #[utoipa::path(get, path = "/room/{name}/member", operation_id = "list_members", tag = "rooms",
     params(("name" = RoomName, Path), Paging),
     security(("access" = [])),
-    responses((status = 200, body = Page<Member>), ListMembersRefusals))]
+    responses((status = 200, body = MemberPage), ListMembersRefusals))]
 pub async fn list(
     State(state): State<AppState>,
     user: AuthUser,
     RoomPath(name): RoomPath,
     Params(Paging { cursor, limit }): Params<Paging>,
-) -> Result<Json<Page<Member>>, ApiError> {
+) -> Result<Json<MemberPage>, ApiError> {
     let room = access::membership(&state, &name, user.id()).await?.room;
     let limit = limit.unwrap_or_default();
     let after: Option<Uuid> = cursor.as_deref().map(pagination::decode).transpose()?;

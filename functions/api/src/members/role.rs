@@ -26,7 +26,7 @@ pub struct RoleChange {
 refusals!(ChangeRoleRefusals: NotAMember, Banned, NotAnOwner, NoSuchMember, LastOwner, OverBudget(USER_OVER));
 
 /// Change a member's role
-#[utoipa::path(patch, path = "/room/{name}/member/{userId}", tag = "rooms",
+#[utoipa::path(patch, path = "/room/{name}/member/{userId}", operation_id = "change_role", tag = "rooms",
     params(("name" = RoomName, Path), ("userId" = UserId, Path)), request_body = RoleChange, security(("access" = [])),
     responses((status = 200, body = Member), ChangeRoleRefusals))]
 pub async fn change_role(

@@ -23,7 +23,7 @@ pub struct Notice {
 
 /// Response of POST /room/{name}/broadcast.
 #[derive(Serialize, utoipa::ToSchema)]
-pub struct Accepted {
+pub struct SentNotice {
     /// The seq of the stored event.
     #[schema(value_type = u64)]
     seq: Seq,
@@ -32,16 +32,16 @@ pub struct Accepted {
 refusals!(BroadcastRefusals: NotAMember, Banned, NotAModerator, OverBudget(USER_OVER), OverBudget(ROOM_OVER));
 
 /// Send a notice to all members
-#[utoipa::path(post, path = "/room/{name}/broadcast", tag = "rooms", params(("name" = RoomName, Path)),
-    request_body = Notice, security(("access" = [])),
-    responses((status = 202, body = Accepted), BroadcastRefusals))]
+#[utoipa::path(post, path = "/room/{name}/broadcast", operation_id = "send_notice", tag = "rooms",
+    params(("name" = RoomName, Path)), request_body = Notice, security(("access" = [])),
+    responses((status = 202, body = SentNotice), BroadcastRefusals))]
 pub async fn broadcast(
     State(state): State<AppState>,
     user: AuthUser,
     Trace(trace): Trace,
     RoomPath(name): RoomPath,
     Body(Notice { msg }): Body<Notice>,
-) -> Result<(StatusCode, Json<Accepted>), ApiError> {
+) -> Result<(StatusCode, Json<SentNotice>), ApiError> {
     let membership = access::membership(&state, &name, user.id()).await?;
     if membership.role < Role::Moderator {
         return Err(ApiError::NotAModerator);
@@ -53,5 +53,5 @@ pub async fn broadcast(
     let dedupe_id = uuid::Uuid::now_v7().to_string();
     let room = membership.room.room_id();
     let seq = state.store.log.append_once(room, &dedupe_id, &event, Some(trace)).await?.seq;
-    Ok((StatusCode::ACCEPTED, Json(Accepted { seq })))
+    Ok((StatusCode::ACCEPTED, Json(SentNotice { seq })))
 }

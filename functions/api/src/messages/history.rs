@@ -17,7 +17,7 @@ use store::db::on_db;
 use super::{
     reactions,
     unarchived::{MessageRange, UnarchivedTail},
-    view::{ArchivedMessage, DeletedAuthors, MessageView},
+    view::{ArchivedMessage, DeletedAuthors, MessagePage, MessageView},
 };
 use crate::{
     docs::refusals::refusals,
@@ -70,10 +70,10 @@ impl HistoryQuery {
 refusals!(HistoryRefusals: NotAMember, Banned);
 
 /// Read a page of messages, oldest first
-#[utoipa::path(get, path = "/room/{name}/message", tag = "messages",
+#[utoipa::path(get, path = "/room/{name}/message", operation_id = "list_messages", tag = "messages",
     params(("name" = RoomName, Path), HistoryQuery),
     security(("access" = [])),
-    responses((status = 200, body = Page<MessageView>, headers(("x-history" = Option<String>,
+    responses((status = 200, body = MessagePage, headers(("x-history" = Option<String>,
             description = "`archived` if NATS does not answer: messages that are not archived yet are missing"))),
         HistoryRefusals))]
 pub async fn history(
@@ -81,7 +81,7 @@ pub async fn history(
     user: AuthUser,
     RoomPath(name): RoomPath,
     Params(query): Params<HistoryQuery>,
-) -> Result<(HeaderMap, Json<Page<MessageView>>), ApiError> {
+) -> Result<(HeaderMap, Json<MessagePage>), ApiError> {
     let direction = query.direction()?;
     let mut room = access::membership(&state, &name, user.id()).await?.room;
     let limit = query.limit.unwrap_or_default().count();

@@ -7,7 +7,7 @@ use store::{db::on_db, search_text};
 
 use super::{
     unarchived::{MessageRange, UnarchivedTail},
-    view::{ArchivedMessage, DeletedAuthors, MessageView},
+    view::{ArchivedMessage, DeletedAuthors, MessagePage, MessageView},
 };
 use crate::{
     docs::refusals::refusals,
@@ -40,16 +40,16 @@ pub struct SearchQuery {
 refusals!(SearchRefusals: NotAMember, Banned, TooManySearches);
 
 /// Search a room's messages, newest first
-#[utoipa::path(get, path = "/room/{name}/message/search", tag = "messages",
+#[utoipa::path(get, path = "/room/{name}/message/search", operation_id = "search_messages", tag = "messages",
     params(("name" = RoomName, Path), SearchQuery),
     security(("access" = [])),
-    responses((status = 200, body = Page<MessageView>), SearchRefusals))]
+    responses((status = 200, body = MessagePage), SearchRefusals))]
 pub async fn search(
     State(state): State<AppState>,
     user: AuthUser,
     RoomPath(name): RoomPath,
     Params(SearchQuery { q: term, cursor, limit }): Params<SearchQuery>,
-) -> Result<Json<Page<MessageView>>, ApiError> {
+) -> Result<Json<MessagePage>, ApiError> {
     let mut room = access::membership(&state, &name, user.id()).await?.room;
     let search = state.searches.begin(user.id()).await?;
     let limit = limit.unwrap_or_default();

@@ -39,7 +39,7 @@ pub struct NewMessage {
 
 /// Response of POST /room/{name}/message: where and when the message was stored.
 #[derive(Serialize, utoipa::ToSchema)]
-pub struct Sent {
+pub struct SentMessage {
     #[schema(value_type = u64)]
     seq: Seq,
     at: Timestamp,
@@ -53,14 +53,14 @@ refusals!(SendRefusals: NotAMember, Banned, NoSuchFile, OverBudget(USER_OVER), O
 #[utoipa::path(post, path = "/room/{name}/message", operation_id = "send_message", tag = "messages",
     params(("name" = RoomName, Path)),
     request_body = NewMessage, security(("access" = [])),
-    responses((status = 201, body = Sent), SendRefusals))]
+    responses((status = 201, body = SentMessage), SendRefusals))]
 pub async fn send(
     State(state): State<AppState>,
     user: AuthUser,
     Trace(trace): Trace,
     RoomPath(name): RoomPath,
     Body(NewMessage { id, msg, file_id, reply_to }): Body<NewMessage>,
-) -> Result<(StatusCode, Json<Sent>), ApiError> {
+) -> Result<(StatusCode, Json<SentMessage>), ApiError> {
     let room = access::membership(&state, &name, user.id()).await?.room.room_id();
     message_rules::check_text(&msg, file_id.is_some(), state.config.message_chars)?;
     state.budgets.charge_room(user.id(), room).await?;
@@ -68,7 +68,7 @@ pub async fn send(
     if let Some(FirstStored { seq, at }) =
         message_lookup::find_before_publish(&state.store, room, user.id(), id, at).await?
     {
-        return Ok((StatusCode::CREATED, Json(Sent { seq, at, duplicate: true })));
+        return Ok((StatusCode::CREATED, Json(SentMessage { seq, at, duplicate: true })));
     }
     let file = match file_id {
         Some(file) => Some(find_complete_file(&state, room, file).await?),
@@ -80,7 +80,7 @@ pub async fn send(
     let dedupe = subject::message_id(user.id(), room, id);
     let log = &state.store.log;
     let Stored { seq, at, duplicate } = log.append_once(room, &dedupe, &event, Some(trace)).await?;
-    Ok((StatusCode::CREATED, Json(Sent { seq, at, duplicate })))
+    Ok((StatusCode::CREATED, Json(SentMessage { seq, at, duplicate })))
 }
 
 /// A file of the room whose upload is complete.

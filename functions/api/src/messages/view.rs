@@ -14,12 +14,16 @@ use store::{
 };
 use uuid::Uuid;
 
-use crate::{error::ApiError, room_row::RoomRow, state::AppState};
+use crate::{
+    error::ApiError,
+    pagination::{Page, PageItem},
+    room_row::RoomRow,
+    state::AppState,
+};
 
 /// A message in its current state.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = Item)]
 pub struct MessageView {
     pub room_id: RoomId,
     #[schema(value_type = u64)]
@@ -34,6 +38,12 @@ pub struct MessageView {
     pub deleted_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reactions: Vec<Reactions>,
+}
+
+pub type MessagePage = Page<MessageView>;
+
+impl PageItem for MessageView {
+    const PAGE: &'static str = "MessagePage";
 }
 
 /// How many users reacted with one emoji.

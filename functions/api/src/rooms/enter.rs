@@ -22,10 +22,9 @@ use crate::{
 /// Response of GET /room/{name}: what a client needs to join the room at a gateway.
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = Entered)]
 pub struct RoomEntry {
     room: Room,
-    you: You,
+    you: OwnMembership,
     /// For one `join-room`.
     ticket: String,
     /// Lifetime of the ticket in seconds.
@@ -40,7 +39,7 @@ pub struct RoomEntry {
 
 /// The caller in the room.
 #[derive(Serialize, utoipa::ToSchema)]
-pub struct You {
+pub struct OwnMembership {
     role: Role,
 }
 
@@ -92,7 +91,7 @@ pub async fn enter(
     let Person { name, .. } = accounts::person(user.id(), &display_name)?;
     let ticket = state.minter.ticket(&user.access, name, room.room_id(), role, room.version)?;
     Ok(Json(RoomEntry {
-        you: You { role },
+        you: OwnMembership { role },
         ticket,
         ticket_expires_in: state.minter.lifetimes().ticket,
         gateway: state.config.gateway_url.as_str().trim_end_matches('/').to_owned(),

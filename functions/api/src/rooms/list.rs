@@ -14,7 +14,7 @@ use crate::{
     error::ApiError,
     extract::{AuthUser, Params},
     messages::DeletedAuthors,
-    pagination::{self, Cursor, Limit, Page, SearchTerm},
+    pagination::{self, Cursor, Limit, Page, PageItem, SearchTerm},
     room_row::RoomRow,
     state::AppState,
 };
@@ -39,7 +39,6 @@ pub struct ListQuery {
 /// A room with the caller's unread count and its newest message.
 #[derive(Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = Listed)]
 pub struct ListedRoom {
     #[serde(flatten)]
     room: Room,
@@ -47,6 +46,12 @@ pub struct ListedRoom {
     unread: Option<i64>,
     /// The newest message; null if there is none or the caller is not a member.
     last_message: Option<LastMessage>,
+}
+
+type RoomPage = Page<ListedRoom>;
+
+impl PageItem for ListedRoom {
+    const PAGE: &'static str = "RoomPage";
 }
 
 /// The newest message of a room.
@@ -120,12 +125,12 @@ refusals!(ListRoomsRefusals: TooManySearches);
 /// List rooms
 #[utoipa::path(get, path = "/room", operation_id = "list_rooms", tag = "rooms",
     params(ListQuery), security(("access" = [])),
-    responses((status = 200, body = Page<ListedRoom>), ListRoomsRefusals))]
+    responses((status = 200, body = RoomPage), ListRoomsRefusals))]
 pub async fn list(
     State(state): State<AppState>,
     user: AuthUser,
     Params(ListQuery { query, mine, cursor, limit }): Params<ListQuery>,
-) -> Result<Json<Page<ListedRoom>>, ApiError> {
+) -> Result<Json<RoomPage>, ApiError> {
     let limit = limit.unwrap_or_default();
     let after: Option<RoomName> = cursor.as_deref().map(pagination::decode).transpose()?;
     let after = after.as_ref().map_or("", RoomName::as_str);

@@ -9,7 +9,7 @@ export interface paths {
       cookie?: never;
     };
     /** Get the keys that verify tokens (RFC 7517) */
-    get: operations['jwks'];
+    get: operations['get_public_keys'];
     put?: never;
     post?: never;
     delete?: never;
@@ -26,7 +26,7 @@ export interface paths {
       cookie?: never;
     };
     /** Download a file: a redirect, or with `Accept: application/json` the link itself */
-    get: operations['download'];
+    get: operations['download_file'];
     put?: never;
     post?: never;
     delete?: never;
@@ -45,7 +45,7 @@ export interface paths {
     get?: never;
     put?: never;
     /** Complete an upload */
-    post: operations['complete'];
+    post: operations['complete_file'];
     delete?: never;
     options?: never;
     head?: never;
@@ -60,7 +60,7 @@ export interface paths {
       cookie?: never;
     };
     /** Check that the process is alive */
-    get: operations['alive'];
+    get: operations['check_liveness'];
     put?: never;
     post?: never;
     delete?: never;
@@ -79,7 +79,7 @@ export interface paths {
     get?: never;
     put?: never;
     /** Log in */
-    post: operations['login'];
+    post: operations['log_in'];
     delete?: never;
     options?: never;
     head?: never;
@@ -96,7 +96,7 @@ export interface paths {
     get?: never;
     put?: never;
     /** Get a new access token and refresh token */
-    post: operations['refresh'];
+    post: operations['refresh_tokens'];
     delete?: never;
     options?: never;
     head?: never;
@@ -113,7 +113,7 @@ export interface paths {
     get?: never;
     put?: never;
     /** Log out */
-    post: operations['logout'];
+    post: operations['log_out'];
     delete?: never;
     options?: never;
     head?: never;
@@ -128,7 +128,7 @@ export interface paths {
       cookie?: never;
     };
     /** Check that database, NATS and storage answer */
-    get: operations['ready'];
+    get: operations['check_readiness'];
     put?: never;
     post?: never;
     delete?: never;
@@ -184,7 +184,7 @@ export interface paths {
     get?: never;
     put?: never;
     /** Send a notice to all members */
-    post: operations['broadcast'];
+    post: operations['send_notice'];
     delete?: never;
     options?: never;
     head?: never;
@@ -201,7 +201,7 @@ export interface paths {
     get?: never;
     put?: never;
     /** Declare a file to upload */
-    post: operations['declare'];
+    post: operations['declare_file'];
     delete?: never;
     options?: never;
     head?: never;
@@ -252,7 +252,7 @@ export interface paths {
       cookie?: never;
     };
     /** Read a page of messages, oldest first */
-    get: operations['history'];
+    get: operations['list_messages'];
     put?: never;
     /** Send a message */
     post: operations['send_message'];
@@ -270,7 +270,7 @@ export interface paths {
       cookie?: never;
     };
     /** Search a room's messages, newest first */
-    get: operations['search'];
+    get: operations['search_messages'];
     put?: never;
     post?: never;
     delete?: never;
@@ -287,7 +287,7 @@ export interface paths {
       cookie?: never;
     };
     /** Get my account */
-    get: operations['me'];
+    get: operations['get_account'];
     put?: never;
     /** Sign up */
     post: operations['sign_up'];
@@ -354,43 +354,28 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
   schemas: {
-    /** @description Response of POST /room/{name}/broadcast. */
-    Accepted: {
-      /**
-       * Format: int64
-       * @description The seq of the stored event.
-       */
-      seq: number;
+    /** @description Request body of PATCH /user. Omitted fields stay unchanged. */
+    AccountChange: {
+      currentPassword?: components['schemas']['ClaimedPassword'] | null;
+      displayName?: components['schemas']['DisplayName'] | null;
+      password?: components['schemas']['NewPassword'] | null;
     };
-    /** @description The answer of a running process. */
-    Alive: {
-      status: string;
+    /** @description Request body of DELETE /user: the password again, as confirmation. */
+    AccountDeletion: {
+      password: components['schemas']['ClaimedPassword'];
     };
     /** @description The author of a message, with the display name when it was sent. */
     Author: {
       id: components['schemas']['UserId'];
       name: string;
     };
-    /** @description Request body of PATCH /user. Omitted fields stay unchanged. */
-    Change:
-      | {
-          currentPassword?: components['schemas']['ClaimedPassword'] | null;
-          displayName?: components['schemas']['DisplayName'] | null;
-          password?: components['schemas']['NewPassword'] | null;
-        }
-      | {
-          password?: null;
-        }
-      | {
-          currentPassword: string;
-        };
     /**
      * Format: password
      * @description A password that somebody claims to be theirs.
      */
     ClaimedPassword: string;
     /** @description Response of POST /file/{id}/complete. */
-    Completed: {
+    CompletedFile: {
       file: components['schemas']['FileRef'];
     };
     /**
@@ -399,44 +384,25 @@ export interface components {
      */
     Cursor: string;
     /** @description Response of POST /room/{name}/file: the file and the request that uploads it. */
-    Declared: {
+    DeclaredFile: {
       file: components['schemas']['FileRef'];
-      upload: components['schemas']['Upload'];
-    };
-    /** @description Request body of DELETE /user: the password again, as confirmation. */
-    Deletion: {
-      password: components['schemas']['ClaimedPassword'];
+      upload: components['schemas']['UploadRequest'];
     };
     /**
      * @description A user's name as others see it: 1 to 40 characters of any script, NFC.
      * @example Ada Lovelace
      */
     DisplayName: string;
+    /** @description The link as JSON, for web pages: a navigation cannot send an Authorization header, so it cannot use the redirect. */
+    DownloadLink: {
+      expiresAt: components['schemas']['Timestamp'];
+      url: string;
+    };
     /**
      * @description A reaction: one emoji, at most 16 characters.
      * @example 👍
      */
     Emoji: string;
-    /** @description Response of GET /room/{name}: what a client needs to join the room at a gateway. */
-    Entered: {
-      /** @description URL of the Socket.IO gateway. */
-      gateway: string;
-      /**
-       * Format: int64
-       * @description The seq of the room's newest event.
-       */
-      head: number;
-      members: components['schemas']['MemberCount'];
-      room: components['schemas']['Room'];
-      /** @description For one `join-room`. */
-      ticket: string;
-      /**
-       * Format: int64
-       * @description Lifetime of the ticket in seconds.
-       */
-      ticketExpiresIn: number;
-      you: components['schemas']['You'];
-    };
     /** @description All data stored about a user. Messages that are not archived yet are missing. */
     Export: {
       account: components['schemas']['User'];
@@ -521,15 +487,6 @@ export interface components {
       /** @description The media type, as detected from the content. */
       type: string;
     };
-    /** @description A message in its current state. */
-    Item: components['schemas']['Message'] & {
-      deletedAt?: components['schemas']['Timestamp'] | null;
-      editedAt?: components['schemas']['Timestamp'] | null;
-      reactions?: components['schemas']['Reactions'][];
-      roomId: components['schemas']['RoomId'];
-      /** Format: int64 */
-      seq: number;
-    };
     /** @description The newest message of a room. */
     LastMessage: {
       at: components['schemas']['Timestamp'];
@@ -547,19 +504,18 @@ export interface components {
      * @default 50
      */
     Limit: number;
-    /** @description The link as JSON, for web pages: a navigation cannot send an Authorization header, so it cannot use the redirect. */
-    Link: {
-      expiresAt: components['schemas']['Timestamp'];
-      url: string;
-    };
     /** @description A room with the caller's unread count and its newest message. */
-    Listed: components['schemas']['Room'] & {
+    ListedRoom: components['schemas']['Room'] & {
       lastMessage?: components['schemas']['LastMessage'] | null;
       /**
        * Format: int64
        * @description Number of unread messages of others, at most 100; null if the caller is not a member.
        */
       unread?: number | null;
+    };
+    /** @description The answer of a running process. */
+    Liveness: {
+      status: string;
     };
     /** @description Request body of POST /login. */
     Login: {
@@ -586,6 +542,12 @@ export interface components {
       /** Format: int64 */
       count: number;
     };
+    /** @description One page of a list. */
+    MemberPage: {
+      items: components['schemas']['Member'][];
+      /** @description The cursor of the next page, `null` on the last page. */
+      next: components['schemas']['Cursor'] | null;
+    };
     /** @description A message as its author sent it. */
     Message: {
       at: components['schemas']['Timestamp'];
@@ -605,11 +567,26 @@ export interface components {
      * @example 01890a5d-ac96-774b-bcce-b302099a8057
      */
     MessageId: string;
+    /** @description One page of a list. */
+    MessagePage: {
+      items: components['schemas']['MessageView'][];
+      /** @description The cursor of the next page, `null` on the last page. */
+      next: components['schemas']['Cursor'] | null;
+    };
     /**
      * @description A message's text. Its length limit is separate, as operators can change it.
      * @example hello
      */
     MessageText: string;
+    /** @description A message in its current state. */
+    MessageView: components['schemas']['Message'] & {
+      deletedAt?: components['schemas']['Timestamp'] | null;
+      editedAt?: components['schemas']['Timestamp'] | null;
+      reactions?: components['schemas']['Reactions'][];
+      roomId: components['schemas']['RoomId'];
+      /** Format: int64 */
+      seq: number;
+    };
     /** @description Request body of POST /room/{name}/file. */
     NewFile: {
       name: components['schemas']['FileName'];
@@ -622,31 +599,15 @@ export interface components {
     NewMember: {
       name?: components['schemas']['UserName'] | null;
       password?: components['schemas']['ClaimedPassword'] | null;
-    } & (
-      | {
-          name: string;
-          password?: null;
-        }
-      | {
-          name?: null;
-          password: string;
-        }
-    );
+    };
     /** @description Request body of POST /room/{name}/message. */
-    NewMessage:
-      | {
-          fileId?: components['schemas']['FileId'] | null;
-          /** @description Idempotency key: a message sent again with the same id, by HTTP or by socket, is stored once. */
-          id: components['schemas']['MessageId'];
-          msg: string;
-          replyTo?: components['schemas']['SafeInteger'] | null;
-        }
-      | {
-          msg?: unknown;
-        }
-      | {
-          fileId: string;
-        };
+    NewMessage: {
+      fileId?: components['schemas']['FileId'] | null;
+      /** @description Idempotency key: a message sent again with the same id, by HTTP or by socket, is stored once. */
+      id: components['schemas']['MessageId'];
+      msg: string;
+      replyTo?: components['schemas']['SafeInteger'] | null;
+    };
     /**
      * Format: password
      * @description A password that may be chosen: 8 to 128 characters of any kind. It cannot be printed.
@@ -664,56 +625,9 @@ export interface components {
     Notice: {
       msg: string;
     };
-    /** @description One page of a list. */
-    Page_Item: {
-      items: (components['schemas']['Message'] & {
-        deletedAt?: components['schemas']['Timestamp'] | null;
-        editedAt?: components['schemas']['Timestamp'] | null;
-        reactions?: components['schemas']['Reactions'][];
-        roomId: components['schemas']['RoomId'];
-        /** Format: int64 */
-        seq: number;
-      })[];
-      next?: components['schemas']['Cursor'] | null;
-    };
-    /** @description One page of a list. */
-    Page_Listed: {
-      items: (components['schemas']['Room'] & {
-        lastMessage?: components['schemas']['LastMessage'] | null;
-        /**
-         * Format: int64
-         * @description Number of unread messages of others, at most 100; null if the caller is not a member.
-         */
-        unread?: number | null;
-      })[];
-      next?: components['schemas']['Cursor'] | null;
-    };
-    /** @description One page of a list. */
-    Page_Member: {
-      items: {
-        displayName: string;
-        id: components['schemas']['UserId'];
-        joinedAt: components['schemas']['Timestamp'];
-        name: string;
-        /** @description Whether the member is connected to the room now; null if the gateways did not answer. */
-        online?: boolean | null;
-        role: components['schemas']['Role'];
-      }[];
-      next?: components['schemas']['Cursor'] | null;
-    };
-    /** @description One page of a list. */
-    Page_Session: {
-      items: {
-        createdAt: components['schemas']['Timestamp'];
-        /** @description Whether this is the session of the request. */
-        current: boolean;
-        id: components['schemas']['SessionId'];
-        /** @description Time of the last token refresh, or of the login. */
-        usedAt: components['schemas']['Timestamp'];
-        /** @description `User-Agent` header of the last login or refresh. */
-        userAgent?: string | null;
-      }[];
-      next?: components['schemas']['Cursor'] | null;
+    /** @description The caller in the room. */
+    OwnMembership: {
+      role: components['schemas']['Role'];
     };
     /** @description A user as others see them. `id` is verified by a token; `name` is chosen by the user. */
     Person: {
@@ -744,7 +658,7 @@ export interface components {
       mine: boolean;
     };
     /** @description Which dependencies answer. */
-    Ready: {
+    Readiness: {
       database: boolean;
       nats: boolean;
       storage: boolean;
@@ -781,6 +695,26 @@ export interface components {
       private?: boolean | null;
       title?: components['schemas']['RoomTitle'] | null;
     };
+    /** @description Response of GET /room/{name}: what a client needs to join the room at a gateway. */
+    RoomEntry: {
+      /** @description URL of the Socket.IO gateway. */
+      gateway: string;
+      /**
+       * Format: int64
+       * @description The seq of the room's newest event.
+       */
+      head: number;
+      members: components['schemas']['MemberCount'];
+      room: components['schemas']['Room'];
+      /** @description For one `join-room`. */
+      ticket: string;
+      /**
+       * Format: int64
+       * @description Lifetime of the ticket in seconds.
+       */
+      ticketExpiresIn: number;
+      you: components['schemas']['OwnMembership'];
+    };
     /**
      * Format: uuid
      * @description A room. Its text is also the last token of the room's NATS subjects.
@@ -792,6 +726,12 @@ export interface components {
      * @example lobby
      */
     RoomName: string;
+    /** @description One page of a list. */
+    RoomPage: {
+      items: components['schemas']['ListedRoom'][];
+      /** @description The cursor of the next page, `null` on the last page. */
+      next: components['schemas']['Cursor'] | null;
+    };
     /**
      * Format: password
      * @description The password of a room: 1 to 128 characters; it is told to many and opens no account.
@@ -809,11 +749,19 @@ export interface components {
      */
     SafeInteger: number;
     /** @description Response of POST /room/{name}/message: where and when the message was stored. */
-    Sent: {
+    SentMessage: {
       at: components['schemas']['Timestamp'];
       /** @description Whether the message had been stored by an earlier request. */
       duplicate: boolean;
       /** Format: int64 */
+      seq: number;
+    };
+    /** @description Response of POST /room/{name}/broadcast. */
+    SentNotice: {
+      /**
+       * Format: int64
+       * @description The seq of the stored event.
+       */
       seq: number;
     };
     /** @description A login that has not ended. */
@@ -833,6 +781,12 @@ export interface components {
      * @example 01890a5d-ac96-774b-bcce-b302099a8057
      */
     SessionId: string;
+    /** @description One page of a list. */
+    SessionPage: {
+      items: components['schemas']['Session'][];
+      /** @description The cursor of the next page, `null` on the last page. */
+      next: components['schemas']['Cursor'] | null;
+    };
     /** @description SHA-256 in hexadecimal. */
     Sha256Hex: string;
     /** @description Request body of POST /user. */
@@ -859,7 +813,7 @@ export interface components {
       user: components['schemas']['User'];
     };
     /** @description The request that the client must send to the storage, with exactly these headers. */
-    Upload: {
+    UploadRequest: {
       expiresAt: components['schemas']['Timestamp'];
       headers: {
         [key: string]: string;
@@ -885,10 +839,6 @@ export interface components {
      * @example ada
      */
     UserName: string;
-    /** @description The caller in the room. */
-    You: {
-      role: components['schemas']['Role'];
-    };
   };
   responses: never;
   parameters: never;
@@ -907,7 +857,7 @@ export interface components {
 }
 export type $defs = Record<string, never>;
 export interface operations {
-  jwks: {
+  get_public_keys: {
     parameters: {
       query?: never;
       header?: never;
@@ -928,7 +878,7 @@ export interface operations {
       };
     };
   };
-  download: {
+  download_file: {
     parameters: {
       query?: never;
       header?: never;
@@ -946,7 +896,7 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          'application/json': components['schemas']['Link'];
+          'application/json': components['schemas']['DownloadLink'];
         };
       };
       /** @description Found */
@@ -960,7 +910,7 @@ export interface operations {
       };
     };
   };
-  complete: {
+  complete_file: {
     parameters: {
       query?: never;
       header?: never;
@@ -978,12 +928,12 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          'application/json': components['schemas']['Completed'];
+          'application/json': components['schemas']['CompletedFile'];
         };
       };
     };
   };
-  alive: {
+  check_liveness: {
     parameters: {
       query?: never;
       header?: never;
@@ -999,12 +949,12 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          'application/json': components['schemas']['Alive'];
+          'application/json': components['schemas']['Liveness'];
         };
       };
     };
   };
-  login: {
+  log_in: {
     parameters: {
       query?: never;
       header?: never;
@@ -1031,7 +981,7 @@ export interface operations {
       };
     };
   };
-  refresh: {
+  refresh_tokens: {
     parameters: {
       query?: never;
       header?: never;
@@ -1061,7 +1011,7 @@ export interface operations {
       };
     };
   };
-  logout: {
+  log_out: {
     parameters: {
       query?: never;
       header?: never;
@@ -1082,7 +1032,7 @@ export interface operations {
       };
     };
   };
-  ready: {
+  check_readiness: {
     parameters: {
       query?: never;
       header?: never;
@@ -1098,7 +1048,7 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          'application/json': components['schemas']['Ready'];
+          'application/json': components['schemas']['Readiness'];
         };
       };
     };
@@ -1126,7 +1076,7 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          'application/json': components['schemas']['Page_Listed'];
+          'application/json': components['schemas']['RoomPage'];
         };
       };
     };
@@ -1174,8 +1124,8 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          'application/json': components['schemas']['Entered'];
-          'text/html': unknown;
+          'application/json': components['schemas']['RoomEntry'];
+          'text/html': string;
         };
       };
     };
@@ -1228,7 +1178,7 @@ export interface operations {
       };
     };
   };
-  broadcast: {
+  send_notice: {
     parameters: {
       query?: never;
       header?: never;
@@ -1250,12 +1200,12 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          'application/json': components['schemas']['Accepted'];
+          'application/json': components['schemas']['SentNotice'];
         };
       };
     };
   };
-  declare: {
+  declare_file: {
     parameters: {
       query?: never;
       header?: never;
@@ -1277,7 +1227,7 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          'application/json': components['schemas']['Declared'];
+          'application/json': components['schemas']['DeclaredFile'];
         };
       };
     };
@@ -1304,7 +1254,7 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          'application/json': components['schemas']['Page_Member'];
+          'application/json': components['schemas']['MemberPage'];
         };
       };
     };
@@ -1399,7 +1349,7 @@ export interface operations {
       };
     };
   };
-  history: {
+  list_messages: {
     parameters: {
       query?: {
         /** @description Only messages before this seq; `next` continues with older ones. */
@@ -1427,7 +1377,7 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          'application/json': components['schemas']['Page_Item'];
+          'application/json': components['schemas']['MessagePage'];
         };
       };
     };
@@ -1454,12 +1404,12 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          'application/json': components['schemas']['Sent'];
+          'application/json': components['schemas']['SentMessage'];
         };
       };
     };
   };
-  search: {
+  search_messages: {
     parameters: {
       query: {
         /** @description A part of a message's text; upper and lower case do not matter. */
@@ -1482,12 +1432,12 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          'application/json': components['schemas']['Page_Item'];
+          'application/json': components['schemas']['MessagePage'];
         };
       };
     };
   };
-  me: {
+  get_account: {
     parameters: {
       query?: never;
       header?: never;
@@ -1542,7 +1492,7 @@ export interface operations {
     };
     requestBody: {
       content: {
-        'application/json': components['schemas']['Deletion'];
+        'application/json': components['schemas']['AccountDeletion'];
       };
     };
     responses: {
@@ -1567,7 +1517,7 @@ export interface operations {
     };
     requestBody: {
       content: {
-        'application/json': components['schemas']['Change'];
+        'application/json': components['schemas']['AccountChange'];
       };
     };
     responses: {
@@ -1626,7 +1576,7 @@ export interface operations {
           [name: string]: unknown;
         };
         content: {
-          'application/json': components['schemas']['Page_Session'];
+          'application/json': components['schemas']['SessionPage'];
         };
       };
     };
