@@ -74,3 +74,15 @@ impl Tx {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_out_of_range_is_an_error_and_not_a_missing_value() {
+        assert_eq!(optional_seq(None).unwrap(), None);
+        assert_eq!(optional_seq(Some(7)).unwrap(), Some(7.into()));
+        assert!(optional_seq(Some(-1)).is_err());
+    }
+}

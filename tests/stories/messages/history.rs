@@ -86,6 +86,22 @@ stories! {
         assert_eq!(system.archive_from_start().await, 20);
     }
 
+    async fn a_bad_number_in_the_database_is_an_error(system: System) {
+        let ada = system.user("ada").await;
+        ada.create_room("lobby").await;
+        let first = send_numbers(&ada, 0..1).await[0];
+        let reply = json!({ "id": uuid::Uuid::now_v7(), "msg": "1", "replyTo": first });
+        ada.post("/room/lobby/message", reply).await.ok();
+        system.archive_once().await;
+        let page = ada.get("/room/lobby/message").await.ok();
+        assert_eq!(page["items"][1]["replyTo"], first);
+        assert_eq!(ada.get("/room?mine=true").await.ok()["items"][0]["lastMessage"]["msg"], "1");
+        assert_eq!(system.execute("UPDATE message SET reply_to = -1 WHERE msg = '1'").await, 1);
+        ada.get("/room/lobby/message").await.problem(500, "internal");
+        assert_eq!(system.execute("UPDATE message SET seq = -seq").await, 2);
+        ada.get("/room?mine=true").await.problem(500, "internal");
+    }
+
     async fn provisioning_twice_is_harmless(system: System) {
         let ada = system.user("ada").await;
         ada.create_room("lobby").await;

@@ -10,7 +10,7 @@ use protocol::{
 use serde::Serialize;
 use store::{
     accounts::DELETED_NAME,
-    db::{Database, HeldConnection, on_held},
+    db::{self, Database, HeldConnection, on_held},
 };
 use uuid::Uuid;
 
@@ -140,7 +140,7 @@ impl MessageView {
             msg: row.msg.parse().map_err(|_| invalid("text"))?,
             at: row.at.into(),
             file,
-            reply_to: row.reply_to.and_then(|seq| seq.try_into().ok()),
+            reply_to: db::optional_seq(row.reply_to)?,
         };
         let mut item = Self::sent(room.room_id(), row.seq, message);
         item.edited_at = row.edited_at.map(Timestamp::from);

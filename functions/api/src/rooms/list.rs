@@ -5,7 +5,10 @@ use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
 use protocol::{MessageId, RoomName, Seq, Timestamp, UserId};
 use serde::{Deserialize, Serialize};
-use store::{db::on_db, search_text};
+use store::{
+    db::{self, on_db},
+    search_text,
+};
 use uuid::Uuid;
 
 use super::view::Room;
@@ -92,21 +95,26 @@ struct ListedRow {
 }
 
 impl ListedRow {
-    fn last_message(&self, deleted_authors: &DeletedAuthors) -> Option<LastMessage> {
-        let author = self.author_id?;
-        let name = deleted_authors
-            .display_name(author, self.author_name.as_deref()?)
-            .ok()?
-            .as_str()
-            .to_owned();
-        Some(LastMessage {
-            seq: self.last_seq?.try_into().ok()?,
-            id: self.last_id?.into(),
+    fn last_message(
+        &self,
+        deleted_authors: &DeletedAuthors,
+    ) -> Result<Option<LastMessage>, ApiError> {
+        let seq = db::optional_seq(self.last_seq)?;
+        let author = self.author_id.zip(self.author_name.as_deref());
+        let (Some(seq), Some(id), Some((author, name)), Some(msg), Some(at)) =
+            (seq, self.last_id, author, self.msg.clone(), self.at)
+        else {
+            return Ok(None);
+        };
+        let name = deleted_authors.display_name(author, name)?.as_str().to_owned();
+        Ok(Some(LastMessage {
+            seq,
+            id: id.into(),
             from: Author { id: author.into(), name },
-            msg: self.msg.clone()?,
-            at: self.at?.into(),
+            msg,
+            at: at.into(),
             deleted_at: self.last_deleted_at.map(Timestamp::from),
-        })
+        }))
     }
 }
 
@@ -157,10 +165,10 @@ pub async fn list(
     let (rows, next) = pagination::page_of(rows, limit, |row| row.room.name.clone());
     let authors = rows.iter().filter_map(|row| row.author_id);
     let deleted_authors = DeletedAuthors::among(&state, authors).await?;
-    let items = rows.into_iter().map(|row| ListedRoom {
-        last_message: row.last_message(&deleted_authors),
-        unread: row.unread,
-        room: row.room.into(),
+    let items = rows.into_iter().map(|row| {
+        let last_message = row.last_message(&deleted_authors)?;
+        Ok(ListedRoom { last_message, unread: row.unread, room: row.room.into() })
     });
-    Ok(Json(Page { items: items.collect(), next }))
+    let items = items.collect::<Result<_, ApiError>>()?;
+    Ok(Json(Page { items, next }))
 }
