@@ -1,4 +1,4 @@
-//! Configuration of the archive: environment variables only.
+//! Configuration of the archive, from environment variables.
 
 use std::time::Duration;
 
@@ -10,29 +10,28 @@ use service::{
 };
 use store::config::{DatabaseConfig, StorageConfig};
 
-/// A day: who was away for longer pages what they missed by HTTP.
+/// A day. A client that was disconnected for longer reads the missed messages by HTTP.
 const REPLAY_WINDOW_SECONDS: u32 = 24 * 3600;
 
-/// A scheduled pass ends before the next one, a minute later, begins.
+/// Passes are scheduled every minute, and one should end before the next one begins.
 const PASS_SECONDS: u32 = 50;
 
-/// What the archive needs to know.
 #[derive(Debug, Clone)]
 pub struct Config {
     pub database: DatabaseConfig,
     pub nats: NatsConfig,
     pub shards: Shards,
     pub storage: StorageConfig,
-    /// `REPLAY_WINDOW_SECONDS`: how long events stay in the stream once they are archived. Within it
-    /// gateways replay what a socket missed, and a message can be edited, deleted and reacted to.
+    /// `REPLAY_WINDOW_SECONDS`: how long archived events stay in the stream. Within it gateways replay events that a
+    /// socket missed, and a message can be edited, deleted and reacted to.
     pub replay_window: TimeDelta,
-    /// `ARCHIVE_PASS_SECONDS`: how long one pass takes at most, without `--follow` or as a Lambda call;
-    /// such a call ends before its own deadline as well.
+    /// `ARCHIVE_PASS_SECONDS`: time limit of one pass, without `--follow` or in Lambda, where the invocation's deadline
+    /// limits it too.
     pub pass: Duration,
 }
 
 impl Config {
-    /// Reads everything; faults are in `env`.
+    /// Returns none after recording the faults in `env`.
     pub fn from_env(env: &mut Env<'_>) -> Option<Self> {
         let database = DatabaseConfig::from_env(env);
         let nats = NatsConfig::from_env(env, "archive");
@@ -41,7 +40,7 @@ impl Config {
         let window = env.or("REPLAY_WINDOW_SECONDS", REPLAY_WINDOW_SECONDS);
         let pass = env.or("ARCHIVE_PASS_SECONDS", PASS_SECONDS);
         if pass == 0 {
-            env.fault("ARCHIVE_PASS_SECONDS is at least 1");
+            env.fault("ARCHIVE_PASS_SECONDS must be at least 1");
             return None;
         }
         Some(Self {

@@ -1,5 +1,5 @@
-//! `archive [--follow]`: moves stored events into the database. As a Lambda function, until the streams
-//! are empty or the call's deadline is near.
+//! `archive [--follow]`: one pass of the archive, or passes until it is stopped. As a Lambda function, each invocation
+//! is one pass, which ends before the invocation's deadline.
 
 use std::{
     process::ExitCode,
@@ -11,11 +11,11 @@ use clap::Parser;
 use lambda_http::{Error, LambdaEvent, lambda_runtime, service_fn};
 use service::{env::Env, serve, telemetry};
 
-/// Moves stored events from JetStream into the database. Configured by environment variables;
-/// infra/README.md lists them.
+/// Moves stored events from JetStream into the database. Configured by environment variables; infra/README.md lists
+/// them.
 #[derive(Parser)]
 struct Arguments {
-    /// Go on until stopped.
+    /// Run until stopped, instead of one pass.
     #[arg(long)]
     follow: bool,
 }
@@ -32,15 +32,16 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
     if arguments.follow {
         return Box::pin(follow(config, shutdown)).await;
     }
-    // A batch that is cut off comes again.
-    shutdown.run_until_cancelled(Box::pin(one_by_one(config))).await.unwrap_or(Ok(()))
+    // A batch that the shutdown interrupts is delivered again.
+    shutdown.run_until_cancelled(Box::pin(run_passes(config))).await.unwrap_or(Ok(()))
 }
 
-async fn one_by_one(config: Config) -> anyhow::Result<()> {
+/// One pass, or in Lambda one pass per invocation.
+async fn run_passes(config: Config) -> anyhow::Result<()> {
     let archive = Archive::connect(&config).await?;
     if std::env::var_os("AWS_LAMBDA_RUNTIME_API").is_none() {
         let moved = archive.once(None).await?;
-        tracing::info!(moved, "one pass");
+        tracing::info!(moved, "the pass is complete");
         return Ok(());
     }
     let archive = &archive;

@@ -1,6 +1,6 @@
-//! Whose password is hashed next. Hashing is the most expensive thing an anonymous client can ask for, so its
-//! slots are shared out: between logins, sign-ups and requests of logged-in users by fixed shares, and within
-//! each of these in turn between client networks or users. A flood of one kind or from one place delays itself.
+//! Fair queue of requests that hash a password. Hashing is the most expensive operation that an anonymous client can
+//! request, so its slots are shared: logins, sign-ups and requests of logged-in users have fixed shares, and within a
+//! share client networks or users take turns. A flood of one kind or from one network delays itself only.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -16,23 +16,23 @@ use tokio::sync::oneshot;
 use crate::HashingBusy;
 
 /// How long a request waits for a slot before it is refused.
-const WAIT_AT_MOST: Duration = Duration::from_secs(5);
-/// Requests of one share that wait, per slot: as many as are served in half of that time on a usual machine.
-/// When they are that many, the newest request of the client with the most of them makes room for a client with
-/// fewer; where nobody has more, the new one is refused.
-const WAITING_PER_SLOT: usize = 100;
-/// Which share gets the next slot while all of them have requests waiting: logins 4 of 6.
+const MAX_WAIT: Duration = Duration::from_secs(5);
+/// Bound of one share's queue, per slot: as many as a usual machine serves in half of [`MAX_WAIT`]. In a full queue,
+/// the newest request of the requester with the most requests is refused in favour of a requester with fewer. If no
+/// requester has more, the new request is refused.
+const QUEUED_PER_SLOT: usize = 100;
+/// The order in which shares get slots while all of them have waiting requests. Logins get 4 of 6.
 const ROTATION: [Share; 6] =
     [Share::Login, Share::Login, Share::SignUp, Share::Login, Share::Login, Share::User];
 
-/// For whom a password is hashed.
+/// The client that a password is hashed for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Requester {
-    /// Somebody who logs in, known by their network.
+    /// The network of a client that logs in.
     Login(IpAddr),
-    /// Somebody who signs up, known by their network.
+    /// The network of a client that signs up.
     SignUp(IpAddr),
-    /// A logged-in user: room passwords, changes of the account.
+    /// A logged-in user, for room passwords and changes of the account.
     User(UserId),
 }
 
@@ -69,42 +69,38 @@ impl Requester {
     }
 }
 
-/// A bounded number of slots and the queues for them; cheap to clone.
+/// A bounded number of slots and the queues for them. Cheap to clone.
 #[derive(Clone)]
 pub struct HashQueue(Arc<Inner>);
 
 struct Inner {
     queues: Mutex<Queues>,
-    waiting_max: usize,
+    /// Bound of each share's queue.
+    queued_max: usize,
 }
 
 struct Queues {
     free_slots: usize,
-    /// The next place in [`ROTATION`].
+    /// The index in [`ROTATION`] of the share that gets the next slot.
     next: usize,
-    login: Waiting,
-    sign_up: Waiting,
-    user: Waiting,
+    login: ShareQueue,
+    sign_up: ShareQueue,
+    user: ShareQueue,
 }
 
-/// The right to hash one password. Dropped, it goes to the next request.
+/// The right to hash one password. When it is dropped, the next request gets it.
 pub struct Slot(Option<HashQueue>);
 
 impl HashQueue {
     pub fn new(slots: usize) -> Self {
-        let waiting = Waiting::default;
-        let queues = Queues {
-            free_slots: slots,
-            next: 0,
-            login: waiting(),
-            sign_up: waiting(),
-            user: waiting(),
-        };
-        let waiting_max = slots.saturating_mul(WAITING_PER_SLOT);
-        Self(Arc::new(Inner { queues: Mutex::new(queues), waiting_max }))
+        let queue = ShareQueue::default;
+        let queues =
+            Queues { free_slots: slots, next: 0, login: queue(), sign_up: queue(), user: queue() };
+        let queued_max = slots.saturating_mul(QUEUED_PER_SLOT);
+        Self(Arc::new(Inner { queues: Mutex::new(queues), queued_max }))
     }
 
-    /// Waits for a slot; fails if there are too many requests before this one.
+    /// Waits for a slot. Fails if the queue is full or the wait times out.
     pub async fn slot(&self, requester: Requester) -> Result<Slot, HashingBusy> {
         self.wait(requester).await.ok_or_else(|| {
             let share = requester.label();
@@ -120,9 +116,9 @@ impl HashQueue {
                 queues.free_slots -= 1;
                 return Some(Slot(Some(self.clone())));
             }
-            queues.of(requester.share()).push(requester, self.0.waiting_max)?
+            queues.of(requester.share()).push(requester, self.0.queued_max)?
         };
-        tokio::time::timeout(WAIT_AT_MOST, granted).await.ok()?.ok()
+        tokio::time::timeout(MAX_WAIT, granted).await.ok()?.ok()
     }
 
     fn pass_on(&self) {
@@ -130,8 +126,8 @@ impl HashQueue {
         while let Some(next) = queues.pop() {
             match next.send(Slot(Some(self.clone()))) {
                 Ok(()) => return,
-                // The request was given up in this moment. Its slot must not be passed on by being dropped: that
-                // would lock the queues again.
+                // The request was abandoned in this moment. The slot is defused, because its drop would lock the
+                // queues again.
                 Err(mut slot) => slot.0 = None,
             }
         }
@@ -152,7 +148,7 @@ impl Drop for Slot {
 }
 
 impl Queues {
-    fn of(&mut self, share: Share) -> &mut Waiting {
+    fn of(&mut self, share: Share) -> &mut ShareQueue {
         match share {
             Share::Login => &mut self.login,
             Share::SignUp => &mut self.sign_up,
@@ -164,29 +160,30 @@ impl Queues {
         for _ in ROTATION {
             let share = ROTATION[self.next];
             self.next = (self.next + 1) % ROTATION.len();
-            if let Some(waiting) = self.of(share).pop() {
-                return Some(waiting);
+            if let Some(request) = self.of(share).pop() {
+                return Some(request);
             }
         }
         None
     }
 }
 
-/// The requests of one share.
+/// The waiting requests of one share.
 #[derive(Default)]
-struct Waiting {
-    /// Requesters with a request waiting, the next one first.
+struct ShareQueue {
+    /// Requesters with waiting requests, in the order of their turns.
     order: VecDeque<Requester>,
     requests: HashMap<Requester, VecDeque<oneshot::Sender<Slot>>>,
+    /// Requests of all requesters, including abandoned ones that are not removed yet.
     count: usize,
 }
 
-impl Waiting {
+impl ShareQueue {
     fn push(&mut self, requester: Requester, max: usize) -> Option<oneshot::Receiver<Slot>> {
         if self.count >= max {
             self.remove_abandoned();
         }
-        if self.count >= max && !self.make_room_for(requester) {
+        if self.count >= max && !self.displace_for(requester) {
             return None;
         }
         let (grant, granted) = oneshot::channel();
@@ -218,8 +215,9 @@ impl Waiting {
         None
     }
 
-    /// Drops the newest request of whoever has the most, if that is more than `requester` would have.
-    fn make_room_for(&mut self, requester: Requester) -> bool {
+    /// Refuses the newest request of the requester with the most requests, if those are more than `requester` would
+    /// have with the new one. Returns whether one was refused.
+    fn displace_for(&mut self, requester: Requester) -> bool {
         let own = self.requests.get(&requester).map_or(0, VecDeque::len);
         let longest = self.requests.values_mut().max_by_key(|requests| requests.len());
         let Some(longest) = longest.filter(|longest| longest.len() > own + 1) else { return false };
@@ -228,7 +226,7 @@ impl Waiting {
         true
     }
 
-    /// Requests that timed out or whose connection closed.
+    /// Removes requests that timed out or whose client disconnected.
     fn remove_abandoned(&mut self) {
         self.requests.retain(|_, requests| {
             requests.retain(|request| !request.is_closed());

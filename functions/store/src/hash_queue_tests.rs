@@ -12,16 +12,16 @@ fn address(n: u32) -> IpAddr {
     IpAddr::from(std::net::Ipv4Addr::from_bits(n))
 }
 
-type Waiting = (Requester, Pin<Box<dyn Future<Output = Option<Slot>>>>);
+type WaitingRequest = (Requester, Pin<Box<dyn Future<Output = Option<Slot>>>>);
 
-/// Requests that have begun to wait.
+/// A queue with its waiting requests.
 struct Requests {
     queue: HashQueue,
-    waiting: Vec<Waiting>,
+    waiting: Vec<WaitingRequest>,
 }
 
 impl Requests {
-    /// With one slot, which is taken.
+    /// A queue with one slot, which is taken.
     fn new() -> (Self, Slot) {
         let queue = HashQueue::new(1);
         let slot = Slot(Some(queue.clone()));
@@ -29,7 +29,7 @@ impl Requests {
         (Self { queue, waiting: Vec::new() }, slot)
     }
 
-    /// Whether it waits.
+    /// Adds a request. Returns whether it waits.
     fn add(&mut self, requester: Requester) -> bool {
         let queue = self.queue.clone();
         let mut request: Pin<Box<dyn Future<Output = Option<Slot>>>> =
@@ -41,7 +41,7 @@ impl Requests {
         waits
     }
 
-    /// Frees the slot; who has it now.
+    /// Drops the slot. Returns the request that gets it.
     fn next(&mut self, slot: Slot) -> Option<(Requester, Slot)> {
         drop(slot);
         let mut found = None;
@@ -56,6 +56,7 @@ impl Requests {
         found
     }
 
+    /// The requesters of the next `count` requests that get the slot.
     fn served(&mut self, mut slot: Slot, count: usize) -> Vec<Requester> {
         let mut served = Vec::new();
         for _ in 0..count {
@@ -72,7 +73,7 @@ fn poll<T>(request: &mut Pin<Box<dyn Future<Output = T>>>) -> Poll<T> {
 }
 
 #[tokio::test]
-async fn logins_get_four_of_six_slots_whatever_else_waits() {
+async fn logins_get_four_of_six_slots_while_all_shares_wait() {
     let (mut requests, slot) = Requests::new();
     for n in 0..40 {
         requests.add(Requester::sign_up(address(n)));
@@ -89,10 +90,10 @@ async fn logins_get_four_of_six_slots_whatever_else_waits() {
 #[tokio::test]
 async fn one_network_does_not_delay_another() {
     let (mut requests, slot) = Requests::new();
-    for _ in 0..WAITING_PER_SLOT {
+    for _ in 0..QUEUED_PER_SLOT {
         requests.add(Requester::login(address(1)));
     }
-    // Although all places are taken.
+    // The queue is full now.
     requests.add(Requester::login(address(2)));
     requests.add(Requester::login(address(3)));
     let served = requests.served(slot, 3);
@@ -100,13 +101,13 @@ async fn one_network_does_not_delay_another() {
 }
 
 #[tokio::test]
-async fn beyond_the_queue_a_request_is_refused_at_once() {
+async fn a_full_queue_refuses_a_request_at_once() {
     let (mut requests, slot) = Requests::new();
-    for n in 0..WAITING_PER_SLOT as u32 {
+    for n in 0..QUEUED_PER_SLOT as u32 {
         requests.add(Requester::sign_up(address(n)));
     }
     assert!(!requests.add(Requester::sign_up(address(1_000))));
-    // Those who gave up leave their places.
+    // Abandoned requests do not count.
     requests.waiting.truncate(1);
     assert!(requests.add(Requester::sign_up(address(1_000))));
     assert_eq!(requests.served(slot, 3).len(), 2);
@@ -114,10 +115,10 @@ async fn beyond_the_queue_a_request_is_refused_at_once() {
 }
 
 proptest! {
-    /// Whoever waits, gives up and is served: slots are neither lost nor made, and among those who wait all the time
-    /// nobody is served twice before another is served once.
+    /// In any sequence of waiting, abandoning and serving, the number of slots is constant, and no requester is served
+    /// twice while another one waits.
     #[test]
-    fn slots_are_kept_and_go_around(steps in prop::collection::vec((0..3_u32, 0..6_u32), 1..80)) {
+    fn no_slot_is_lost_and_requesters_take_turns(steps in prop::collection::vec((0..3_u32, 0..6_u32), 1..80)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let _guard = runtime.enter();
         let (mut requests, slot) = Requests::new();

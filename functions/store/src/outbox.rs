@@ -1,12 +1,12 @@
-//! The transactional outbox: messages to NATS that a transaction causes. A row is written in that
-//! transaction, published after the commit with the row's id as `Nats-Msg-Id`, and deleted once NATS has
-//! stored it. So no message is lost, and none is stored twice: JetStream dedupes within its window, and a
-//! row older than that is looked for in the stream first.
+//! The transactional outbox: messages to NATS that a transaction causes. A row is written in that transaction,
+//! published after the commit with the row's id as `Nats-Msg-Id`, and deleted once NATS has stored the message. So no
+//! message is lost, and none is stored twice: JetStream dedupes within its window, and an older row is first looked up
+//! in the stream.
 //!
-//! Two kinds take two paths. **Events** of rooms go to the bounded stream, in order per subject.
-//! **Revocations** go to the key-value bucket, in any order, because they carry versions or are final. A
-//! full or slow event stream must not delay a revocation: neither path waits for the other longer than
-//! `OTHER_PATH_FIRST_FOR`, and each has its own deadline.
+//! There are two kinds of messages, each with its own path. **Events** of rooms go to the bounded stream, in order per
+//! subject. **Revocations** go to the key-value bucket in any order, because they carry versions or are final. A full
+//! or slow event stream must not delay a revocation: one path waits for the other for `OTHER_PATH_TIMEOUT` at most,
+//! and each has its own deadline.
 
 mod sweep;
 
@@ -25,17 +25,18 @@ use uuid::Uuid;
 pub use self::sweep::Sweeper;
 use crate::db::{Database, Tx, on_db, on_tx};
 
-/// How long a request waits until its messages of one kind are stored; the archive sweeps the rest.
-const PUBLISH_WITHIN: Duration = Duration::from_secs(2);
-/// How long one path waits for the other. The event of a removal is stored before the revocation ends the
-/// member's sockets, so that they still receive it; a ban does not depend on it.
-const OTHER_PATH_FIRST_FOR: Duration = Duration::from_millis(250);
-/// Rows of one subject that are published by one request.
-const ROWS_OF_A_SUBJECT: i64 = 100;
-/// Revocations that are on their way to NATS at the same time.
-const SIDE_BY_SIDE: usize = 16;
-/// Less than JetStream's window, by more than clocks differ and a publish takes.
-const SURELY_DEDUPED: TimeDelta = TimeDelta::seconds(limits::DEDUPE_SECONDS as i64 / 2);
+/// How long a request waits until its messages of one kind are stored. The archive sweeps the rest.
+const PUBLISH_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long one path waits for the other. The event of a removal should be stored before the revocation removes the
+/// member's sockets from the room, so that they still receive it. The ban does not depend on it.
+const OTHER_PATH_TIMEOUT: Duration = Duration::from_millis(250);
+/// Rows of one subject that one request or sweep publishes.
+const ROWS_PER_SUBJECT: i64 = 100;
+/// Bound of concurrent publishes.
+const MAX_CONCURRENT: usize = 16;
+/// Up to this age of a row, JetStream surely dedupes a second publish. Half of its dedupe window: the other half is
+/// for the difference of clocks and the duration of a publish.
+const DEDUPED_FOR: TimeDelta = TimeDelta::seconds(limits::DEDUPE_SECONDS as i64 / 2);
 
 /// A message to NATS, as a row of the outbox.
 #[derive(Debug, Clone, sqlx::FromRow)]
@@ -70,7 +71,7 @@ impl OutboxMessage {
         Self::new(subject, Timestamp::now().to_string().into_bytes(), true, trace)
     }
 
-    /// What a user is in a room from a version of the room on, for every gateway.
+    /// A user's role in a room, or that they are not a member, from a version of the room on. For every gateway.
     pub(crate) fn member(
         room: RoomId,
         user: UserId,
@@ -81,14 +82,14 @@ impl OutboxMessage {
         Self::new(subject, state.encode(), true, trace)
     }
 
-    /// A file was removed: no message can name it any more.
+    /// Deletes a removed file's key from the bucket, so that gateways refuse messages with the file.
     pub fn file_removed(room: RoomId, file: FileId, trace: TraceParent) -> Self {
         let subject = subject::bucket_put(FILES_BUCKET, &subject::file_key(room, file));
         Self::new(subject, Vec::new(), true, trace)
     }
 
-    /// Writes the row. Only the archive calls this outside of [`crate::Transaction`], for messages that
-    /// its next sweep publishes.
+    /// Writes the row. Only the archive calls this outside of [`crate::Transaction`], for messages that its next sweep
+    /// publishes.
     pub async fn record(&self, tx: &mut Tx) -> sqlx::Result<()> {
         on_tx!(tx, e => sqlx::query(
             "INSERT INTO outbox (id, subject, payload, traceparent, created_at, revokes)
@@ -105,52 +106,53 @@ impl OutboxMessage {
     }
 }
 
-/// Publishes after the commit. Events go behind older rows of the same subject, so that the events of a
-/// room keep their order. Failures are not the caller's: the rows stay and are swept.
+/// Publishes after the commit. An event is published after older rows of its subject, so that the events of a room
+/// keep their order. Failures are only logged: the rows stay and are swept.
 ///
-/// The kind of the first message is published first, if that takes no longer than `OTHER_PATH_FIRST_FOR`.
+/// The kind of the first message is published first, unless that takes longer than `OTHER_PATH_TIMEOUT`.
 pub(crate) async fn publish(database: &Database, log: &RoomLog, messages: &[OutboxMessage]) {
-    let first_event = messages.iter().position(|one| !one.revokes).unwrap_or(messages.len());
+    let first_event = messages.iter().position(|message| !message.revokes);
+    let first_event = first_event.unwrap_or(messages.len());
     let (leading, rest) = messages.split_at(first_event);
     let (trailing, events): (Vec<&OutboxMessage>, Vec<&OutboxMessage>) =
-        rest.iter().partition(|one| one.revokes);
-    let leading = in_time(revoke(database, log, leading.iter().collect())).shared();
+        rest.iter().partition(|message| message.revokes);
+    let leading = in_time(publish_revocations(database, log, leading.iter().collect())).shared();
     let events = async {
-        let _ = tokio::time::timeout(OTHER_PATH_FIRST_FOR, leading.clone()).await;
+        let _ = tokio::time::timeout(OTHER_PATH_TIMEOUT, leading.clone()).await;
         in_time(publish_events(database, log, events)).await;
     };
     let events = events.shared();
     let trailing = async {
-        let _ = tokio::time::timeout(OTHER_PATH_FIRST_FOR, events.clone()).await;
-        in_time(revoke(database, log, trailing)).await;
+        let _ = tokio::time::timeout(OTHER_PATH_TIMEOUT, events.clone()).await;
+        in_time(publish_revocations(database, log, trailing)).await;
     };
     tokio::join!(leading.clone(), events.clone(), trailing);
 }
 
 async fn in_time(publishing: impl Future<Output = ()>) {
-    if tokio::time::timeout(PUBLISH_WITHIN, publishing).await.is_err() {
-        tracing::warn!("NATS did not take messages in time; they stay in the outbox");
+    if tokio::time::timeout(PUBLISH_TIMEOUT, publishing).await.is_err() {
+        tracing::warn!("NATS did not store messages in time; they stay in the outbox");
     }
 }
 
-/// Publishes revocations side by side: the failure of one does not stop the others.
-async fn revoke(database: &Database, log: &RoomLog, messages: Vec<&OutboxMessage>) {
-    let settling: Vec<_> = messages.into_iter().map(|one| revoke_one(database, log, one)).collect();
-    stream::iter(settling).buffer_unordered(SIDE_BY_SIDE).collect::<()>().await;
+/// Publishes revocations concurrently: the failure of one does not stop the others.
+async fn publish_revocations(database: &Database, log: &RoomLog, messages: Vec<&OutboxMessage>) {
+    let publishing: Vec<_> =
+        messages.into_iter().map(|message| publish_revocation(database, log, message)).collect();
+    stream::iter(publishing).buffer_unordered(MAX_CONCURRENT).collect::<()>().await;
 }
 
-async fn revoke_one(database: &Database, log: &RoomLog, message: &OutboxMessage) {
-    let settled = async {
+async fn publish_revocation(database: &Database, log: &RoomLog, message: &OutboxMessage) {
+    let published = async {
         store(log, message).await?;
         delete(database, message.id).await
     };
-    if let Err(error) = settled.await {
+    if let Err(error) = published.await {
         tracing::warn!(%error, subject = message.subject, "a revocation stays in the outbox");
     }
 }
 
-/// Publishes events, each behind older rows of its subject. A subject that fails does not stop the
-/// others.
+/// Publishes events, each after older rows of its subject. A subject that fails does not stop the others.
 async fn publish_events(database: &Database, log: &RoomLog, events: Vec<&OutboxMessage>) {
     for event in events {
         if let Err(error) = publish_up_to(database, log, event).await {
@@ -164,29 +166,33 @@ async fn publish_up_to(
     log: &RoomLog,
     event: &OutboxMessage,
 ) -> anyhow::Result<()> {
-    let due: Vec<Due> = on_db!(database, e => sqlx::query_as(
+    let rows: Vec<OutboxRow> = on_db!(database, e => sqlx::query_as(
         "SELECT id, subject, payload, traceparent, revokes, created_at FROM outbox
          WHERE NOT revokes AND subject = $1 AND id <= $2 ORDER BY id LIMIT $3"
-    ).bind(&event.subject).bind(event.id).bind(ROWS_OF_A_SUBJECT).fetch_all(e))?;
-    for due in &due {
-        settle(database, log, due).await?;
+    ).bind(&event.subject).bind(event.id).bind(ROWS_PER_SUBJECT).fetch_all(e))?;
+    for row in &rows {
+        publish_and_delete(database, log, row).await?;
     }
     Ok(())
 }
 
-/// A message and when its row was written.
+/// A message with the time when its row was written.
 #[derive(sqlx::FromRow)]
-struct Due {
+struct OutboxRow {
     #[sqlx(flatten)]
     message: OutboxMessage,
     created_at: DateTime<Utc>,
 }
 
-async fn settle(database: &Database, log: &RoomLog, due: &Due) -> anyhow::Result<()> {
-    if !was_published(log, due).await? {
-        store(log, &due.message).await?;
+async fn publish_and_delete(
+    database: &Database,
+    log: &RoomLog,
+    row: &OutboxRow,
+) -> anyhow::Result<()> {
+    if !was_published(log, row).await? {
+        store(log, &row.message).await?;
     }
-    delete(database, due.message.id).await
+    delete(database, row.message.id).await
 }
 
 async fn store(log: &RoomLog, message: &OutboxMessage) -> anyhow::Result<()> {
@@ -204,15 +210,14 @@ async fn delete(database: &Database, id: Uuid) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// JetStream finds a second publish of the same id for as long as its window. A row that is
-/// older may have been published by a process that died before it deleted the row: then it is in the
-/// stream. Only the room's events must not be doubled; a key that is put twice is put once.
-async fn was_published(log: &RoomLog, due: &Due) -> anyhow::Result<bool> {
-    let Some(Stored::Event(room)) = Stored::parse(&due.message.subject) else { return Ok(false) };
-    if Utc::now() - due.created_at < SURELY_DEDUPED {
+/// Whether the stream holds an event that JetStream would no longer dedupe: a process may have published it and died
+/// before it deleted the row. Only events are looked up, because to put a key twice has no effect.
+async fn was_published(log: &RoomLog, row: &OutboxRow) -> anyhow::Result<bool> {
+    let Some(Stored::Event(room)) = Stored::parse(&row.message.subject) else { return Ok(false) };
+    if Utc::now() - row.created_at < DEDUPED_FOR {
         return Ok(false);
     }
-    // Clocks of two machines differ by less.
-    let since = due.created_at - TimeDelta::minutes(1);
-    Ok(log.has(room, &due.message.id.to_string(), since.into()).await?)
+    // A margin, because the clocks of two machines differ.
+    let since = row.created_at - TimeDelta::minutes(1);
+    Ok(log.has(room, &row.message.id.to_string(), since.into()).await?)
 }

@@ -1,4 +1,4 @@
-//! Passwords: argon2id, off the async threads, a bounded number at once ([`crate::hash_queue`]).
+//! Password hashing with argon2id, on blocking threads, with bounded concurrency ([`crate::hash_queue`]).
 
 use std::{
     borrow::Cow,
@@ -24,14 +24,14 @@ use crate::{
 const MEMORY_KIB: u32 = 19 * 1024;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
-/// RFC 9106, section 3.1: 16 bytes of salt for passwords; 32 of the hash.
+/// The lengths that RFC 9106, section 3.1, recommends for passwords.
 const SALT_BYTES: usize = 16;
 const HASH_BYTES: usize = 32;
-/// The hash of a password nobody has: an unknown name costs the time of a known one.
-const NOBODY: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5bm9ib2R5bm9ib2R5$\
+/// Verified for unknown names, so that the response time does not reveal whether an account exists.
+const DUMMY_HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$bm9ib2R5bm9ib2R5bm9ib2R5$\
     Ib6VDL0OXXmkKrYSoF0nBuAYLwfpQhC/GjA9WrWcZ7E";
 
-/// A password that may be chosen: 8 to 128 characters of any kind. It cannot be printed.
+/// A new password of an account: 8 to 128 characters of any kind. A secret, so it is not printed.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "Cow<'_, str>")]
 #[schema(value_type = String, format = Password, min_length = 8, max_length = 128)]
@@ -44,7 +44,8 @@ impl TryFrom<Cow<'_, str>> for NewPassword {
     }
 }
 
-/// The password of a room: 1 to 128 characters; it is told to many and opens no account.
+/// A new password of a room: 1 to 128 characters. It may be shorter, because its members share it and it protects no
+/// account.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "Cow<'_, str>")]
 #[schema(value_type = String, format = Password, min_length = 1, max_length = 128)]
@@ -68,61 +69,62 @@ fn of_length(
     Err(format!("must have {} to {} characters, has {chars}", allowed.start(), allowed.end()))
 }
 
-/// A password to be hashed.
-pub trait Chosen: Send + 'static {
-    fn secret(self) -> SecretString;
+/// A password that can be hashed, because its length was checked.
+pub trait HashablePassword: Send + 'static {
+    fn into_secret(self) -> SecretString;
 }
 
-impl Chosen for NewPassword {
-    fn secret(self) -> SecretString {
+impl HashablePassword for NewPassword {
+    fn into_secret(self) -> SecretString {
         self.0
     }
 }
 
-impl Chosen for RoomPassword {
-    fn secret(self) -> SecretString {
+impl HashablePassword for RoomPassword {
+    fn into_secret(self) -> SecretString {
         self.0
     }
 }
 
-/// A password that somebody claims to be theirs.
+/// A password to verify, of any length.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
 #[schema(value_type = String, format = Password)]
 pub struct ClaimedPassword(SecretString);
 
-/// Hashes and verifies.
+/// Hashes and verifies passwords. Cheap to clone.
 #[derive(Clone)]
 pub struct Hasher {
     queue: HashQueue,
-    /// The memory of those who are not being served: taken anew for each password, its 4,864 pages
-    /// would cost as much as the hash.
+    /// Working memory that is not in use, one per slot at most. It is kept, because to allocate its 4,864 pages for
+    /// each password costs as much as the hash.
     memory: Arc<Mutex<Vec<Vec<Block>>>>,
 }
 
 impl Hasher {
-    /// At most `at_once` at a time, and a bounded number that wait for it.
-    pub fn new(at_once: usize) -> Self {
-        Self { queue: HashQueue::new(at_once), memory: Arc::default() }
+    /// Hashes at most `max_concurrent` passwords at the same time.
+    pub fn new(max_concurrent: usize) -> Self {
+        Self { queue: HashQueue::new(max_concurrent), memory: Arc::default() }
     }
 
-    /// The hash to store, in PHC string format.
+    /// Hashes a password with a random salt. Returns the PHC string to store.
     pub async fn hash(
         &self,
         requester: Requester,
-        password: impl Chosen,
+        password: impl HashablePassword,
     ) -> Result<String, StoreError> {
-        let password = password.secret();
+        let password = password.into_secret();
         self.run(requester, move |memory| {
             let salt: [u8; SALT_BYTES] = rand::random();
             let mut hash = [0; HASH_BYTES];
-            fill(&usual()?, password.expose_secret(), &salt, &mut hash, memory)?;
-            let [salt, hash] = [&salt[..], &hash[..]].map(|it| BASE64_STANDARD_NO_PAD.encode(it));
+            hash_into(&default_params()?, password.expose_secret(), &salt, &mut hash, memory)?;
+            let [salt, hash] =
+                [&salt[..], &hash[..]].map(|bytes| BASE64_STANDARD_NO_PAD.encode(bytes));
             Ok(format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}${salt}${hash}"))
         })
         .await
     }
 
-    /// Whether the password belongs to the hash; without a hash, no, after the same time.
+    /// Whether the password matches the hash. Without a hash: false, after the same time.
     pub async fn verify(
         &self,
         requester: Requester,
@@ -130,12 +132,13 @@ impl Hasher {
         hash: Option<String>,
     ) -> Result<bool, StoreError> {
         self.run(requester, move |memory| {
-            let text = hash.as_deref().unwrap_or(NOBODY);
+            let text = hash.as_deref().unwrap_or(DUMMY_HASH);
             let password = password.0.expose_secret();
-            // A longer one was never chosen; its length must not cost us time.
+            // No stored hash has a longer password, and hashing megabytes would take long. A character has at most
+            // 4 bytes.
             let is_possible = password.len() <= 4 * limits::PASSWORD_CHARS.end();
             let password = if is_possible { password } else { "" };
-            Ok(is_of(password, text, memory)? && hash.is_some())
+            Ok(matches(password, text, memory)? && hash.is_some())
         })
         .await
     }
@@ -149,7 +152,6 @@ impl Hasher {
         let memory = self.memory.clone();
         let done = tokio::task::spawn_blocking(move || {
             let free = || memory.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            // As many as there are slots, and no more.
             let mut own = free().pop().unwrap_or_default();
             let result = work(&mut own);
             free().push(own);
@@ -162,13 +164,13 @@ impl Hasher {
     }
 }
 
-fn usual() -> anyhow::Result<Params> {
+fn default_params() -> anyhow::Result<Params> {
     Params::new(MEMORY_KIB, PASSES, LANES, Some(HASH_BYTES))
         .map_err(|error| anyhow::anyhow!("argon2: {error}"))
 }
 
-/// Argon2id of a password into `hash`, in memory that is kept.
-fn fill(
+/// Writes the argon2id hash of a password into `hash`. Reuses `memory`.
+fn hash_into(
     params: &Params,
     password: &str,
     salt: &[u8],
@@ -182,17 +184,18 @@ fn fill(
         .map_err(|error| anyhow::anyhow!("argon2: {error}"))
 }
 
-/// Whether a password is the one of a hash in PHC string format, which names its own parameters.
-fn is_of(password: &str, text: &str, memory: &mut Vec<Block>) -> anyhow::Result<bool> {
-    let broken = |error: &dyn std::fmt::Display| anyhow::anyhow!("a stored hash: {error}");
-    let parsed = PasswordHash::new(text).map_err(|error| broken(&error))?;
-    let params = Params::try_from(&parsed).map_err(|error| broken(&error))?;
+/// Whether a password matches a hash in PHC string format, with the parameters in that string.
+fn matches(password: &str, text: &str, memory: &mut Vec<Block>) -> anyhow::Result<bool> {
+    let invalid =
+        |error: &dyn std::fmt::Display| anyhow::anyhow!("a stored hash is invalid: {error}");
+    let parsed = PasswordHash::new(text).map_err(|error| invalid(&error))?;
+    let params = Params::try_from(&parsed).map_err(|error| invalid(&error))?;
     let (Some(salt), Some(expected)) = (&parsed.salt, &parsed.hash) else {
-        return Err(broken(&"without salt or hash"));
+        return Err(invalid(&"it has no salt or no hash"));
     };
     let mut hash = vec![0; expected.len()];
-    fill(&params, password, salt, &mut hash, memory)?;
-    let found = Output::new(&hash).map_err(|error| broken(&error))?;
+    hash_into(&params, password, salt, &mut hash, memory)?;
+    let found = Output::new(&hash).map_err(|error| invalid(&error))?;
     // Compared in constant time.
     Ok(found == *expected)
 }
@@ -203,8 +206,8 @@ mod tests {
 
     use super::*;
 
-    /// What the schema says of a text's length, and whether the parser took it.
-    fn described<T: for<'a> TryFrom<Cow<'a, str>> + utoipa::PartialSchema>(
+    /// Whether the schema allows the text's length, and whether the parser accepts the text.
+    fn allowed_and_parsed<T: for<'a> TryFrom<Cow<'a, str>> + utoipa::PartialSchema>(
         text: &str,
     ) -> (bool, bool) {
         let schema = serde_json::json!(T::schema());
@@ -216,15 +219,15 @@ mod tests {
     proptest! {
         #[test]
         fn a_password_is_any_text_of_the_length_in_the_schema(text in "(?s).{0,10}|(?s).{120,135}") {
-            let (may_be, is) = described::<NewPassword>(&text);
-            prop_assert_eq!(may_be, is);
-            let (may_be, is) = described::<RoomPassword>(&text);
-            prop_assert_eq!(may_be, is);
+            let (is_allowed, is_parsed) = allowed_and_parsed::<NewPassword>(&text);
+            prop_assert_eq!(is_allowed, is_parsed);
+            let (is_allowed, is_parsed) = allowed_and_parsed::<RoomPassword>(&text);
+            prop_assert_eq!(is_allowed, is_parsed);
         }
     }
 
     #[tokio::test]
-    async fn a_hash_takes_its_password_and_no_other() {
+    async fn a_hash_matches_its_password_and_no_other() {
         let (hasher, me) = (Hasher::new(1), Requester::User(protocol::UserId::generate()));
         let new: NewPassword = serde_json::from_str("\"correct horse\"").unwrap();
         let claimed = |text: &str| ClaimedPassword(text.to_owned().into());
@@ -233,17 +236,17 @@ mod tests {
         assert!(hasher.verify(me, claimed("correct horse"), Some(hash.clone())).await.unwrap());
         assert!(!hasher.verify(me, claimed("wrong horse"), Some(hash)).await.unwrap());
         assert!(!hasher.verify(me, claimed("anything"), None).await.unwrap());
-        assert_eq!(hasher.memory.lock().unwrap().len(), 1, "it is kept and not taken anew");
+        assert_eq!(hasher.memory.lock().unwrap().len(), 1, "it is reused");
     }
 
     #[tokio::test]
-    async fn hashes_of_the_argon2_crate_itself_and_of_other_parameters_are_taken() {
+    async fn hashes_of_the_high_level_api_and_of_other_parameters_are_verified() {
         use argon2::password_hash::{PasswordHasher as _, PasswordVerifier as _};
         let other = Argon2::from(Params::new(64, 1, 1, None).unwrap());
         let theirs = other.hash_password(b"correct horse").unwrap().to_string();
         let (hasher, me) = (Hasher::new(1), Requester::User(protocol::UserId::generate()));
         let claimed = |text: &str| ClaimedPassword(text.to_owned().into());
-        // After a bigger one, whose memory is kept.
+        // First a larger one, whose memory is kept.
         let new: NewPassword = serde_json::from_str("\"correct horse\"").unwrap();
         let ours = hasher.hash(me, new).await.unwrap();
         assert!(hasher.verify(me, claimed("correct horse"), Some(theirs.clone())).await.unwrap());
@@ -255,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_password_has_its_length_and_is_never_printed() {
+    fn a_new_password_has_an_allowed_length_and_is_never_printed() {
         for bad in ["1234567", &"x".repeat(129)] {
             assert!(serde_json::from_str::<NewPassword>(&format!("{bad:?}")).is_err());
         }

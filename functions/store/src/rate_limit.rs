@@ -1,7 +1,7 @@
-//! Limits per hour that hold across all instances, because they are counted in the database.
+//! Hourly rate limits, counted in the database, so that all instances share them.
 //!
-//! The rule is that of [`Rate`]: a key may use its hourly allowance at once, and gets it back evenly over the hour.
-//! One row per key holds its arrival time in milliseconds, changed by one statement.
+//! The rule is that of [`Rate`]: a key may use its hourly allowance at once, and gets it back evenly over the hour. A
+//! row per key holds its arrival time in milliseconds. One statement reads and changes it.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -15,23 +15,23 @@ use crate::{
 };
 
 const WINDOW: Duration = Duration::from_secs(3600);
-/// Microseconds, which [`Rate`] counts in, of a millisecond, which the table counts in.
+/// Microseconds per millisecond: [`Rate`] uses microseconds, the table milliseconds.
 const MICROS: i64 = 1_000;
 
-/// One thing that is limited, for one client or user.
+/// The limit of one kind of requests, of one client network or user.
 pub struct RateLimit {
     key: Vec<u8>,
     rate: Option<Rate>,
 }
 
 impl RateLimit {
-    /// Sign-ups of one client network, successful or not: a refused one costs a look-up and tells which names exist.
+    /// Sign-ups of one client network. Refused ones count too: they cost a lookup and reveal which names exist.
     pub fn sign_ups(per_hour: u32, from: IpAddr) -> Self {
         let key = key(&[b"sign-up", &network(from)]);
         Self { key, rate: hourly(per_hour) }
     }
 
-    /// Passwords that one user sets, of rooms or their own: each costs a hash.
+    /// Passwords that one user sets, of rooms or of the account. Each costs a hash.
     pub fn new_passwords(per_hour: u32, by: UserId) -> Self {
         let key = key(&[b"new-password", by.as_uuid().as_bytes()]);
         Self { key, rate: hourly(per_hour) }
@@ -74,13 +74,12 @@ impl RateLimit {
     }
 }
 
-/// 0: no limit.
+/// None, which is no limit, for 0.
 fn hourly(count: u32) -> Option<Rate> {
     Rate::new(f64::from(count) / WINDOW.as_secs_f64(), count)
 }
 
-/// How long to wait until one more request is admitted. A clock that was wrong makes nobody wait for longer than the
-/// window.
+/// How long to wait until the next request is admitted. At most the window, even if another instance's clock was wrong.
 fn wait(allowed_at: i64, rate: Rate, now: i64) -> Duration {
     let wait = rate.wait(allowed_at.saturating_mul(MICROS), now.saturating_mul(MICROS));
     wait.clamp(FIRST_WAIT, WINDOW)
@@ -92,12 +91,12 @@ mod tests {
 
     #[test]
     fn the_wait_ends_when_one_more_fits() {
-        // Two per hour, both used just now: one comes back after half an hour.
+        // Two per hour, both used just now: the next one is admitted after half an hour.
         let (now, rate) = (1_000_000_000, hourly(2).unwrap());
         let window = WINDOW.as_millis() as i64;
         assert_eq!(wait(now + window, rate, now), WINDOW / 2);
         assert_eq!(wait(now + window / 2, rate, now), FIRST_WAIT);
-        // A clock that was wrong makes nobody wait for longer than the window.
+        // Another instance's clock was wrong.
         assert_eq!(wait(i64::MAX / 2, rate, now), WINDOW);
     }
 }

@@ -1,9 +1,10 @@
-//! Brute-force protection for passwords, across all instances: failures are counted in the database.
+//! Brute-force protection for passwords. Failed attempts are counted in the database, so that all instances share the
+//! counters.
 //!
-//! Two counters per attempt. For accounts: account *and* client network, and the network alone. For rooms:
-//! room and user, and the user alone. The account alone is never counted, so a stranger cannot lock its
-//! owner out. An attempt counts as failed before the password is verified, so that concurrent attempts
-//! gain nothing; a right password discounts it.
+//! An attempt has two counters. For an account: of account *and* client network, and of the network alone. For a room:
+//! of room and user, and of the user alone. There is no counter of the account alone, so that a stranger cannot lock
+//! its owner out. An attempt counts as failed before the password is verified, so that concurrent attempts have no
+//! advantage. A right password removes it from the counters.
 
 use std::{net::IpAddr, time::Duration};
 
@@ -19,35 +20,37 @@ use crate::{
     password::{ClaimedPassword, Hasher},
 };
 
-/// Failures at one account from one network before the first wait: people mistype.
-const FREE_AT_ONE: i64 = 5;
-/// Failures from one network, or of one user, at any target: many people can share a network.
-const FREE_FROM_ONE: i64 = 100;
-/// The first wait; each further failure doubles it.
+/// Failures at one target from one network or user before the first wait, because people mistype.
+const FREE_PER_TARGET: i64 = 5;
+/// Failures from one network or user at any target before the first wait. More, because many people can share a
+/// network.
+const FREE_PER_CLIENT: i64 = 100;
+/// The first wait. Each further failure doubles it.
 pub const FIRST_WAIT: Duration = Duration::from_secs(1);
 const LONGEST_WAIT: Duration = Duration::from_secs(15 * 60);
 /// Sentinel for "not blocked". The epoch rather than "now", because instances' clocks differ.
 const NOT_BLOCKED: DateTime<Utc> = DateTime::UNIX_EPOCH;
-/// A counter is forgotten this long after its last failure. That of a network or user alone is forgotten
-/// this long after its first one: among many people somebody always mistypes.
+/// A counter restarts this long after its last failure. The counter of a network or user alone restarts this long after
+/// its first failure: in a network of many people there is always a recent one.
 pub const FORGET_AFTER: TimeDelta = TimeDelta::hours(1);
 
-/// One attempt to log in, or to join a room by its password, with the keys of its two counters. Keys are
-/// hashes, so the table does not reveal who connects from where.
+/// An attempt to log in or to join a room by its password, with the keys of its two counters. Keys are hashes, so that
+/// the table does not reveal the networks of users.
 pub struct LoginAttempt {
-    /// The client network, or the user.
-    from: Vec<u8>,
-    /// The network or user together with the target. A right password resets this counter only.
-    at: Vec<u8>,
+    /// Key of the client network or user.
+    client_key: Vec<u8>,
+    /// Key of the network or user together with the target. A right password resets this counter only.
+    target_key: Vec<u8>,
 }
 
 #[derive(sqlx::FromRow)]
-struct Counted {
+struct CounterRow {
     key: Vec<u8>,
     failures: i64,
     blocked_until: DateTime<Utc>,
 }
 
+/// Hashes the parts with their lengths, so that different parts have different keys.
 pub(crate) fn key(parts: &[&[u8]]) -> Vec<u8> {
     let mut hash = Sha256::new();
     for part in parts {
@@ -74,52 +77,52 @@ fn wait(failures: i64, free: i64) -> Duration {
 }
 
 impl LoginAttempt {
-    /// The password of the account with this name, whether there is one or not.
+    /// An attempt at the password of an account, which may not exist.
     pub fn account(name: &str, from: IpAddr) -> Self {
         let network = network(from);
-        let at = key(&[b"account", name.as_bytes(), &network]);
-        Self { from: key(&[b"address", &network]), at }
+        let target_key = key(&[b"account", name.as_bytes(), &network]);
+        Self { client_key: key(&[b"address", &network]), target_key }
     }
 
-    /// The password of a room, by somebody who is logged in.
+    /// A user's attempt at the password of a room.
     pub fn room(room: &RoomName, by: UserId) -> Self {
         let by = by.as_uuid();
-        let at = key(&[b"room", room.as_str().as_bytes(), by.as_bytes()]);
-        Self { from: key(&[b"user", by.as_bytes()]), at }
+        let target_key = key(&[b"room", room.as_str().as_bytes(), by.as_bytes()]);
+        Self { client_key: key(&[b"user", by.as_bytes()]), target_key }
     }
 
-    /// Counts the attempt, or refuses it and writes nothing.
+    /// Counts the attempt as failed, or refuses it and writes nothing.
     pub async fn admit(&self, tx: &mut Tx) -> Result<(), StoreError> {
         let now = Utc::now();
-        // The row locks serialise attempts, so each sees the one before. They are always taken in this
-        // order, so that two attempts do not deadlock.
-        let counted: Vec<Counted> = on_tx!(tx, e => sqlx::query_as(
+        // The row locks serialize attempts, so that each reads the count of the one before. The locks are always taken
+        // in this order, so that two attempts do not deadlock.
+        let counters: Vec<CounterRow> = on_tx!(tx, e => sqlx::query_as(
             "INSERT INTO attempt AS a (key, failures, last_at, blocked_until)
-             SELECT key, 1, $3, $5 FROM (SELECT $1 AS key UNION ALL SELECT $2) AS guess
+             SELECT key, 1, $3, $5 FROM (SELECT $1 AS key UNION ALL SELECT $2) AS keys
              WHERE NOT EXISTS (SELECT 1 FROM attempt WHERE key IN ($1, $2) AND blocked_until > $3)
              ON CONFLICT (key) DO UPDATE SET
                last_at = CASE WHEN a.key = $1 AND a.last_at >= $4 THEN a.last_at ELSE $3 END,
                failures = CASE WHEN a.last_at < $4 THEN 1 ELSE a.failures + 1 END
              RETURNING key, failures, blocked_until"
         )
-        .bind(&self.from)
-        .bind(&self.at)
+        .bind(&self.client_key)
+        .bind(&self.target_key)
         .bind(now)
         .bind(now - FORGET_AFTER)
         .bind(NOT_BLOCKED)
         .fetch_all(e))?;
-        if counted.is_empty() {
+        if counters.is_empty() {
             let until: Option<Option<DateTime<Utc>>> = on_tx!(tx, e => sqlx::query_scalar(
                 "SELECT MAX(blocked_until) FROM attempt WHERE key IN ($1, $2)"
-            ).bind(&self.from).bind(&self.at).fetch_optional(e))?;
-            return Err(refusal(until.flatten().unwrap_or(now), now).into());
+            ).bind(&self.client_key).bind(&self.target_key).fetch_optional(e))?;
+            return Err(throttled(until.flatten().unwrap_or(now), now).into());
         }
-        for Counted { key, failures, blocked_until } in counted {
-            // A concurrent attempt was counted first.
+        for CounterRow { key, failures, blocked_until } in counters {
+            // A concurrent attempt was counted first and blocked this one.
             if blocked_until > now {
-                return Err(refusal(blocked_until, now).into());
+                return Err(throttled(blocked_until, now).into());
             }
-            let free = if key == self.at { FREE_AT_ONE } else { FREE_FROM_ONE };
+            let free = if key == self.target_key { FREE_PER_TARGET } else { FREE_PER_CLIENT };
             let wait = wait(failures, free);
             if !wait.is_zero() {
                 on_tx!(tx, e => sqlx::query("UPDATE attempt SET blocked_until = $2 WHERE key = $1")
@@ -129,7 +132,7 @@ impl LoginAttempt {
         Ok(())
     }
 
-    /// Verifies an admitted attempt. If the hash queue refuses it, the attempt is discounted.
+    /// Verifies the password of an admitted attempt. If the hash queue refuses it, the attempt does not count.
     pub async fn verify(
         &self,
         (database, hasher): (&Database, &Hasher),
@@ -141,7 +144,7 @@ impl LoginAttempt {
         self.unless_failed(database, verified).await
     }
 
-    /// Discounts the attempt if the operation it belongs to failed for another reason than the password.
+    /// Removes the attempt from the counters if its operation failed for another reason than the password.
     pub async fn unless_failed<T, E: From<StoreError>>(
         &self,
         database: &Database,
@@ -155,38 +158,39 @@ impl LoginAttempt {
 
     async fn discard(&self, database: &Database) -> Result<(), StoreError> {
         let mut tx = database.begin().await?;
-        self.take_back(&mut tx, false).await?;
+        self.uncount(&mut tx, false).await?;
         Ok(tx.commit().await?)
     }
 
-    /// The password was right: discounts the attempt, in the transaction that it belongs to.
+    /// To be called if the password was right, in the transaction of the attempt's operation. Removes the attempt from
+    /// the counters and resets the counter of the target.
     pub async fn succeeded(&self, tx: &mut Tx) -> Result<(), StoreError> {
-        self.take_back(tx, true).await
+        self.uncount(tx, true).await
     }
 
-    /// Restores the counters of before the attempt. With `forgive`, earlier failures at the same target are
-    /// forgotten too.
-    async fn take_back(&self, tx: &mut Tx, forgive: bool) -> Result<(), StoreError> {
-        // An UPDATE would take the two row locks in any order.
+    /// Removes the attempt from the counters. With `resets_target`, earlier failures at the same target are forgotten
+    /// too.
+    async fn uncount(&self, tx: &mut Tx, resets_target: bool) -> Result<(), StoreError> {
+        // Not an UPDATE, which would take the two row locks in any order.
         on_tx!(tx, e => sqlx::query(
             "INSERT INTO attempt AS a (key, failures, last_at, blocked_until)
              VALUES ($1, 0, $3, $4), ($2, 0, $3, $4)
              ON CONFLICT (key) DO UPDATE SET blocked_until = $4,
                failures = CASE WHEN a.failures = 0 OR ($5 AND a.key = $2) THEN 0 ELSE a.failures - 1 END"
         )
-        .bind(&self.from)
-        .bind(&self.at)
+        .bind(&self.client_key)
+        .bind(&self.target_key)
         .bind(Utc::now())
         .bind(NOT_BLOCKED)
-        .bind(forgive)
+        .bind(resets_target)
         .execute(e))?;
         Ok(())
     }
 }
 
-fn refusal(until: DateTime<Utc>, now: DateTime<Utc>) -> Throttled {
+fn throttled(until: DateTime<Utc>, now: DateTime<Utc>) -> Throttled {
     metrics::counter!("throttled_guesses_total").increment(1);
-    // Never zero: the block may have ended since it was read.
+    // Not zero, although the block may have ended since it was read.
     let wait = (until - now).to_std().unwrap_or_default();
     Throttled { wait: wait.max(FIRST_WAIT) }
 }
@@ -205,16 +209,15 @@ mod tests {
     }
 
     #[test]
-    fn nobody_is_told_to_wait_no_time() {
+    fn the_wait_is_never_zero() {
         for until in [NOT_BLOCKED, Utc::now(), Utc::now() + TimeDelta::milliseconds(1)] {
-            let refusal = refusal(until, Utc::now());
-            assert!(refusal.wait >= FIRST_WAIT);
+            assert!(throttled(until, Utc::now()).wait >= FIRST_WAIT);
         }
     }
 
     #[test]
-    fn a_network_of_ipv6_is_one_guesser_and_a_mapped_address_its_ipv4() {
-        let key = |address: &str| LoginAttempt::account("ada", address.parse().unwrap()).at;
+    fn an_ipv6_network_is_one_client_and_a_mapped_address_is_its_ipv4_address() {
+        let key = |address: &str| LoginAttempt::account("ada", address.parse().unwrap()).target_key;
         assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:1"));
         assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
         assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
@@ -222,7 +225,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn keys_do_not_run_into_each_other(a in "[a-c]{0,3}", b in "[a-c]{0,3}", c in "[a-c]{0,3}", d in "[a-c]{0,3}") {
+        fn different_parts_have_different_keys(
+            a in "[a-c]{0,3}", b in "[a-c]{0,3}", c in "[a-c]{0,3}", d in "[a-c]{0,3}"
+        ) {
             let key = |parts: [&str; 2]| key(&parts.map(str::as_bytes));
             prop_assert_eq!(key([&a, &b]) == key([&c, &d]), (a, b) == (c, d));
         }

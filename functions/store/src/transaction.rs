@@ -1,5 +1,5 @@
-//! Transactions that emit: what a transaction causes in NATS is written to the outbox inside it and
-//! published after its commit. A caller can neither forget to publish nor publish what was rolled back.
+//! Transactions that emit messages to NATS. The messages are written to the outbox in the transaction and published
+//! after its commit. A caller can neither forget to publish nor publish messages that were rolled back.
 
 use std::ops::{Deref, DerefMut};
 
@@ -15,7 +15,7 @@ use crate::{
     outbox::{self, OutboxMessage},
 };
 
-/// The database and the message log; cheap to clone.
+/// The database and the message log. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     pub database: Database,
@@ -23,20 +23,20 @@ pub struct Store {
 }
 
 impl Store {
-    /// Starts a transaction that will write. Its messages belong to `trace`.
+    /// Begins a transaction that will write. Its messages continue `trace`.
     pub async fn begin(&self, trace: TraceParent) -> sqlx::Result<Transaction> {
         let tx = self.database.begin().await?;
         Ok(Transaction { tx, store: self.clone(), trace, messages: Vec::new() })
     }
 }
 
-/// A database transaction with the messages that it causes. Dropped without [`Transaction::commit`], it
-/// is rolled back and publishes nothing.
+/// A database transaction with the messages that it emits. Dropped without [`Transaction::commit`], it is rolled back
+/// and publishes nothing.
 pub struct Transaction {
     tx: Tx,
     store: Store,
     trace: TraceParent,
-    /// Rows of the outbox that this transaction wrote, in order.
+    /// Outbox rows that this transaction wrote, in order.
     messages: Vec<OutboxMessage>,
 }
 
@@ -52,8 +52,8 @@ impl Transaction {
         self.record(OutboxMessage::revocation(revoked, self.trace)).await
     }
 
-    /// Sets what a user is in a room from a version of the room on, at every gateway. Without a role they
-    /// are no member.
+    /// Sets a user's role in a room at every gateway, from a version of the room on. Without a role the user is not a
+    /// member.
     pub async fn set_member(
         &mut self,
         room: RoomId,
@@ -69,8 +69,8 @@ impl Transaction {
         Ok(())
     }
 
-    /// Commits, then publishes. Messages that NATS does not take in time stay in the outbox, from which
-    /// the archive publishes them; the commit has succeeded all the same.
+    /// Commits, then publishes. Succeeds even if NATS does not store the messages in time: they stay in the outbox,
+    /// and the archive publishes them.
     pub async fn commit(self) -> sqlx::Result<()> {
         let Self { tx, store, messages, .. } = self;
         tx.commit().await?;

@@ -1,6 +1,6 @@
-//! Publishes rows that their requests left behind: revocations first and apart from events, each within a
-//! deadline. No row waits behind one that cannot be published: a failed revocation is skipped, and a
-//! failed event stops its own subject only.
+//! Publishes rows that their requests left behind: first revocations, then events, each within its own deadline. A row
+//! that cannot be published blocks few others: a failed revocation is skipped, and a failed event stops its own
+//! subject only.
 
 use std::time::Duration;
 
@@ -10,32 +10,32 @@ use service::roomlog::RoomLog;
 use tokio::{sync::Mutex, time::Instant};
 use uuid::Uuid;
 
-use super::{Due, ROWS_OF_A_SUBJECT, SIDE_BY_SIDE, settle};
+use super::{MAX_CONCURRENT, OutboxRow, ROWS_PER_SUBJECT, publish_and_delete};
 use crate::db::{Database, on_db};
 
-/// Younger rows are still being published by their request.
+/// Minimal age of swept rows: requests are still publishing younger ones.
 const SWEEP_AFTER: Duration = Duration::from_secs(3);
-/// How long one sweep may take for each kind. Less than matters to the sweeps that come after it.
-const WITHIN: Duration = Duration::from_secs(3);
-/// Revocations read at once, and subjects.
+/// Time limit of one sweep for each kind, so that the archive's other sweeps are not delayed for long.
+const SWEEP_TIMEOUT: Duration = Duration::from_secs(3);
+/// Revocations or subjects of one page.
 const PAGE: i64 = 100;
-/// Up to which rows are counted for the metric: a full outbox must not cost a scan.
-const COUNTED: i64 = 1_000;
+/// The metric counts no more rows than this, so that a full outbox does not cost a scan.
+const MAX_COUNTED: i64 = 1_000;
 
-/// Sweeps the outbox again and again.
+/// The state of sweeping between two sweeps.
 #[derive(Default)]
 pub struct Sweeper {
-    /// The subject at which the last sweep ran out of time: the next one begins after it, so that the
-    /// subjects at the end get their turn too.
+    /// The subject at which the last sweep ran out of time. The next one begins after it, so that every subject has
+    /// its turn.
     reached: Mutex<Option<String>>,
 }
 
 impl Sweeper {
-    /// Publishes what is left. Returns how many rows are published; an error only where the database
-    /// does not answer.
+    /// Publishes the rows that are left. Returns how many were published. Fails only if the database does; failed
+    /// publishes are logged.
     pub async fn sweep(&self, database: &Database, log: &RoomLog) -> anyhow::Result<u64> {
         let before = DateTime::<Utc>::from(std::time::SystemTime::now() - SWEEP_AFTER);
-        // Events are swept whatever becomes of the revocations.
+        // A failure of the revocations must not stop the events.
         let revocations = sweep_revocations(database, log, before).await;
         let events = self.sweep_events(database, log, before).await;
         let measured = measure(database).await;
@@ -44,14 +44,14 @@ impl Sweeper {
         Ok(swept)
     }
 
-    /// Goes through all subjects that have rows, from where the last sweep stopped.
+    /// Visits all subjects that have rows, beginning where the last sweep stopped.
     async fn sweep_events(
         &self,
         database: &Database,
         log: &RoomLog,
         before: DateTime<Utc>,
     ) -> anyhow::Result<u64> {
-        let deadline = Instant::now() + WITHIN;
+        let deadline = Instant::now() + SWEEP_TIMEOUT;
         let mut reached = self.reached.lock().await;
         let start = reached.take().unwrap_or_default();
         let (mut swept, mut after, mut is_wrapped) = (0, start.clone(), start.is_empty());
@@ -67,9 +67,11 @@ impl Sweeper {
                 (after, is_wrapped) = (String::new(), true);
                 continue;
             };
-            let publishing = subjects.iter().map(|it| sweep_subject(database, log, it, before));
-            let publishing: Vec<_> = Iterator::collect(publishing);
-            let publishing = stream::iter(publishing).buffer_unordered(SIDE_BY_SIDE);
+            let publishing: Vec<_> = subjects
+                .iter()
+                .map(|subject| sweep_subject(database, log, subject, before))
+                .collect();
+            let publishing = stream::iter(publishing).buffer_unordered(MAX_CONCURRENT);
             swept += publishing.fold(0, |sum, swept| async move { sum + swept }).await;
             after = last;
             if Instant::now() >= deadline {
@@ -80,8 +82,8 @@ impl Sweeper {
     }
 }
 
-/// The next subjects with events, found one by one in the index: a subject may have any number of
-/// rows.
+/// The next subjects with events. A recursive query jumps from subject to subject in the index, because each may have
+/// any number of rows.
 async fn subjects(database: &Database, after: &str) -> sqlx::Result<Vec<String>> {
     on_db!(database, e => sqlx::query_scalar(
         "WITH RECURSIVE next (subject) AS (
@@ -94,7 +96,7 @@ async fn subjects(database: &Database, after: &str) -> sqlx::Result<Vec<String>>
     ).bind(after).bind(PAGE).fetch_all(e))
 }
 
-/// The events of one subject in their order, up to the first that fails.
+/// Publishes the events of one subject in order, up to the first that fails. Returns how many were published.
 async fn sweep_subject(
     database: &Database,
     log: &RoomLog,
@@ -103,60 +105,65 @@ async fn sweep_subject(
 ) -> u64 {
     let mut swept = 0;
     let sweeping = async {
-        let due: Vec<Due> = on_db!(database, e => sqlx::query_as(
+        let rows: Vec<OutboxRow> = on_db!(database, e => sqlx::query_as(
             "SELECT id, subject, payload, traceparent, revokes, created_at FROM outbox
              WHERE NOT revokes AND subject = $1 AND created_at < $2 ORDER BY id LIMIT $3"
-        ).bind(subject).bind(before).bind(ROWS_OF_A_SUBJECT).fetch_all(e))?;
-        for due in &due {
-            settle(database, log, due).await?;
+        ).bind(subject).bind(before).bind(ROWS_PER_SUBJECT).fetch_all(e))?;
+        for row in &rows {
+            publish_and_delete(database, log, row).await?;
             swept += 1;
         }
         anyhow::Ok(())
     };
-    match tokio::time::timeout(WITHIN, sweeping).await {
+    match tokio::time::timeout(SWEEP_TIMEOUT, sweeping).await {
         Ok(Ok(())) => {}
         Ok(Err(error)) => {
             tracing::warn!(subject, error = format!("{error:#}"), "events stay in the outbox")
         }
-        Err(_) => tracing::warn!(subject, "events could not be published in time"),
+        Err(_) => {
+            tracing::warn!(subject, "events were not published in time; they stay in the outbox")
+        }
     }
     swept
 }
 
-/// Revocations, oldest first; one that fails is passed over until the next sweep.
+/// Publishes revocations, oldest first. One that fails is skipped until the next sweep. Returns how many were
+/// published.
 async fn sweep_revocations(
     database: &Database,
     log: &RoomLog,
     before: DateTime<Utc>,
 ) -> anyhow::Result<u64> {
-    let deadline = Instant::now() + WITHIN;
+    let deadline = Instant::now() + SWEEP_TIMEOUT;
     let (mut swept, mut after) = (0, Uuid::nil());
     while Instant::now() < deadline {
-        let page: Vec<Due> = on_db!(database, e => sqlx::query_as(
+        let page: Vec<OutboxRow> = on_db!(database, e => sqlx::query_as(
             "SELECT id, subject, payload, traceparent, revokes, created_at FROM outbox
              WHERE revokes AND id > $1 AND created_at < $2 ORDER BY id LIMIT $3"
         ).bind(after).bind(before).bind(PAGE).fetch_all(e))?;
         let Some(last) = page.last() else { break };
         after = last.message.id;
-        let settling: Vec<_> =
-            page.iter().map(|due| sweep_revocation(database, log, due)).collect();
-        let settling = stream::iter(settling).buffer_unordered(SIDE_BY_SIDE);
-        swept += settling.fold(0, |sum, is_done| async move { sum + u64::from(is_done) }).await;
+        let publishing: Vec<_> =
+            page.iter().map(|row| sweep_revocation(database, log, row)).collect();
+        let publishing = stream::iter(publishing).buffer_unordered(MAX_CONCURRENT);
+        swept += publishing.fold(0, |sum, is_done| async move { sum + u64::from(is_done) }).await;
     }
     Ok(swept)
 }
 
-async fn sweep_revocation(database: &Database, log: &RoomLog, due: &Due) -> bool {
-    let settled = tokio::time::timeout(WITHIN, settle(database, log, due)).await;
-    let settled = settled.unwrap_or_else(|_| Err(anyhow::anyhow!("not in time")));
-    if let Err(error) = &settled {
-        let (subject, error) = (&due.message.subject, format!("{error:#}"));
+/// Returns whether it was published.
+async fn sweep_revocation(database: &Database, log: &RoomLog, row: &OutboxRow) -> bool {
+    let publishing = publish_and_delete(database, log, row);
+    let published = tokio::time::timeout(SWEEP_TIMEOUT, publishing).await;
+    let published = published.unwrap_or_else(|_| Err(anyhow::anyhow!("it timed out")));
+    if let Err(error) = &published {
+        let (subject, error) = (&row.message.subject, format!("{error:#}"));
         tracing::warn!(subject, error, "a revocation stays in the outbox");
     }
-    settled.is_ok()
+    published.is_ok()
 }
 
-/// `outbox_rows` and `outbox_oldest_seconds`, of each kind.
+/// Sets the metrics `outbox_rows` and `outbox_oldest_seconds` of each kind.
 async fn measure(database: &Database) -> anyhow::Result<()> {
     for (kind, count, oldest) in [
         (
@@ -171,7 +178,7 @@ async fn measure(database: &Database) -> anyhow::Result<()> {
         ),
     ] {
         let rows: i64 =
-            on_db!(database, e => sqlx::query_scalar(count).bind(COUNTED).fetch_one(e))?;
+            on_db!(database, e => sqlx::query_scalar(count).bind(MAX_COUNTED).fetch_one(e))?;
         let oldest: Option<DateTime<Utc>> =
             on_db!(database, e => sqlx::query_scalar(oldest).fetch_optional(e))?;
         let age = oldest.map_or(0, |oldest| (Utc::now() - oldest).num_seconds().max(0));
