@@ -15,7 +15,7 @@ use crate::{
 /// Rooms of one call of [`leave_rooms`].
 const MAX_ROOMS: i64 = 50;
 
-/// Leaves up to [`MAX_ROOMS`] rooms, each in its own transaction. Returns whether there may be more.
+/// Leaves up to `MAX_ROOMS` rooms, each in its own transaction. Returns whether there may be more.
 pub async fn leave_rooms(
     store: &Store,
     user: UserId,
