@@ -52,6 +52,7 @@ enum Kind {
     Text,
     Time,
     Uuid,
+    Uuids,
 }
 
 /// Serves until the process is killed.
@@ -96,6 +97,7 @@ async fn prepare(pool: &PgPool, statement: &Statement) -> anyhow::Result<Prepare
             Kind::Text => arguments.add(text),
             Kind::Time => arguments.add(text.replace(' ', "T").parse::<DateTime<Utc>>()?),
             Kind::Uuid => arguments.add(text.parse::<Uuid>()?),
+            Kind::Uuids => arguments.add(uuids(text)?),
         };
         bound.map_err(|error| anyhow::anyhow!("{error}"))?;
     }
@@ -113,8 +115,15 @@ fn kind(type_name: &str) -> anyhow::Result<Kind> {
         "TEXT" | "VARCHAR" => Kind::Text,
         "TIMESTAMPTZ" => Kind::Time,
         "UUID" => Kind::Uuid,
+        "UUID[]" => Kind::Uuids,
         other => bail!("values of type {other} are not supported"),
     })
+}
+
+/// An array as PostgreSQL writes it, such as `{a,b}`.
+fn uuids(text: &str) -> anyhow::Result<Vec<Uuid>> {
+    let items = text.trim_start_matches('{').trim_end_matches('}').split(',');
+    items.filter(|item| !item.is_empty()).map(|item| Ok(item.parse()?)).collect()
 }
 
 async fn page(State(pages): State<Pages>) -> Response {
@@ -153,6 +162,7 @@ fn write_row(row: &PgRow, columns: &[(String, Kind)], out: &mut Vec<u8>) -> anyh
             Kind::Text => write_value::<&str>(row, index, out)?,
             Kind::Time => write_value::<DateTime<Utc>>(row, index, out)?,
             Kind::Uuid => write_value::<Uuid>(row, index, out)?,
+            Kind::Uuids => write_value::<Vec<Uuid>>(row, index, out)?,
         }
     }
     out.push(b'}');
