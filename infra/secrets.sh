@@ -39,6 +39,8 @@ add_missing() {
 }
 
 add_missing POSTGRES_PASSWORD random_password 24
+add_missing POSTGRES_OWNER_PASSWORD random_password 24
+add_missing POSTGRES_APP_PASSWORD random_password 24
 add_missing NATS_FUNCTIONS_PASSWORD random_password 24
 add_missing NATS_GATEWAY_PASSWORD random_password 24
 add_missing NATS_ARCHIVE_PASSWORD random_password 24

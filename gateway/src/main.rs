@@ -4,7 +4,7 @@ use std::{net::SocketAddr, process::ExitCode};
 
 use clap::Parser;
 use gateway::{Config, Gateway};
-use service::{env::Env, serve, telemetry};
+use service::{env::Env, healthcheck, serve, telemetry};
 use tokio_util::sync::CancellationToken;
 
 #[global_allocator]
@@ -16,6 +16,9 @@ struct Arguments {
     /// The address to listen on.
     #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8081")]
     listen: SocketAddr,
+    /// Ask the server that listens there whether it is ready, instead of starting one: exit code 0 or 1.
+    #[arg(long)]
+    healthcheck: bool,
 }
 
 /// Disables huge pages, which mimalloc requests from the kernel. Rooms and sockets are many small allocations:
@@ -30,10 +33,13 @@ fn use_small_pages() {
 fn main() -> ExitCode {
     use_small_pages();
     let arguments = Arguments::parse();
+    if arguments.healthcheck {
+        return healthcheck::run(arguments.listen, "/readyz");
+    }
     serve::run(run(arguments))
 }
 
-async fn run(Arguments { listen }: Arguments) -> anyhow::Result<()> {
+async fn run(Arguments { listen, .. }: Arguments) -> anyhow::Result<()> {
     let (config, limits) = Env::of_process(|env| {
         let (config, limits) = (Config::from_env(env), serve::Limits::from_env(env));
         Some((config?, limits))

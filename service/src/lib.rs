@@ -7,6 +7,7 @@ pub mod client;
 pub mod cors;
 pub mod direct;
 pub mod env;
+pub mod healthcheck;
 pub mod high_water;
 mod log_error;
 pub mod nats;

@@ -2,6 +2,7 @@
 //! is one pass, which ends before the invocation's deadline.
 
 use std::{
+    net::SocketAddr,
     process::ExitCode,
     time::{Instant, SystemTime},
 };
@@ -9,7 +10,7 @@ use std::{
 use archive::{Archive, Config, follow};
 use clap::Parser;
 use lambda_http::{Error, LambdaEvent, lambda_runtime, service_fn};
-use service::{env::Env, serve, telemetry};
+use service::{env::Env, healthcheck, serve, telemetry};
 
 /// Moves stored events from JetStream into the database. Configured by environment variables; infra/README.md lists
 /// them.
@@ -18,10 +19,16 @@ struct Arguments {
     /// Run until stopped, instead of one pass.
     #[arg(long)]
     follow: bool,
+    /// Ask the archive that serves its metrics there whether it runs, instead of starting one: exit code 0 or 1.
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    healthcheck: Option<SocketAddr>,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(address) = arguments.healthcheck {
+        return healthcheck::run(address, "/metrics");
+    }
     serve::run(run(arguments))
 }
 

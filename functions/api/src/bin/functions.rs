@@ -4,7 +4,7 @@ use std::{net::SocketAddr, process::ExitCode};
 
 use api::{AppState, Config};
 use clap::Parser;
-use service::{env::Env, serve, telemetry};
+use service::{env::Env, healthcheck, serve, telemetry};
 
 /// All HTTP functions in one server. Configured by environment variables; infra/README.md lists them.
 #[derive(Parser)]
@@ -12,14 +12,20 @@ struct Arguments {
     /// Where to listen.
     #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
+    /// Ask the server that listens there whether it is ready, instead of starting one: exit code 0 or 1.
+    #[arg(long)]
+    healthcheck: bool,
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if arguments.healthcheck {
+        return healthcheck::run(arguments.listen, "/readyz");
+    }
     serve::run(run(arguments))
 }
 
-async fn run(Arguments { listen }: Arguments) -> anyhow::Result<()> {
+async fn run(Arguments { listen, .. }: Arguments) -> anyhow::Result<()> {
     let (config, limits) = Env::of_process(|env| {
         let (config, limits) = (Config::from_env(env), serve::Limits::from_env(env));
         Some((config?, limits))
