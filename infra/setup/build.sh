@@ -75,3 +75,15 @@ ensure_cargo_deny() {
     rm -rf "$tools/build"
     hash -r
 }
+
+ensure_shellcheck() {
+    has_command shellcheck && return
+    info 'shellcheck is missing (it checks the shell scripts): installing it'
+    if is_macos; then brew_install shellcheck shellcheck; else apt_install shellcheck shellcheck; fi
+}
+
+ensure_linters() {
+    ensure_cargo_deny
+    ensure_shellcheck
+    python_packages lint lint.txt 'hadolint and yamllint' 'they check the Dockerfile and YAML files'
+}

@@ -66,7 +66,21 @@ pub struct User {
 /// The password of every user.
 pub const PASSWORD: &str = "correct horse battery";
 
-impl System {
+/// The HTTP API at an address, without a user.
+#[derive(Clone)]
+pub struct Api {
+    pub http: reqwest::Client,
+    /// `http://host:port`.
+    pub base: String,
+}
+
+impl Api {
+    /// Follows no redirects, so that tests can look at them.
+    pub fn new(base: &str) -> Self {
+        let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+        Self { http: http.build().unwrap(), base: base.to_owned() }
+    }
+
     /// A request without a token.
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.base))
@@ -107,6 +121,37 @@ impl System {
             put = put.header(name, value.as_str().unwrap());
         }
         put.send().await.unwrap().status()
+    }
+}
+
+impl System {
+    fn api(&self) -> Api {
+        Api { http: self.http.clone(), base: self.base.clone() }
+    }
+
+    /// A request without a token.
+    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.api().request(method, path)
+    }
+
+    /// A POST of JSON without a token.
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.api().post(path, body).await
+    }
+
+    /// Signs up and logs in.
+    pub async fn user(&self, name: &str) -> User {
+        self.api().user(name).await
+    }
+
+    /// Logs in: a new session of an existing user.
+    pub async fn login(&self, name: &str) -> User {
+        self.api().login(name).await
+    }
+
+    /// Uploads a declared file as a browser does; returns the storage's status.
+    pub async fn upload(&self, declared: &Value, content: &[u8]) -> StatusCode {
+        self.api().upload(declared, content).await
     }
 
     /// The claims of a user's access token.

@@ -19,7 +19,7 @@ mod system;
 mod tcp_proxy;
 mod wait;
 
-pub use api_client::{Answer, PASSWORD, User};
+pub use api_client::{Answer, Api, PASSWORD, User};
 pub use engine_io::{PollingSession, WebSocket};
 pub use lambda_runtime::RuntimeApi;
 pub use process::{

@@ -174,6 +174,19 @@ impl Socket {
         }
     }
 
+    /// The next event with one of these names, and its name. Other events are kept.
+    pub async fn expect_one_of(&mut self, names: &[&str]) -> (String, Value) {
+        loop {
+            let found = self.events.iter().position(|(event, _)| names.contains(&event.as_str()));
+            if let Some(index) = found {
+                return self.events.remove(index).unwrap();
+            }
+            if let Arrived::End = self.receive().await {
+                panic!("closed before any of {names:?}: {:?}", self.closed);
+            }
+        }
+    }
+
     /// All stored events that have arrived and were not taken, as `(name, seq, prev)`.
     pub fn stored(&self) -> Vec<(String, u64, u64)> {
         let number = |data: &Value, field: &str| data[field].as_u64();
