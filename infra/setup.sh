@@ -79,7 +79,7 @@ lint)
 ci)
     ensure_test
     ensure_linters
-    ensure_containers
+    is_macos || ensure_containers
     ;;
 containers)
     ensure_run
