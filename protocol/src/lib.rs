@@ -6,6 +6,7 @@
 pub mod asyncapi;
 pub mod code;
 pub mod event;
+pub mod fold;
 pub mod id;
 pub mod json;
 pub mod limits;

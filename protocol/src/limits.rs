@@ -10,8 +10,6 @@ pub const DISPLAY_NAME_CHARS: std::ops::RangeInclusive<usize> = 1..=40;
 pub const ROOM_NAME_CHARS: std::ops::RangeInclusive<usize> = 1..=64;
 /// Characters of a room title.
 pub const ROOM_TITLE_CHARS: std::ops::RangeInclusive<usize> = 1..=120;
-/// Characters of a reaction: a flag or a family is one emoji of several characters.
-pub const EMOJI_CHARS: std::ops::RangeInclusive<usize> = 1..=16;
 /// Characters of a message, unless `LIMIT_MESSAGE_CHARS` is set.
 pub const MESSAGE_CHARS: usize = 4_000;
 /// Bytes of one WebSocket message from a client, unless `LIMIT_FRAME_BYTES` is set.

@@ -8,12 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     DisplayName, Emoji, FileId, MessageId, MessageText, RoomId, RoomTitle, Seq, Timestamp, UserId,
+    name::Stored,
 };
 
 /// A user as others see them. `id` is verified by a token; `name` is chosen by the user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Person {
     pub id: UserId,
+    #[serde(deserialize_with = "Stored::deserialize_stored")]
     pub name: DisplayName,
 }
 
@@ -25,7 +27,7 @@ pub struct FileRef {
     pub name: String,
     /// Bytes.
     pub size: u64,
-    /// The media type, as detected from the content.
+    /// The declared media type. That of a file that is shown inline was checked against its content.
     #[serde(rename = "type")]
     pub media_type: String,
 }
@@ -68,6 +70,7 @@ pub enum StoredEvent {
     Reaction {
         #[schema(value_type = u64)]
         target: Seq,
+        #[serde(deserialize_with = "Stored::deserialize_stored")]
         emoji: Emoji,
         on: bool,
         by: Person,
@@ -93,6 +96,7 @@ pub enum StoredEvent {
         at: Timestamp,
     },
     RoomUpdated {
+        #[serde(default, deserialize_with = "Stored::deserialize_optional")]
         title: Option<RoomTitle>,
         private: bool,
         by: UserId,

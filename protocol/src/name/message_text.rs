@@ -2,13 +2,17 @@
 
 use utoipa::openapi::{ObjectBuilder, Schema, schema::Type};
 
-use super::{MessageText, ParseNameError};
+use super::{MessageText, ParseNameError, visibility};
 use crate::limits;
 
 impl MessageText {
-    /// A regular expression for a text that is not [blank](Self::is_blank).
-    pub const SEEN_PATTERN: &str =
-        concat!(r"^[^\u0000]*[^\u0000", super::space!(), r"][^\u0000]*$");
+    /// A regular expression that matches every text that is not [blank](Self::is_blank).
+    pub const SEEN_PATTERN: &str = concat!(
+        r"^[^\u0000]*[^",
+        super::space!(),
+        super::invisible!(),
+        r"\u180B-\u180F\u200C\u200D\uFE00-\uFE0F][^\u0000]*$"
+    );
 
     /// The OpenAPI schema of a text with the default length limit.
     pub fn sent_schema() -> Schema {
@@ -28,7 +32,7 @@ impl MessageText {
     /// Any text without NUL, which PostgreSQL cannot store.
     pub fn parse(text: &str) -> Result<Self, ParseNameError> {
         if text.contains('\0') {
-            return Err(ParseNameError::Invisible);
+            return Err(ParseNameError::Control { found: '\0' });
         }
         Ok(Self(text.into()))
     }
@@ -38,8 +42,8 @@ impl MessageText {
         self.0.chars().count()
     }
 
-    /// Whether there is nothing but white space.
+    /// Whether readers see nothing: only white space, control and invisible characters.
     pub fn is_blank(&self) -> bool {
-        self.0.trim().is_empty()
+        visibility::is_blank(&self.0)
     }
 }

@@ -3,12 +3,18 @@
 mod message_text;
 mod parse;
 #[cfg(test)]
+mod pattern_tests;
+mod stored;
+#[cfg(test)]
 mod tests;
+mod visibility;
 
 use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::{ObjectBuilder, RefOr, Schema, schema::Type};
+
+pub use self::stored::Stored;
 
 /// Why a text is not a valid name. The message is shown to the person who typed it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,29 +25,42 @@ pub enum ParseNameError {
     /// A character that this kind of name cannot hold.
     #[error("must consist of {allowed}; {found:?} is not allowed")]
     Character { allowed: &'static str, found: char },
-    /// Control or bidirectional override characters, which make one text look like another.
-    #[error("must not contain control or direction-changing characters")]
-    Invisible,
+    /// A character that no text can hold, or a control character or line break in a name.
+    #[error("must not contain the control character U+{:04X}", u32::from(*.found))]
+    Control { found: char },
+    /// A character that readers cannot see, or that changes the direction of the text.
+    #[error("must not contain the invisible or direction-changing character U+{:04X} here", u32::from(*.found))]
+    Invisible { found: char },
+    /// There is nothing to see.
+    #[error("must have a visible character")]
+    Blank,
+    #[error("must be exactly one emoji")]
+    NotOneEmoji,
 }
 
-/// The characters that [`str::trim`] removes (Unicode's White_Space), as members of a character class.
+/// The characters that look like a space, as members of a character class.
 macro_rules! space {
     () => {
-        r"\t-\r \u0085\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u3000"
+        r"\t-\r \u0085\u00A0\u1680\u2000-\u200A\u2028\u2029\u202F\u205F\u2800\u3000"
     };
 }
 use space;
 
-/// The characters that [`parse::is_invisible`] finds, as members of a character class.
+/// Control and invisible characters as members of a character class, without those that are allowed at some places.
+/// Only of the Basic Multilingual Plane: ECMA-262 and Python have no common notation for others.
 macro_rules! invisible {
     () => {
-        r"\u0000-\u001F\u007F-\u009F\u061C\u200B\u200E\u200F\u202A-\u202E\u2060-\u2064\u2066-\u2069\uFEFF"
+        concat!(
+            r"\u0000-\u001F\u007F-\u009F\u00AD\u034F\u061C\u115F\u1160\u17B4\u17B5\u200B\u200E\u200F\u2028-\u202E",
+            r"\u2060-\u206F\u3164\uFEFF\uFFA0\uFFF0-\uFFFB"
+        )
     };
 }
+use invisible;
 
 /// The pattern of texts that [`parse::line`] accepts: surrounding white space, which is trimmed, a first
-/// character, up to `$between` more, and a last one. It ignores that NFC may change the length, which a pattern
-/// cannot express.
+/// character, up to `$between` more, and a last one. It accepts more than the parser, as a pattern cannot express
+/// that NFC may change the length and that an invisible character is allowed at some places.
 macro_rules! line {
     ($between:literal) => {
         concat!(
@@ -87,7 +106,7 @@ macro_rules! name {
         impl utoipa::ToSchema for $name {}
 
         impl $name {
-            /// A regular expression for what [`Self::parse`] accepts.
+            /// A regular expression that matches all that [`Self::parse`] accepts.
             pub const PATTERN: &str = $pattern;
 
             pub fn as_str(&self) -> &str {
@@ -128,15 +147,16 @@ name!(
     UserName, "^[A-Za-z0-9._-]{3,32}$", "ada"
 );
 name!(
-    /// A user's name as others see it: 1 to 40 characters of any script, NFC.
+    /// A user's name as others see it: 1 to 40 characters of any script, NFC, with a visible one.
     DisplayName, line!(38), "Ada Lovelace"
 );
 name!(
-    /// A room's name in URLs: 1 to 64 letters and digits of any script, `-` and `_`, NFC.
-    RoomName, r"^[\p{L}\p{M}\p{N}_-]{1,64}$", "lobby"
+    /// A room's name in URLs: 1 to 64 letters and digits of any script, `-` and `_`, NFC, unique without regard to
+    /// case. Invisible characters only where a script needs them, such as joiners in Persian and Hindi.
+    RoomName, r"^[\p{L}\p{M}\p{N}\u180E\u200C\u200D_-]{1,64}$", "lobby"
 );
 name!(
-    /// A room's title: 1 to 120 characters of any script, NFC.
+    /// A room's title: 1 to 120 characters of any script, NFC, with a visible one.
     RoomTitle, line!(118), "The lobby"
 );
 name!(
@@ -144,6 +164,6 @@ name!(
     MessageText, r"^[^\u0000]*$", "hello"
 );
 name!(
-    /// A reaction: one emoji, at most 16 characters.
+    /// A reaction: exactly one emoji that Unicode recommends, in its fully-qualified form.
     Emoji, concat!("^[^", space!(), r"\u0000-\u001F\u007F-\u009FA-Za-z]{1,16}$"), "👍"
 );

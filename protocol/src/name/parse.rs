@@ -4,37 +4,13 @@ use std::ops::RangeInclusive;
 
 use unicode_normalization::UnicodeNormalization as _;
 
-use super::{DisplayName, Emoji, ParseNameError, RoomName, RoomTitle, UserName};
-use crate::limits;
-
-/// Whether a character is invisible but changes how others look: C0/C1 controls, bidirectional
-/// marks, embeddings and isolates (UAX #9), and the byte order mark.
-pub(super) fn is_invisible(c: char) -> bool {
-    c.is_control()
-        || matches!(
-            c,
-            '\u{061C}'
-                | '\u{200E}'
-                | '\u{200F}'
-                | '\u{202A}'..='\u{202E}'
-                | '\u{2066}'..='\u{2069}'
-                | '\u{200B}'
-                | '\u{2060}'..='\u{2064}'
-                | '\u{FEFF}'
-        )
-}
-
-/// Whether a character is a letter in a circle or a square. Unicode counts it as alphabetic (Other_Alphabetic),
-/// but it is a symbol.
-fn is_enclosed(c: char) -> bool {
-    matches!(
-        c,
-        '\u{24B6}'..='\u{24E9}'
-            | '\u{1F130}'..='\u{1F149}'
-            | '\u{1F150}'..='\u{1F169}'
-            | '\u{1F170}'..='\u{1F189}'
-    )
-}
+use super::{
+    DisplayName, Emoji, ParseNameError, RoomName, RoomTitle, UserName,
+    visibility::{
+        fully_qualified, is_blank, is_control, is_invisible, is_space, is_word, misplaced,
+    },
+};
+use crate::{fold::fold, limits};
 
 fn check_length(text: &str, range: &RangeInclusive<usize>) -> Result<(), ParseNameError> {
     let got = text.chars().count();
@@ -55,13 +31,25 @@ fn check_characters(
     }
 }
 
+/// Refuses control characters, and invisible ones where nothing needs them.
+fn check_visibility(text: &str) -> Result<(), ParseNameError> {
+    if let Some(found) = text.chars().find(|c| is_control(*c)) {
+        return Err(ParseNameError::Control { found });
+    }
+    match misplaced(text) {
+        Some(found) => Err(ParseNameError::Invisible { found }),
+        None => Ok(()),
+    }
+}
+
 /// Parses a line of text in any script: trims it, normalises it to NFC and refuses invisible characters.
 fn line(text: &str, range: &RangeInclusive<usize>) -> Result<String, ParseNameError> {
-    let line: String = text.trim().nfc().collect();
-    if line.chars().any(is_invisible) {
-        return Err(ParseNameError::Invisible);
-    }
+    let line: String = text.trim_matches(is_space).nfc().collect();
+    check_visibility(&line)?;
     check_length(&line, range)?;
+    if is_blank(&line) {
+        return Err(ParseNameError::Blank);
+    }
     Ok(line)
 }
 
@@ -95,23 +83,30 @@ impl RoomName {
     /// Normalises to NFC, then checks.
     pub fn parse(text: &str) -> Result<Self, ParseNameError> {
         let name: String = text.nfc().collect();
+        check_visibility(&name)?;
         check_characters(&name, "letters and digits of any script, '-' and '_'", |c| {
-            (c.is_alphanumeric() && !is_enclosed(c))
-                || matches!(c, '-' | '_')
-                || unicode_normalization::char::is_combining_mark(c)
+            is_word(c) || matches!(c, '-' | '_') || is_invisible(c)
         })?;
         check_length(&name, &limits::ROOM_NAME_CHARS)?;
         Ok(Self(name.into()))
     }
+
+    /// The key by which rooms are unique and found: names that differ only in case, width or joiners have one key.
+    pub fn key(&self) -> String {
+        fold(&self.0)
+    }
 }
 
 impl Emoji {
-    /// No ASCII letters, white space or controls, 1 to 16 characters.
+    /// Exactly one emoji of the set recommended for general interchange (RGI, UTS #51). Presentation selectors may be
+    /// missing or superfluous; the fully-qualified form is kept.
     pub fn parse(text: &str) -> Result<Self, ParseNameError> {
-        check_characters(text, "one emoji", |c| {
-            !c.is_control() && !c.is_whitespace() && !c.is_ascii_alphabetic()
-        })?;
-        check_length(text, &limits::EMOJI_CHARS)?;
-        Ok(Self(text.into()))
+        let emoji = fully_qualified(text);
+        // The crate's answer for other than fully-qualified forms may be an emoji of another skin tone.
+        let is_known = emojis::get(&emoji).is_some_and(|known| known.as_str() == emoji);
+        if is_known && misplaced(text).is_none() {
+            return Ok(Self(emoji.into()));
+        }
+        Err(ParseNameError::NotOneEmoji)
     }
 }

@@ -13,7 +13,7 @@ pub use self::{
     sign::{Lifetimes, Minter, SigningKeyError},
     verify::Verifier,
 };
-use crate::{DisplayName, Role, RoomId, SessionId, UserId};
+use crate::{DisplayName, Role, RoomId, SessionId, UserId, name::Stored};
 
 /// `iss` and `aud` of every token. Deployments differ by their keys.
 const ISSUER: &str = "chatting-room";
@@ -43,6 +43,7 @@ pub struct Ticket {
     #[serde(rename = "ver", default)]
     pub version: u64,
     /// The user's display name, so that the gateway needs no database.
+    #[serde(deserialize_with = "Stored::deserialize_stored")]
     pub name: DisplayName,
     /// Seconds since the Unix epoch.
     pub exp: i64,
