@@ -26,7 +26,9 @@ pub mod token;
 
 pub use code::Code;
 pub use id::{FileId, MessageId, RoomId, SessionId, UserId};
-pub use name::{DisplayName, Emoji, MessageText, ParseNameError, RoomName, RoomTitle, UserName};
+pub use name::{
+    DisplayName, Emoji, FileName, MessageText, ParseNameError, RoomName, RoomTitle, UserName,
+};
 pub use role::Role;
 pub use seq::Seq;
 pub use time::Timestamp;

@@ -10,6 +10,8 @@ pub const DISPLAY_NAME_CHARS: std::ops::RangeInclusive<usize> = 1..=40;
 pub const ROOM_NAME_CHARS: std::ops::RangeInclusive<usize> = 1..=64;
 /// Characters of a room title.
 pub const ROOM_TITLE_CHARS: std::ops::RangeInclusive<usize> = 1..=120;
+/// Characters of a file name: the usual limit of file systems.
+pub const FILE_NAME_CHARS: std::ops::RangeInclusive<usize> = 1..=255;
 /// Characters of a message, unless `LIMIT_MESSAGE_CHARS` is set.
 pub const MESSAGE_CHARS: usize = 4_000;
 /// Bytes of one WebSocket message from a client, unless `LIMIT_FRAME_BYTES` is set.

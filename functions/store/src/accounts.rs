@@ -1,9 +1,7 @@
 //! Rules about accounts that several crates share.
 
 use chrono::TimeDelta;
-use protocol::{DisplayName, UserId, stored::Person};
-
-use crate::StoreError;
+use protocol::{DisplayName, UserId, name::Stored as _, stored::Person};
 
 /// Display name of a deleted account, also as the author of its messages.
 pub const DELETED_NAME: &str = "deleted user";
@@ -12,8 +10,6 @@ pub const DELETED_NAME: &str = "deleted user";
 pub const REFRESH_WITHIN: TimeDelta = TimeDelta::days(30);
 
 /// Builds a person from a stored display name.
-pub fn person(id: UserId, display_name: &str) -> Result<Person, StoreError> {
-    let name = DisplayName::parse(display_name)
-        .map_err(|error| StoreError::corrupt("display name", error))?;
-    Ok(Person { id, name })
+pub fn person(id: UserId, display_name: &str) -> Person {
+    Person { id, name: DisplayName::from_stored(display_name) }
 }

@@ -69,13 +69,6 @@ pub enum StoreError {
     Internal(anyhow::Error),
 }
 
-impl StoreError {
-    /// A stored value that this version cannot read.
-    pub fn corrupt(what: &str, error: impl std::fmt::Display) -> Self {
-        Self::Internal(anyhow::anyhow!("a stored {what}: {error}"))
-    }
-}
-
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
         if db::is_timeout(&error) {

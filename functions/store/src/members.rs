@@ -51,7 +51,7 @@ impl LockedRoom {
              WHERE m.room_id = $1 AND m.user_id = $2"
         ).bind(self.room.as_uuid()).bind(user.as_uuid()).fetch_optional(e))?;
         let Some(MemberRow { role, display_name }) = found else { return Ok(None) };
-        let person = accounts::person(user, &display_name)?;
+        let person = accounts::person(user, &display_name);
         Ok(Some(LockedMember { person, role: db::role(&role)? }))
     }
 

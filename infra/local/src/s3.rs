@@ -16,10 +16,15 @@ use s3s::{
 use s3s_fs::FileSystem;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tower_http::cors::{AllowHeaders, AllowOrigin, Cors, CorsLayer, ExposeHeaders};
+use tower_http::{
+    cors::{AllowHeaders, AllowOrigin, Cors, CorsLayer, ExposeHeaders},
+    set_header::{SetResponseHeader, SetResponseHeaderLayer},
+};
 
 /// Wait after a failed accept, which usually means that no file descriptor is free.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+type FileService = SetResponseHeader<Cors<S3Service>, HeaderValue>;
 
 /// Starts a server for `folder` that runs until `shutdown`, and returns its address. Pages of `origins` may access it.
 pub async fn serve(
@@ -33,7 +38,11 @@ pub async fn serve(
     let files = FileSystem::new(folder).map_err(|error| anyhow::anyhow!("{error:?}"))?;
     let mut builder = S3ServiceBuilder::new(files);
     builder.set_auth(SimpleAuth::from_single(key_id, secret));
-    let service = tower::ServiceBuilder::new().layer(cors(origins)).service(builder.build());
+    // Browsers must take files as what they were declared to be, and never guess.
+    let nosniff = HeaderValue::from_static("nosniff");
+    let nosniff = SetResponseHeaderLayer::overriding(header::X_CONTENT_TYPE_OPTIONS, nosniff);
+    let layers = tower::ServiceBuilder::new().layer(nosniff).layer(cors(origins));
+    let service = layers.service(builder.build());
     let listener = TcpListener::bind(listen).await.context("the S3 server cannot listen")?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {
@@ -42,7 +51,7 @@ pub async fn serve(
     Ok(address)
 }
 
-async fn accept_connections(listener: TcpListener, service: Cors<S3Service>) {
+async fn accept_connections(listener: TcpListener, service: FileService) {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {

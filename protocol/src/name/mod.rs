@@ -83,6 +83,20 @@ macro_rules! line {
     };
 }
 
+/// The pattern of file names. It has no look-ahead, so that it works in ECMA-262, Python and Rust. To exclude `.` and
+/// `..`, there is either at most one dot before another character, or two dots and more characters.
+macro_rules! file_name {
+    (except $bad:literal) => {
+        concat!(
+            r"^(?:[^.", $bad, "][^", $bad, r"]{0,254}|\.[^.", $bad, "][^", $bad, r"]{0,253}|\.\.[^", $bad,
+            "]{1,253})$"
+        )
+    };
+    () => {
+        file_name!(except r"/\\\u0000-\u001F\u007F-\u009F\u2028-\u202E\u2066-\u2069")
+    };
+}
+
 /// Defines a type for a name. The pattern is for the OpenAPI document; it must mean the same in ECMA-262,
 /// Python and Rust.
 macro_rules! name {
@@ -158,6 +172,12 @@ name!(
 name!(
     /// A room's title: 1 to 120 characters of any script, NFC, with a visible one.
     RoomTitle, line!(118), "The lobby"
+);
+name!(
+    /// A file's name on the uploader's machine: 1 to 255 characters without slashes, backslashes, control and
+    /// direction-changing characters, NFC, with a visible character; not `.` or `..`. Other invisible characters are
+    /// removed where nothing needs them.
+    FileName, file_name!(), "photo.png"
 );
 name!(
     /// A message's text. Its length limit is separate, as operators can change it.

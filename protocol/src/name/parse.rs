@@ -5,9 +5,10 @@ use std::ops::RangeInclusive;
 use unicode_normalization::UnicodeNormalization as _;
 
 use super::{
-    DisplayName, Emoji, ParseNameError, RoomName, RoomTitle, UserName,
+    DisplayName, Emoji, FileName, ParseNameError, RoomName, RoomTitle, UserName,
     visibility::{
-        fully_qualified, is_blank, is_control, is_invisible, is_space, is_word, misplaced,
+        fully_qualified, is_blank, is_control, is_direction_change, is_invisible, is_space,
+        is_word, misplaced, without_misplaced,
     },
 };
 use crate::{fold::fold, limits};
@@ -94,6 +95,29 @@ impl RoomName {
     /// The key by which rooms are unique and found: names that differ only in case, width or joiners have one key.
     pub fn key(&self) -> String {
         fold(&self.0)
+    }
+}
+
+impl FileName {
+    /// Normalises to NFC and removes invisible characters, then checks. Programs put such characters into names without
+    /// their user, so a refusal would not be understood.
+    pub fn parse(text: &str) -> Result<Self, ParseNameError> {
+        if let Some(found) = text.chars().find(|c| is_control(*c)) {
+            return Err(ParseNameError::Control { found });
+        }
+        if let Some(found) = text.chars().find(|c| is_direction_change(*c)) {
+            return Err(ParseNameError::Invisible { found });
+        }
+        let name: String = text.nfc().collect();
+        let name: String = without_misplaced(&name).nfc().collect();
+        check_characters(&name, "characters other than '/' and '\\'", |c| {
+            !matches!(c, '/' | '\\')
+        })?;
+        check_length(&name, &limits::FILE_NAME_CHARS)?;
+        if is_blank(&name) || matches!(&*name, "." | "..") {
+            return Err(ParseNameError::Blank);
+        }
+        Ok(Self(name.into()))
     }
 }
 

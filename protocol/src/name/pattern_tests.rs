@@ -89,6 +89,26 @@ fn every_pattern_matches_what_its_parser_accepts() {
         },
         &names,
     );
+    let long = "x".repeat(255);
+    let names = [
+        ".",
+        "..",
+        "...",
+        ".a",
+        "..a",
+        "a/b",
+        "",
+        "a\u{200B}",
+        "\u{3000}",
+        &long,
+        &format!("{long}x"),
+    ];
+    // A pattern cannot express that invisible characters are removed before the name is measured.
+    let is_changed = |text: &str, error: &ParseNameError| {
+        *error == ParseNameError::Blank && !matches!(text, "." | "..")
+            || matches!(error, ParseNameError::Length { .. }) && text.contains(is_invisible)
+    };
+    agree(FileName::PATTERN, FileName::parse, is_changed, &names);
     let never = |_: &str, _: &ParseNameError| false;
     agree(UserName::PATTERN, UserName::parse, never, &["Ada", "ad", "ada\n", "K\u{212A}elvin"]);
     agree(MessageText::PATTERN, MessageText::parse, never, &["", "\0", "a\nb"]);

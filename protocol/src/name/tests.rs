@@ -203,6 +203,38 @@ fn stored_names_stay_readable() {
     assert_eq!(person.name.as_str(), old);
 }
 
+#[test]
+fn misleading_file_names_are_refused_and_others_normalised() {
+    for (name, kept) in [
+        ("보고서 1.pdf", "보고서 1.pdf"),
+        ("re\u{301}sume\u{301}.pdf", "résumé.pdf"),
+        ("보고서.txt", "보고서.txt"),
+        ("\u{200E}IMG-1.jpg", "IMG-1.jpg"),
+        ("a\u{200B}\u{FEFF}.txt", "a.txt"),
+        ("می\u{200C}خواهم.txt", "می\u{200C}خواهم.txt"),
+        ("👩\u{200D}🚀.png", "👩\u{200D}🚀.png"),
+        ("Screen Shot 10.00.00\u{202F}AM.png", "Screen Shot 10.00.00\u{202F}AM.png"),
+    ] {
+        assert_eq!(FileName::parse(name).unwrap().as_str(), kept, "{name:?}");
+    }
+    for bad in [
+        "",
+        " ",
+        "\u{3164}",
+        "\u{2800}",
+        ".",
+        "..",
+        ".\u{200B}.",
+        "a/b",
+        "a\\b",
+        "a\nb",
+        "a\0b",
+        "photo\u{202E}gpj.exe",
+    ] {
+        assert!(FileName::parse(bad).is_err(), "{bad:?}");
+    }
+}
+
 proptest! {
     #[test]
     fn parsing_a_parsed_name_changes_nothing(text in "\\PC{0,70}|[aم\u{200C}\u{200D}्क👩🚀\u{FE0F}❤]{0,9}") {
@@ -217,6 +249,9 @@ proptest! {
         }
         if let Ok(name) = UserName::parse(&text) {
             prop_assert_eq!(UserName::parse(name.as_str()).unwrap(), name);
+        }
+        if let Ok(name) = FileName::parse(&text) {
+            prop_assert_eq!(FileName::parse(name.as_str()).unwrap(), name);
         }
         if let Ok(emoji) = Emoji::parse(&text) {
             prop_assert_eq!(Emoji::parse(emoji.as_str()).unwrap(), emoji);

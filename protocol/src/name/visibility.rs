@@ -65,6 +65,12 @@ pub(super) fn is_invisible(c: char) -> bool {
         || CATEGORY.get(c) == GeneralCategory::Format && !PREPENDED_MARK.contains(c)
 }
 
+/// Whether a character changes the direction of the text after it (UAX #9). With one, `photo<RLO>gpj.exe` is displayed
+/// as `photoexe.jpg`, which hides the extension. The marks LRM, RLM and ALM are not among them.
+pub(super) fn is_direction_change(c: char) -> bool {
+    matches!(c, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Whether a character looks like a space.
 pub(super) fn is_space(c: char) -> bool {
     c.is_whitespace() || EMPTY_GLYPHS.contains(&c)

@@ -14,7 +14,7 @@ use store::{db::on_tx, storage::UploadedObject};
 
 use super::{
     file_row::{FileRow, find, is_member},
-    sniffing,
+    inline_type::InlineType,
 };
 use crate::{
     docs::refusals::refusals,
@@ -125,20 +125,23 @@ async fn check_upload(
     Ok((stored, mismatch))
 }
 
-/// Compares the first bytes with the declared type, and the SHA-256 if one was declared. `stored_sha256` is the
-/// checksum that the storage keeps, if it does.
+/// Compares the content with the declared type, if that is shown inline, and with the SHA-256 if one was declared.
+/// `stored_sha256` is the checksum that the storage keeps, if it does.
 async fn check_content(
     state: &AppState,
     row: &FileRow,
     stored_sha256: Option<String>,
 ) -> Result<Option<String>, ApiError> {
-    // S3 refuses a range request for an empty object.
-    let first = match row.bytes() {
-        0 => Vec::new(),
-        _ => state.storage.first_bytes(&row.object_key).await?,
-    };
-    if let Err(mismatch) = sniffing::check_content_type(&row.media_type, &first) {
-        return Ok(Some(mismatch));
+    if let Some(format) = InlineType::of(&row.media_type) {
+        // S3 refuses a range request for an empty object.
+        let first = match row.bytes() {
+            0 => Vec::new(),
+            _ => state.storage.first_bytes(&row.object_key).await?,
+        };
+        if !format.is_format_of(&first) {
+            let declared = &row.media_type;
+            return Ok(Some(format!("it was declared as {declared}, but its content is not")));
+        }
     }
     let Some(declared) = &row.sha256 else { return Ok(None) };
     let found = match stored_sha256 {

@@ -10,10 +10,10 @@ use protocol::{FileId, Timestamp};
 use serde::Serialize;
 
 use super::{
+    content_disposition::content_disposition,
     deletion,
-    file_name::content_disposition,
     file_row::{find, is_member},
-    media_type::is_safe_inline,
+    inline_type::InlineType,
 };
 use crate::{
     error::ApiError,
@@ -44,7 +44,8 @@ pub async fn download(
     if !is_member(&state, &row, user.id()).await? || deletion::is_deleted(&state, &row).await? {
         return Err(ApiError::NoSuchFile);
     }
-    let disposition = content_disposition(is_safe_inline(&row.media_type), &row.name);
+    let is_inline = InlineType::of(&row.media_type).is_some();
+    let disposition = content_disposition(is_inline, &row.name);
     let link = state.storage.presign_get(&row.object_key, &disposition, &row.media_type).await?;
     let wants_json = headers
         .get(header::ACCEPT)

@@ -1,4 +1,4 @@
-//! Media types of files: the parser, and the types that browsers may show inline.
+//! Media types of files.
 
 use std::borrow::Cow;
 
@@ -37,28 +37,6 @@ impl MediaType {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-/// Whether browsers show this type without executing code in it.
-pub fn is_safe_inline(media_type: &str) -> bool {
-    matches!(
-        media_type,
-        "image/png"
-            | "image/jpeg"
-            | "image/gif"
-            | "image/webp"
-            | "image/avif"
-            | "audio/mpeg"
-            | "audio/ogg"
-            | "audio/wav"
-            | "audio/x-wav"
-            | "audio/m4a"
-            | "audio/mp4"
-            | "audio/webm"
-            | "video/mp4"
-            | "video/webm"
-            | "video/ogg"
-    )
 }
 
 #[cfg(test)]

@@ -2,14 +2,14 @@
 //! is checked.
 
 mod complete;
+mod content_disposition;
 mod deletion;
 mod download;
-mod file_name;
 mod file_row;
+mod inline_type;
 mod media_type;
 #[cfg(test)]
 mod schema_tests;
-mod sniffing;
 mod upload;
 
 use utoipa_axum::{router::OpenApiRouter, routes};

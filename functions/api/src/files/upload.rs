@@ -2,11 +2,13 @@
 
 use axum::{Json, extract::State, http::StatusCode};
 use chrono::Utc;
-use protocol::{FileId, RoomId, RoomName, Timestamp, safe_integer::SafeInteger, stored::FileRef};
+use protocol::{
+    FileId, FileName, RoomId, RoomName, Timestamp, safe_integer::SafeInteger, stored::FileRef,
+};
 use serde::{Deserialize, Serialize};
 use store::{db::on_tx, storage::Presigned};
 
-use super::{file_name::FileName, media_type::MediaType};
+use super::media_type::MediaType;
 use crate::{
     docs::refusals::{USER_OVER, refusals},
     error::ApiError,

@@ -110,7 +110,7 @@ async fn invite(
     let InvitedUserRow { id, display_name } = invited.ok_or(ApiError::NoSuchUser)?;
     let room = found.room.room_id();
     state.budgets.charge_room(by, room).await?;
-    let person = accounts::person(id.into(), &display_name)?;
+    let person = accounts::person(id.into(), &display_name);
     Ok(AdmittedUser { room, person, grant: JoinGrant::Invited { by }, attempt: None })
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use protocol::{Emoji, Seq, UserId, limits};
+use protocol::{Emoji, Seq, UserId, limits, name::Stored as _};
 use store::db::on_db;
 use uuid::Uuid;
 
@@ -66,13 +66,18 @@ pub async fn add(
         let index = items.binary_search_by_key(&target, |item| item.seq);
         let item = index.ok().and_then(|index| items.get_mut(index));
         // A deleted message has no reactions.
-        if let (Some(item), Ok(emoji)) =
-            (item.filter(|item| item.deleted_at.is_none()), Emoji::parse(&emoji))
-        {
-            item.reactions.push(Reactions { emoji, count, mine: mine > 0 });
+        let Some(item) = item.filter(|item| item.deleted_at.is_none()) else { continue };
+        let (emoji, mine) = (Emoji::from_stored(&emoji), mine > 0);
+        // Rows of one emoji may be stored in several forms until the archive has normalised them.
+        match item.reactions.iter_mut().find(|reactions| reactions.emoji == emoji) {
+            Some(reactions) => {
+                reactions.count += count;
+                reactions.mine |= mine;
+            }
+            None => item.reactions.push(Reactions { emoji, count, mine }),
         }
     }
-    let mut archived_states: HashMap<(Seq, UserId, String), bool> = HashMap::new();
+    let mut archived_states: HashMap<(Seq, UserId, Emoji), bool> = HashMap::new();
     for user in tail.reacting_users(first, last).into_iter().take(USERS_MAX) {
         let id: Uuid = user.into();
         let archived: Vec<ReactionRow> = on_db!(&state.store.database, e => sqlx::query_as(
@@ -86,13 +91,14 @@ pub async fn add(
         .bind(REACTIONS_PER_USER)
         .fetch_all(e))?;
         for ReactionRow { target, emoji, is_on } in archived {
+            let emoji = Emoji::from_stored(&emoji);
             archived_states.insert((target, user, emoji), is_on);
         }
     }
     for item in items {
         let seq = item.seq;
         tail.apply(item, |user, emoji| {
-            archived_states.get(&(seq, user, emoji.as_str().to_owned())).copied().unwrap_or(false)
+            archived_states.get(&(seq, user, emoji.clone())).copied().unwrap_or(false)
         })?;
     }
     Ok(())

@@ -158,7 +158,7 @@ impl UnarchivedTail {
         for item in &mut self.items {
             let author = item.author();
             let from = &mut item.message.from;
-            from.name = deleted_authors.display_name(author, from.name.as_str())?;
+            from.name = deleted_authors.display_name(author, from.name.as_str());
         }
         Ok(self)
     }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use protocol::{
     DisplayName, Emoji, MessageText, RoomId, Seq, Timestamp, limits,
+    name::Stored as _,
     stored::{FileRef, Message, Person},
 };
 use serde::Serialize;
@@ -110,9 +111,8 @@ impl DeletedAuthors {
     }
 
     /// The name to show for the author of a message.
-    pub fn display_name(&self, author: Uuid, name: &str) -> Result<DisplayName, ApiError> {
-        let name = if self.0.contains(&author) { DELETED_NAME } else { name };
-        name.parse().map_err(|_| invalid("author"))
+    pub fn display_name(&self, author: Uuid, name: &str) -> DisplayName {
+        DisplayName::from_stored(if self.0.contains(&author) { DELETED_NAME } else { name })
     }
 }
 
@@ -133,7 +133,7 @@ impl MessageView {
             Some(json) => Some(serde_json::from_str(&json).map_err(|_| invalid("file"))?),
             None => None,
         };
-        let name = deleted_authors.display_name(row.author_id, &row.author_name)?;
+        let name = deleted_authors.display_name(row.author_id, &row.author_name);
         let message = Message {
             id: row.id.into(),
             from: Person { id: row.author_id.into(), name },

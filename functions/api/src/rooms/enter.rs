@@ -74,7 +74,7 @@ pub async fn enter(
     // Refuses early if the room's stream is behind the database: it accepts no events then.
     state.store.log.check(found.access.room.room_id())?;
     if is_new_here(&found.access)? {
-        let person = accounts::person(user.id(), &found.display_name)?;
+        let person = accounts::person(user.id(), &found.display_name);
         let id = found.access.room.room_id();
         state.budgets.charge_room(user.id(), id).await?;
         let mut tx = state.begin(trace).await?;
@@ -88,7 +88,7 @@ pub async fn enter(
     let EntryRow { access, display_name, members } = found;
     let membership = access.into_membership()?;
     let (room, role) = (membership.room, membership.role);
-    let Person { name, .. } = accounts::person(user.id(), &display_name)?;
+    let Person { name, .. } = accounts::person(user.id(), &display_name);
     let ticket = state.minter.ticket(&user.access, name, room.room_id(), role, room.version)?;
     Ok(Json(RoomEntry {
         you: OwnMembership { role },

@@ -106,7 +106,7 @@ impl ListedRow {
         else {
             return Ok(None);
         };
-        let name = deleted_authors.display_name(author, name)?.as_str().to_owned();
+        let name = deleted_authors.display_name(author, name).as_str().to_owned();
         Ok(Some(LastMessage {
             seq,
             id: id.into(),
