@@ -3,13 +3,18 @@
 
 use icu_casemap::{CaseMapper, CaseMapperBorrowed};
 use icu_properties::{
-    CodePointSetData, CodePointSetDataBorrowed, props::DefaultIgnorableCodePoint,
+    CodePointMapData, CodePointMapDataBorrowed, CodePointSetData, CodePointSetDataBorrowed,
+    props::{DefaultIgnorableCodePoint, Emoji, EmojiComponent, Script},
 };
 use unicode_normalization::UnicodeNormalization as _;
 
 const CASES: CaseMapperBorrowed<'static> = CaseMapper::new();
 const IGNORABLE: CodePointSetDataBorrowed<'static> =
     CodePointSetData::new::<DefaultIgnorableCodePoint>();
+const EMOJI: CodePointSetDataBorrowed<'static> = CodePointSetData::new::<Emoji>();
+const EMOJI_COMPONENT: CodePointSetDataBorrowed<'static> =
+    CodePointSetData::new::<EmojiComponent>();
+const SCRIPT: CodePointMapDataBorrowed<'static, Script> = CodePointMapData::<Script>::new();
 const DOT_ABOVE: char = '\u{307}';
 
 /// The folded form of a text: full case folding and NFKC without ignorable characters (Unicode, definition D147), where
@@ -32,6 +37,22 @@ pub fn fold(text: &str) -> String {
         Some(c)
     });
     dotless.nfc().collect()
+}
+
+/// Whether one character is a word or a syllable, so that a search for it alone is useful: Chinese, Japanese and Korean
+/// characters, and emoji. Digits and signs that are the base of an emoji are none.
+pub fn is_searchable_alone(c: char) -> bool {
+    let is_emoji = EMOJI.contains(c) && !EMOJI_COMPONENT.contains(c);
+    let is_cjk = matches!(
+        SCRIPT.get(c),
+        Script::Han | Script::Hiragana | Script::Katakana | Script::Hangul | Script::Bopomofo
+    );
+    (is_emoji || is_cjk) && !IGNORABLE.contains(c)
+}
+
+/// The characters of a text without those that folding removes.
+pub fn searchable_chars(text: &str) -> usize {
+    text.chars().filter(|c| !IGNORABLE.contains(*c)).count()
 }
 
 #[cfg(test)]
@@ -63,6 +84,17 @@ mod tests {
         ] {
             assert_eq!(fold(text), folded, "{text:?}");
         }
+    }
+
+    #[test]
+    fn one_character_is_enough_where_it_is_a_word() {
+        for c in "봄人かカｶㄅ\u{20000}👍❤©".chars() {
+            assert!(is_searchable_alone(c), "{c:?}");
+        }
+        for c in "aéжα1#٣\u{3164}\u{115F}\u{200D}\u{FE0F} ".chars() {
+            assert!(!is_searchable_alone(c), "{c:?}");
+        }
+        assert_eq!(searchable_chars("a\u{200B}\u{3164}"), 1);
     }
 
     proptest! {

@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use protocol::limits;
+use protocol::{
+    fold::{is_searchable_alone, searchable_chars},
+    limits,
+};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use utoipa::{
     PartialSchema, ToSchema,
@@ -78,8 +81,9 @@ pub struct Paging {
     pub limit: Option<Limit>,
 }
 
-/// A text to search for, of `MIN` to `MAX` characters. NUL is refused, because PostgreSQL does not store it. A field of
-/// a query needs `#[param(inline)]` and a type alias, because utoipa does not support const generics.
+/// A text to search for, of at most `MAX` characters, and of at least `MIN` visible ones unless it contains a Chinese,
+/// Japanese or Korean character or an emoji. NUL is refused, because PostgreSQL does not store it. A field of a query
+/// needs `#[param(inline)]` and a type alias, because utoipa does not support const generics.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
 pub struct SearchTerm<const MIN: usize, const MAX: usize>(String);
@@ -87,10 +91,16 @@ pub struct SearchTerm<const MIN: usize, const MAX: usize>(String);
 impl<const MIN: usize, const MAX: usize> TryFrom<String> for SearchTerm<MIN, MAX> {
     type Error = String;
     fn try_from(text: String) -> Result<Self, String> {
-        if (MIN..=MAX).contains(&text.chars().count()) && !text.contains('\0') {
-            return Ok(Self(text));
+        let is_long = searchable_chars(&text) >= MIN || text.chars().any(is_searchable_alone);
+        if text.contains('\0') {
+            return Err("must not contain NUL (U+0000)".to_owned());
         }
-        Err(format!("must have {MIN} to {MAX} characters, none of them NUL"))
+        if !is_long || text.chars().count() > MAX {
+            return Err(format!(
+                "must have {MIN} to {MAX} visible characters, or one Chinese, Japanese, Korean character or emoji"
+            ));
+        }
+        Ok(Self(text))
     }
 }
 
@@ -104,7 +114,7 @@ impl<const MIN: usize, const MAX: usize> std::ops::Deref for SearchTerm<MIN, MAX
 impl<const MIN: usize, const MAX: usize> PartialSchema for SearchTerm<MIN, MAX> {
     fn schema() -> RefOr<Schema> {
         let text = ObjectBuilder::new().schema_type(Type::String).pattern(Some(r"^[^\u0000]*$"));
-        text.min_length(Some(MIN)).max_length(Some(MAX)).into()
+        text.min_length(Some(MIN.min(1))).max_length(Some(MAX)).into()
     }
 }
 
@@ -185,13 +195,15 @@ mod tests {
         }
 
         #[test]
-        fn a_search_term_matches_its_schema(text in "[\0a\n]{0,2}|\\PC{0,110}") {
+        fn a_search_term_matches_its_schema(text in "[\0a\n가👍\u{200B}]{0,2}|\\PC{0,110}") {
             let schema = serde_json::json!(<SearchTerm<2, 100> as utoipa::PartialSchema>::schema());
             let pattern = regex::Regex::new(schema["pattern"].as_str().unwrap()).unwrap();
             let bound = |name: &str| schema[name].as_u64().unwrap() as usize;
             let fits = (bound("minLength")..=bound("maxLength")).contains(&text.chars().count());
             let described = fits && pattern.is_match(&text);
-            prop_assert_eq!(SearchTerm::<2, 100>::try_from(text).is_ok(), described);
+            // A schema cannot express which characters are enough alone.
+            let is_short = searchable_chars(&text) < 2 && !text.chars().any(is_searchable_alone);
+            prop_assert_eq!(SearchTerm::<2, 100>::try_from(text).is_ok(), described && !is_short);
         }
     }
 }

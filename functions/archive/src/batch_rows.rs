@@ -20,6 +20,7 @@ pub struct MessageRow {
     pub file: Option<String>,
     /// The column `parts`, see [`search_text`].
     pub parts: String,
+    pub fold_version: i64,
 }
 
 /// An edit or deletion of a message.
@@ -72,7 +73,8 @@ impl BatchRows {
                 // Serializing a struct of plain fields cannot fail.
                 let file = message.file.as_ref().and_then(|file| serde_json::to_string(file).ok());
                 let parts = search_text::search_text(message.msg.as_str());
-                self.messages.push(MessageRow { room, seq, message, file, parts });
+                let fold_version = search_text::FOLD_VERSION;
+                self.messages.push(MessageRow { room, seq, message, file, parts, fold_version });
             }
             StoredEvent::MsgEdited { target, msg, at, .. } => {
                 let kind = ChangeKind::Edited { msg: msg.as_str().to_owned() };

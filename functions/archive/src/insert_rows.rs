@@ -29,13 +29,15 @@ macro_rules! insert_rows {
 
 /// A conflict is an event that was archived before, or a message that its author sent before: the first one counts.
 const MESSAGES_POSTGRES: &str = "
-    INSERT INTO message (room_id, seq, id, author_id, author_name, msg, file, file_id, parts, reply_to, at)
+    INSERT INTO message (room_id, seq, id, author_id, author_name, msg, file, file_id, parts, reply_to, at,
+      fold_version)
     SELECT * FROM UNNEST($1::uuid[], $2::bigint[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::text[],
-      $8::uuid[], $9::text[], $10::bigint[], $11::timestamptz[])
+      $8::uuid[], $9::text[], $10::bigint[], $11::timestamptz[], $12::bigint[])
     ON CONFLICT DO NOTHING";
 const MESSAGES_SQLITE: &str = "
-    INSERT INTO message (room_id, seq, id, author_id, author_name, msg, file, file_id, parts, reply_to, at)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+    INSERT INTO message (room_id, seq, id, author_id, author_name, msg, file, file_id, parts, reply_to, at,
+      fold_version)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
     ON CONFLICT DO NOTHING";
 
 pub async fn messages(tx: &mut Tx, rows: &BatchRows) -> sqlx::Result<()> {
@@ -51,6 +53,7 @@ pub async fn messages(tx: &mut Tx, rows: &BatchRows) -> sqlx::Result<()> {
         row.parts.as_str(),
         row.message.reply_to.map(i64::from),
         row.message.at.utc(),
+        row.fold_version,
     ));
     Ok(())
 }

@@ -31,7 +31,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret as _;
 use service::{nats, roomlog::RoomLog, stream::ShardStream};
-use store::{Store, db::Database, outbox::Sweeper, publish_budgets, storage::Storage};
+use store::{Store, db::Database, outbox::Sweeper, publish_budgets, refold, storage::Storage};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -40,6 +40,8 @@ use self::{batch::BatchMover, failures::Failures, purge::Purge, room_bytes::Room
 
 /// Interval of removing expired rows.
 const EXPIRED_EVERY: Duration = Duration::from_secs(10 * 60);
+/// Time of one sweep for recomputing search texts: after an upgrade there may be millions.
+const REFOLD_TIME: Duration = Duration::from_secs(1);
 /// Longer than a request's: the archive works in steps of some thousand rows, and no client waits for it.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -123,6 +125,7 @@ impl Archive {
         let archived = self.archived_until().await.map_err(|error| failures.record(Err(error)));
         failures.record(deleted_accounts::erase(&self.store, archived.ok()).await);
         failures.record(self.remove_expired().await);
+        failures.record(self.refold().await);
         failures.into_result()
     }
 
@@ -146,6 +149,15 @@ impl Archive {
             failures.record(purged.await);
         }
         failures.into_result()
+    }
+
+    /// Recomputes folded texts that an older version stored.
+    async fn refold(&self) -> anyhow::Result<()> {
+        let until = Instant::now() + REFOLD_TIME;
+        let database = &self.store.database;
+        while refold::room_names(database).await? && Instant::now() < until {}
+        while refold::search_texts(database).await? && Instant::now() < until {}
+        Ok(())
     }
 
     async fn remove_expired(&self) -> anyhow::Result<()> {

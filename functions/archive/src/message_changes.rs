@@ -34,7 +34,7 @@ pub async fn apply(
 /// Returns false if the message is not stored, is deleted, or has this or a later change.
 async fn edit(tx: &mut Tx, change: &MessageChange, msg: &str) -> sqlx::Result<bool> {
     let edited = on_tx!(tx, e => sqlx::query(
-        "UPDATE message SET msg = $4, parts = $5, edited_at = $6, changed_seq = $2
+        "UPDATE message SET msg = $4, parts = $5, fold_version = $7, edited_at = $6, changed_seq = $2
          WHERE room_id = $1 AND seq = $3 AND changed_seq < $2 AND deleted_at IS NULL"
     )
     .bind(change.room.as_uuid())
@@ -43,6 +43,7 @@ async fn edit(tx: &mut Tx, change: &MessageChange, msg: &str) -> sqlx::Result<bo
     .bind(msg)
     .bind(search_text::search_text(msg))
     .bind(change.at)
+    .bind(search_text::FOLD_VERSION)
     .execute(e))?;
     Ok(edited > 0)
 }

@@ -14,6 +14,7 @@ pub mod outbox;
 pub mod password;
 pub mod publish_budgets;
 pub mod rate_limit;
+pub mod refold;
 pub mod room_deletion;
 pub mod search_limiter;
 pub mod search_text;

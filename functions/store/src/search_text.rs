@@ -1,25 +1,25 @@
-//! Normalises texts for search: lower case, and one Unicode form (NFC). Done here rather than by the databases, whose
-//! rules for case differ.
+//! The text that is searched instead of the original, in which case, width and combining forms do not matter.
 
-use unicode_normalization::UnicodeNormalization as _;
+use protocol::fold::fold;
 
-/// Lower case and NFC.
-pub fn fold_case(text: &str) -> String {
-    if text.is_ascii() {
-        return text.to_ascii_lowercase();
-    }
-    text.nfc().flat_map(char::to_lowercase).nfc().collect()
-}
+/// The version of [`fold`], stored with every search text. After a change of its rules, a new version makes the archive
+/// recompute older texts ([`crate::refold`]).
+pub const FOLD_VERSION: i64 = 1;
 
 /// The stored search text (column `parts`): folded, with an `X` around every character; a folded text contains no
 /// upper-case X. PostgreSQL's trigram index needs three characters. With the X, one or two characters of a text are
 /// enough, and most Korean and Chinese words have two.
 pub fn search_text(text: &str) -> String {
     let mut parts = String::from("X");
-    for c in fold_case(text).chars() {
+    for c in fold(text).chars() {
         parts.extend([c, 'X']);
     }
     parts
+}
+
+/// The search text of a room: its name and title.
+pub fn room_search_text(name: &str, title: Option<&str>) -> String {
+    search_text(&format!("{name} {}", title.unwrap_or_default()))
 }
 
 /// The LIKE pattern that matches the [`search_text`] of texts that contain `part`. `%`, `_` and `\` are escaped.
@@ -56,19 +56,19 @@ mod tests {
     proptest! {
         #[test]
         fn folding_twice_is_folding_once(text in "\\PC{0,40}") {
-            let once = fold_case(&text);
-            prop_assert_eq!(fold_case(&once), once);
+            let once = fold(&text);
+            prop_assert_eq!(fold(&once), once);
         }
 
         #[test]
         fn ascii_is_folded_as_any_text_is(text in "[ -~]{0,40}") {
-            prop_assert_eq!(fold_case(&text) + "한", fold_case(&(text + "한")));
+            prop_assert_eq!(fold(&text) + "한", fold(&(text + "한")));
         }
 
         /// The separator of [`search_text`] never occurs in a folded text.
         #[test]
         fn a_folded_text_contains_no_upper_case_x(text in "\\PC{0,40}") {
-            prop_assert!(!fold_case(&text).contains('X'));
+            prop_assert!(!fold(&text).contains('X'));
         }
 
         /// Unescapes the pattern as the databases do.
@@ -88,7 +88,7 @@ mod tests {
         fn a_pattern_matches_exactly_the_texts_that_contain_the_part(text in "[axX한é ]{0,9}", part in "[axX한é]{1,3}") {
             let pattern = like_pattern(&part);
             let held = search_text(&text).contains(pattern.trim_matches('%'));
-            prop_assert_eq!(held, fold_case(&text).contains(&fold_case(&part)));
+            prop_assert_eq!(held, fold(&text).contains(&fold(&part)));
         }
     }
 }

@@ -87,7 +87,7 @@ impl LoginAttempt {
     /// A user's attempt at the password of a room.
     pub fn room(room: &RoomName, by: UserId) -> Self {
         let by = by.as_uuid();
-        let target_key = key(&[b"room", room.as_str().as_bytes(), by.as_bytes()]);
+        let target_key = key(&[b"room", room.key().as_bytes(), by.as_bytes()]);
         Self { client_key: key(&[b"user", by.as_bytes()]), target_key }
     }
 
@@ -221,6 +221,14 @@ mod tests {
         assert_eq!(key("2001:db8::1"), key("2001:db8::ffff:1"));
         assert_ne!(key("2001:db8::1"), key("2001:db8:0:1::1"));
         assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
+    }
+
+    #[test]
+    fn the_password_of_a_room_is_guessed_in_any_case() {
+        let by = UserId::generate();
+        let at = |name: &str| LoginAttempt::room(&RoomName::parse(name).unwrap(), by).target_key;
+        assert_eq!(at("Lobby"), at("LOBBY"));
+        assert_ne!(at("Lobby"), at("Lobby-2"));
     }
 
     proptest! {

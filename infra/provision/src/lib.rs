@@ -14,6 +14,7 @@ use service::nats;
 use store::{
     config::DatabaseConfig,
     db::{self, Database},
+    refold,
     storage::Storage,
 };
 
@@ -43,6 +44,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 async fn migrate(config: &DatabaseConfig) -> anyhow::Result<Database> {
     let database = Database::connect(config.0.expose_secret()).await?;
     let (before, now) = db::migrate(&database).await?;
+    refold::after_migrations(&database).await?;
     let before = (before > 0).then_some(before);
     report("schema", Outcome::of(before.as_ref(), &now));
     if !db::indexes_all_scripts(&database).await? {

@@ -92,6 +92,23 @@ impl RoomName {
         Ok(Self(name.into()))
     }
 
+    /// A valid name for a room of an older version: without what is refused today.
+    pub fn cleaned(text: &str) -> Self {
+        Self::parse(text).unwrap_or_else(|_| {
+            let name = text.nfc().filter(|c| is_word(*c) || matches!(c, '-' | '_'));
+            let name: String = name.take(*limits::ROOM_NAME_CHARS.end()).collect();
+            Self::parse(&name).unwrap_or_else(|_| Self("room".into()))
+        })
+    }
+
+    /// The name with a number after it, cut to the maximum length.
+    pub fn with_suffix(&self, number: u64) -> Self {
+        let suffix = format!("-{number}");
+        let kept = limits::ROOM_NAME_CHARS.end().saturating_sub(suffix.len());
+        let base: String = self.0.chars().take(kept).collect();
+        Self::cleaned(&(base + &suffix))
+    }
+
     /// The key by which rooms are unique and found: names that differ only in case, width or joiners have one key.
     pub fn key(&self) -> String {
         fold(&self.0)

@@ -123,7 +123,7 @@ stories! {
                 ("하세", vec![texts[0]]),
                 ("여러", vec![texts[4], texts[0]]),
                 ("ärg", vec![texts[2]]),
-                ("STRASSE", vec![]),
+                ("STRASSE", vec![texts[2]]),
                 ("straße", vec![texts[2]]),
                 ("%", vec![]),
                 ("0%", vec![texts[1]]),

@@ -4,3 +4,4 @@ mod duplicates;
 mod edits_and_search;
 mod history;
 mod retries;
+mod text;

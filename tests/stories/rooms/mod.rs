@@ -2,3 +2,4 @@
 
 mod create_list_delete;
 mod joins;
+mod names;

@@ -133,8 +133,9 @@ async fn join_by_password(
     let mut tx = state.store.database.begin().await?;
     attempt.admit(&mut tx).await?;
     let hash: Option<String> = on_tx!(&mut tx, e => sqlx::query_scalar(
-        "SELECT password_hash FROM room WHERE name = $1 AND password_hash IS NOT NULL"
-    ).bind(name.as_str()).fetch_optional(e))?;
+        "SELECT password_hash FROM room
+         WHERE folded_name = $1 AND deleted_at IS NULL AND password_hash IS NOT NULL"
+    ).bind(name.key()).fetch_optional(e))?;
     tx.commit().await?;
     // A public room without a password can be joined with any password.
     let is_open =

@@ -1,7 +1,8 @@
-//! `GET /room/{name}/message/search`: case-insensitive substring search in a room's messages, newest first.
+//! `GET /room/{name}/message/search`: substring search in a room's messages, newest first. Case and width do not
+//! matter.
 
 use axum::{Json, extract::State};
-use protocol::{RoomName, Seq};
+use protocol::{RoomName, Seq, fold::fold};
 use serde::Deserialize;
 use store::{db::on_db, search_text};
 
@@ -19,7 +20,7 @@ use crate::{
     state::AppState,
 };
 
-/// The text to search for. A single character would match nearly every message.
+/// The text to search for. A single letter would match nearly every message.
 type MessageSearchTerm = SearchTerm<2, 100>;
 
 /// Unarchived messages that are searched: the newest ones.
@@ -30,7 +31,8 @@ const UNARCHIVED_MAX: usize = 1_000;
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct SearchQuery {
-    /// A part of a message's text; upper and lower case do not matter.
+    /// A part of a message's text. Upper and lower case, width and combining forms do not matter. One character is
+    /// enough in Chinese, Japanese and Korean, and one emoji.
     #[param(inline)]
     q: MessageSearchTerm,
     cursor: Option<Cursor>,
@@ -58,9 +60,8 @@ pub async fn search(
     let tail = UnarchivedTail::read(&state, &mut room, user.id(), range).await?;
     let rows = search_archived(&state, &room, &term, before, limit.and_one()).await?;
     search.done();
-    let folded = search_text::fold_case(&term);
-    let contains =
-        |item: &MessageView| search_text::fold_case(item.message.msg.as_str()).contains(&folded);
+    let folded = fold(&term);
+    let contains = |item: &MessageView| fold(item.message.msg.as_str()).contains(&folded);
     let deleted_authors =
         DeletedAuthors::among(&state, rows.iter().map(|row| row.author_id)).await?;
     let archived = rows.into_iter().map(|row| {

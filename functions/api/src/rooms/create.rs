@@ -8,10 +8,11 @@ use store::{
     hash_queue::Requester,
     password::RoomPassword,
     rate_limit::RateLimit,
+    search_text::room_search_text,
     throttle::FIRST_WAIT,
 };
 
-use super::view::{Room, search_text};
+use super::view::Room;
 use crate::{
     accounts,
     docs::refusals::{A_SECOND, USER_OVER, refusals},
@@ -70,17 +71,18 @@ pub async fn create(
     };
     let mut tx = state.begin(trace).await?;
     let inserted = on_tx!(&mut tx, e => sqlx::query(
-        "INSERT INTO room (id, name, title, parts, private, password_hash, creator_id, created_at)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)"
+        "INSERT INTO room (id, name, title, parts, private, password_hash, creator_id, created_at, folded_name)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"
     )
     .bind(room.id.as_uuid())
     .bind(&room.name)
     .bind(&room.title)
-    .bind(search_text(&room.name, room.title.as_deref()))
+    .bind(room_search_text(&room.name, room.title.as_deref()))
     .bind(room.private)
     .bind(hash)
     .bind(room.creator_id.as_uuid())
     .bind(room.created_at.utc())
+    .bind(name.key())
     .execute(e));
     match inserted {
         Err(error) if UniqueConstraint::RoomName.is_violated_by(&error) => {
@@ -96,7 +98,7 @@ pub async fn create(
 /// Avoids hashing the password for a name that is taken. The unique constraint decides.
 async fn check_name_is_free(state: &AppState, name: &RoomName) -> Result<(), ApiError> {
     let taken: Option<i32> = on_db!(&state.store.database, e => sqlx::query_scalar(
-        "SELECT 1 FROM room WHERE name = $1"
-    ).bind(name.as_str()).fetch_optional(e))?;
+        "SELECT 1 FROM room WHERE folded_name = $1 AND deleted_at IS NULL"
+    ).bind(name.key()).fetch_optional(e))?;
     taken.map_or(Ok(()), |_| Err(ApiError::RoomExists))
 }

@@ -5,10 +5,10 @@ use protocol::{Role, RoomName, RoomTitle, Timestamp, stored::StoredEvent};
 use serde::{Deserialize, Deserializer};
 use store::{
     db::on_tx, hash_queue::Requester, members, password::RoomPassword, rate_limit::RateLimit,
-    throttle::FIRST_WAIT,
+    search_text::room_search_text, throttle::FIRST_WAIT,
 };
 
-use super::view::{Room, search_text};
+use super::view::Room;
 use crate::{
     docs::refusals::{USER_OVER, refusals},
     error::ApiError,
@@ -88,7 +88,7 @@ pub async fn update(
     .bind(id.as_uuid())
     .bind(&room.title)
     .bind(room.private)
-    .bind(search_text(&room.name, room.title.as_deref()))
+    .bind(room_search_text(&room.name, room.title.as_deref()))
     .execute(e))?;
     if let Some(hash) = hash {
         room.password_required = hash.is_some();

@@ -2,7 +2,6 @@
 
 use protocol::{RoomId, Timestamp, UserId};
 use serde::Serialize;
-use store::search_text;
 
 use crate::room_row::RoomRow;
 
@@ -34,9 +33,4 @@ impl From<RoomRow> for Room {
             created_at: created_at.into(),
         }
     }
-}
-
-/// Name and title, folded for substring search.
-pub fn search_text(name: &str, title: Option<&str>) -> String {
-    search_text::search_text(&format!("{name} {}", title.unwrap_or_default()))
 }

@@ -11,15 +11,17 @@ impl UniqueConstraint {
     /// Whether the statement failed because of this constraint and no other.
     pub fn is_violated_by(self, error: &sqlx::Error) -> bool {
         // SQLite reports the column and not the constraint's name.
-        let (name, column) = match self {
-            Self::AccountName => ("account_name_key", "account.name"),
-            Self::RoomName => ("room_name_key", "room.name"),
+        let constraints: &[(&str, &str)] = match self {
+            Self::AccountName => &[("account_name_key", "account.name")],
+            Self::RoomName => {
+                &[("room_name_key", "room.name"), ("room_folded_name_key", "room.folded_name")]
+            }
         };
         error.as_database_error().filter(|error| error.is_unique_violation()).is_some_and(|error| {
-            match error.constraint() {
-                Some(constraint) => constraint == name,
+            constraints.iter().any(|(name, column)| match error.constraint() {
+                Some(constraint) => constraint == *name,
                 None => error.message().ends_with(&format!(": {column}")),
-            }
+            })
         })
     }
 }
