@@ -35,8 +35,8 @@ SELECT sha256(('t' || n)::bytea), pg_temp.id('5', 1 + n % (2 * {accounts})), now
 FROM generate_series(1, 4 * {accounts}) n;
 
 -- Every tenth room is private. All events are archived, so that a page reads only the head sequence from NATS.
-INSERT INTO room (id, name, title, parts, private, creator_id, created_at)
-SELECT pg_temp.id('b', n), 'room-' || n, 'About ' || md5(n::text),
+INSERT INTO room (id, name, folded_name, title, parts, private, creator_id, created_at)
+SELECT pg_temp.id('b', n), 'room-' || n, 'room-' || n, 'About ' || md5(n::text),
        regexp_replace('room-' || n || ' about ' || md5(n::text), '', 'X', 'g'), n % 10 = 0,
        pg_temp.id('a', 1 + n % {accounts}), now() - interval '1 year'
 FROM generate_series(1, {rooms}) n;
@@ -63,9 +63,9 @@ SELECT pg_temp.id('b', pg_temp.skewed(n, 3, {rooms})), n, '👍', pg_temp.id('a'
 FROM generate_series(1, {messages}, 100) n;
 
 -- Inserted in the order of their sequence, as `archive` does, so that messages of one room are on different pages.
-INSERT INTO message (room_id, seq, id, author_id, author_name, msg, parts, at)
+INSERT INTO message (room_id, seq, id, author_id, author_name, msg, parts, fold_version, at)
 SELECT pg_temp.id('b', pg_temp.skewed(n, 3, {rooms})), n, pg_temp.id('e', n), pg_temp.id('a', who), 'User ' || who,
-       msg, regexp_replace(msg, '', 'X', 'g'), now() - ({messages} - n) * interval '1 second'
+       msg, regexp_replace(msg, '', 'X', 'g'), 1, now() - ({messages} - n) * interval '1 second'
 FROM (SELECT n, 1 + floor({accounts} * pg_temp.spread(n, 4))::bigint,
              'message ' || n || ' ' || md5(n::text) ||
                CASE WHEN n % 4 = 0 THEN ' 안녕하세요 반갑습니다' ELSE ' the quick brown fox' END

@@ -45,6 +45,8 @@ const SEARCHES: [(&str, &[&str]); 9] = [
 
 stories! {
     async fn a_text_without_anything_to_see_is_empty(system: System) {
+        let mut system = system;
+        system.set_variable("LIMIT_EVENT_RATE", "0");
         let gateway = system.start_gateway().await;
         let ada = system.user("ada").await;
         let room = ada.create_room("lobby").await;

@@ -115,6 +115,7 @@ stories! {
         ada.create_room("Lobby").await;
         // The previous version, still running during a release, writes no key.
         system.execute("UPDATE room SET folded_name = NULL, parts = ''").await;
+        ada.enter("Lobby").await;
         system.archive_once().await;
         ada.enter("LOBBY").await;
         assert_eq!(names(&ada.get("/room?query=LOB").await.ok()), ["Lobby"]);

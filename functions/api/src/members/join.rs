@@ -134,8 +134,9 @@ async fn join_by_password(
     attempt.admit(&mut tx).await?;
     let hash: Option<String> = on_tx!(&mut tx, e => sqlx::query_scalar(
         "SELECT password_hash FROM room
-         WHERE folded_name = $1 AND deleted_at IS NULL AND password_hash IS NOT NULL"
-    ).bind(name.key()).fetch_optional(e))?;
+         WHERE (folded_name = $1 AND deleted_at IS NULL OR folded_name IS NULL AND name = $2)
+           AND password_hash IS NOT NULL"
+    ).bind(name.key()).bind(name.as_str()).fetch_optional(e))?;
     tx.commit().await?;
     // A public room without a password can be joined with any password.
     let is_open =

@@ -113,8 +113,8 @@ async fn find(state: &AppState, name: &RoomName, user: UserId) -> Result<EntryRo
          LEFT JOIN room_log l ON l.room_id = r.id
          LEFT JOIN active_member m ON m.room_id = r.id AND m.user_id = a.id
          LEFT JOIN ban b ON b.room_id = r.id AND b.user_id = a.id
-         WHERE r.folded_name = $1 AND r.deleted_at IS NULL"
-    ).bind(name.key()).bind(user.as_uuid()).fetch_optional(e))?;
+         WHERE r.folded_name = $1 AND r.deleted_at IS NULL OR r.folded_name IS NULL AND r.name = $3"
+    ).bind(name.key()).bind(user.as_uuid()).bind(name.as_str()).fetch_optional(e))?;
     found.ok_or(ApiError::NoSuchRoom)
 }
 

@@ -44,12 +44,12 @@ export interface components {
       | 'busy'
       | 'storage-full';
     /**
-     * @description A user's name as others see it: 1 to 40 characters of any script, NFC.
+     * @description A user's name as others see it: 1 to 40 characters of any script, NFC, with a visible one.
      * @example Ada Lovelace
      */
     DisplayName: string;
     /**
-     * @description A reaction: one emoji, at most 16 characters.
+     * @description A reaction: exactly one emoji that Unicode recommends, in its fully-qualified form.
      * @example 👍
      */
     Emoji: string;
@@ -69,7 +69,7 @@ export interface components {
        * @description Bytes.
        */
       size: number;
-      /** @description The media type, as detected from the content. */
+      /** @description The declared media type. That of a file that is shown inline was checked against its content. */
       type: string;
     };
     /** @description A message as its author sent it. */
@@ -122,7 +122,7 @@ export interface components {
      */
     RoomId: string;
     /**
-     * @description A room's title: 1 to 120 characters of any script, NFC.
+     * @description A room's title: 1 to 120 characters of any script, NFC, with a visible one.
      * @example The lobby
      */
     RoomTitle: string;

@@ -371,7 +371,7 @@ export interface components {
     };
     /**
      * Format: password
-     * @description A password that somebody claims to be theirs.
+     * @description A password to verify, of any length.
      */
     ClaimedPassword: string;
     /** @description Response of POST /file/{id}/complete. */
@@ -389,7 +389,7 @@ export interface components {
       upload: components['schemas']['UploadRequest'];
     };
     /**
-     * @description A user's name as others see it: 1 to 40 characters of any script, NFC.
+     * @description A user's name as others see it: 1 to 40 characters of any script, NFC, with a visible one.
      * @example Ada Lovelace
      */
     DisplayName: string;
@@ -399,7 +399,7 @@ export interface components {
       url: string;
     };
     /**
-     * @description A reaction: one emoji, at most 16 characters.
+     * @description A reaction: exactly one emoji that Unicode recommends, in its fully-qualified form.
      * @example 👍
      */
     Emoji: string;
@@ -470,7 +470,9 @@ export interface components {
      */
     FileId: string;
     /**
-     * @description 1 to 255 characters without slashes, backslashes, control characters and bidirectional controls; not `.` or `..`
+     * @description A file's name on the uploader's machine: 1 to 255 characters without slashes, backslashes, control and
+     *     direction-changing characters, NFC, with a visible character; not `.` or `..`. Other invisible characters are
+     *     removed where nothing needs them.
      * @example photo.png
      */
     FileName: string;
@@ -484,7 +486,7 @@ export interface components {
        * @description Bytes.
        */
       size: number;
-      /** @description The media type, as detected from the content. */
+      /** @description The declared media type. That of a file that is shown inline was checked against its content. */
       type: string;
     };
     /** @description The newest message of a room. */
@@ -610,7 +612,7 @@ export interface components {
     };
     /**
      * Format: password
-     * @description A password that may be chosen: 8 to 128 characters of any kind. It cannot be printed.
+     * @description A new password of an account: 8 to 128 characters of any kind. A secret, so it is not printed.
      */
     NewPassword: string;
     /** @description Request body of POST /room. */
@@ -722,7 +724,8 @@ export interface components {
      */
     RoomId: string;
     /**
-     * @description A room's name in URLs: 1 to 64 letters and digits of any script, `-` and `_`, NFC.
+     * @description A room's name in URLs: 1 to 64 letters and digits of any script, `-` and `_`, NFC, unique without regard to
+     *     case. Invisible characters only where a script needs them, such as joiners in Persian and Hindi.
      * @example lobby
      */
     RoomName: string;
@@ -734,11 +737,12 @@ export interface components {
     };
     /**
      * Format: password
-     * @description The password of a room: 1 to 128 characters; it is told to many and opens no account.
+     * @description A new password of a room: 1 to 128 characters. It may be shorter, because its members share it and it protects no
+     *     account.
      */
     RoomPassword: string;
     /**
-     * @description A room's title: 1 to 120 characters of any script, NFC.
+     * @description A room's title: 1 to 120 characters of any script, NFC, with a visible one.
      * @example The lobby
      */
     RoomTitle: string;
@@ -1412,7 +1416,10 @@ export interface operations {
   search_messages: {
     parameters: {
       query: {
-        /** @description A part of a message's text; upper and lower case do not matter. */
+        /**
+         * @description A part of a message's text. Upper and lower case, width and combining forms do not matter. One character is
+         *     enough in Chinese, Japanese and Korean, and one emoji.
+         */
         q: string;
         cursor?: components['schemas']['Cursor'];
         limit?: components['schemas']['Limit'];
