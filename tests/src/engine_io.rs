@@ -76,6 +76,16 @@ impl WebSocket {
     pub async fn closed(&mut self) {
         while self.next().await.is_some() {}
     }
+
+    /// Waits until it is closed; returns the code of the close frame, if there is one.
+    pub async fn close_code(&mut self) -> Option<u16> {
+        loop {
+            let next = tokio::time::timeout(DEADLINE, self.0.next()).await.expect("it is closed");
+            if let Message::Close(frame) = next?.ok()? {
+                return frame.map(|frame| frame.code.into());
+            }
+        }
+    }
 }
 
 /// An Engine.IO session over HTTP long polling.
@@ -144,6 +154,10 @@ pub const CONTINUATION: u8 = 0x00;
 pub const LAST: u8 = 0x80;
 /// First byte of a close frame.
 pub const CLOSE: u8 = 0x88;
+/// First byte of a ping.
+pub const PING: u8 = 0x89;
+/// First byte of a frame with a whole binary message.
+pub const BINARY: u8 = 0x82;
 
 impl RawWebSocket {
     /// Connects and sends nothing.

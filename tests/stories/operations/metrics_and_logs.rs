@@ -1,7 +1,17 @@
 //! The metrics of a gateway, and its one log line for each socket.
 
 use serde_json::{Value, json};
-use stories::{Database, PollingSession, Socket, System, eventually, free_address};
+use stories::{
+    Database, PollingSession, Socket, System,
+    engine_io::{CLOSE, RawWebSocket},
+    eventually, free_address,
+};
+
+/// The lines about the ends of sockets in a log.
+fn socket_lines(log: &str) -> Vec<Value> {
+    let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["fields"]["message"] == "a socket ended").collect()
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_has_metrics_and_logs_each_socket() {
@@ -46,23 +56,24 @@ async fn a_gateway_has_metrics_and_logs_each_socket() {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
     drop(polling);
+    // A close with an invalid code is a violation too.
+    let mut raw = RawWebSocket::session(&base).await;
+    raw.frame(CLOSE, &999_u16.to_be_bytes()).await;
+    assert_eq!(raw.closed().await, Some(1002));
     socket.send("4nonsense").await;
     socket.closed().await;
     eventually("the end to be counted", || async {
-        let line = "gateway_sockets_ended_total{reason=\"not a Socket.IO packet\"} 1";
-        metrics().await?.contains(line).then_some(())
+        let text = metrics().await?;
+        let ended = "gateway_sockets_ended_total{reason=\"not a Socket.IO packet\"} 1";
+        let are_counted = text.contains(ended) && text.contains("gateway_violations_total 2");
+        are_counted.then_some(())
     })
     .await;
     gateway.stop().await;
     let log = std::fs::read_to_string(system.folder().join("gateway.log")).unwrap();
-    let lines: Vec<Value> = log
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .filter(|line: &Value| line["fields"]["message"] == "a socket ended")
-        .collect();
-    assert_eq!(lines.len(), 2, "{log}");
-    let fields =
-        &lines.iter().find(|line| line["fields"]["transport"] == "websocket").unwrap()["fields"];
+    let lines = socket_lines(&log);
+    assert_eq!(lines.len(), 3, "{log}");
+    let fields = &lines.iter().find(|line| !line["fields"]["user"].is_null()).unwrap()["fields"];
     assert_eq!((&fields["user"], &fields["events"]), (&json!(ada.id.to_string()), &json!(3)));
     assert_eq!(fields["reason"], "not a Socket.IO packet");
     for number in ["seconds", "received", "sent"] {

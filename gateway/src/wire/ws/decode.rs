@@ -6,6 +6,8 @@ use super::opcode::{BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT};
 
 /// Maximum number of fragments of one message. More are a sign of abuse.
 const MAX_FRAGMENTS: usize = 256;
+/// Maximum length of a payload: the most significant bit of a 64-bit length must be 0.
+const MAX_LENGTH: u64 = i64::MAX as u64;
 
 /// A complete message, or a control frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +16,7 @@ pub enum Message {
     Binary(Bytes),
     Ping(Bytes),
     Pong,
+    /// The peer closes the connection. Its status code is valid.
     Close,
 }
 
@@ -106,25 +109,28 @@ impl Decoder {
         }
     }
 
+    /// The header of the next frame, once it is complete. Refuses a frame that violates the protocol before its
+    /// payload arrives.
     fn header(&self) -> Result<Option<Header>, Violation> {
         let &[first, second, ref rest @ ..] = &self.buffer[..] else { return Ok(None) };
-        let (fin, opcode) = (first & 0x80 != 0, first & 0x0F);
+        let (fin, opcode, short) = (first & 0x80 != 0, first & 0x0F, second & 0x7F);
         if first & 0x70 != 0 {
             return Err(protocol_error("reserved bits without an extension"));
         }
         if second & 0x80 == 0 {
             return Err(protocol_error("a client's frame must be masked"));
         }
-        let (length, length_size) = match (second & 0x7F, rest) {
-            (126, &[a, b, ..]) => (u64::from(u16::from_be_bytes([a, b])), 2),
+        self.check_opcode(opcode, fin, short)?;
+        let (length, least, length_size) = match (short, rest) {
+            (126, &[a, b, ..]) => (u64::from(u16::from_be_bytes([a, b])), 126, 2),
             (127, &[a, b, c, d, e, f, g, h, ..]) => {
-                (u64::from_be_bytes([a, b, c, d, e, f, g, h]), 8)
+                (u64::from_be_bytes([a, b, c, d, e, f, g, h]), 0x1_0000, 8)
             }
             (126 | 127, _) => return Ok(None),
-            (short, _) => (u64::from(short), 0),
+            (short, _) => (u64::from(short), 0, 0),
         };
-        if opcode >= CLOSE && (!fin || length > 125) {
-            return Err(protocol_error("a control frame is short and whole"));
+        if length < least || length > MAX_LENGTH {
+            return Err(protocol_error("a length must have its shortest form and at most 63 bits"));
         }
         let length = usize::try_from(length).map_err(|_| TOO_BIG)?;
         let before = self.partial.as_ref().map_or(0, |partial| partial.payload.len());
@@ -137,31 +143,56 @@ impl Decoder {
         Ok(Some(Header { fin, opcode, mask, size: 2 + length_size + 4, length }))
     }
 
-    fn frame(&mut self, header: &Header, payload: BytesMut) -> Result<Option<Message>, Violation> {
-        match (header.opcode, self.partial.as_mut()) {
-            (PING, _) => Ok(Some(Message::Ping(payload.freeze()))),
-            (PONG, _) => Ok(Some(Message::Pong)),
-            (CLOSE, _) => Ok(Some(Message::Close)),
-            (TEXT | BINARY, None) if header.fin => whole(header.opcode, payload).map(Some),
-            (TEXT | BINARY, None) => {
-                self.partial = Some(Partial { opcode: header.opcode, fragments: 1, payload });
-                Ok(None)
-            }
-            (CONTINUATION, Some(partial)) => {
-                partial.fragments += 1;
-                if partial.fragments > MAX_FRAGMENTS {
-                    return Err(Violation { code: 1008, reason: "too many fragments" });
-                }
-                partial.payload.extend_from_slice(&payload);
-                if !header.fin {
-                    return Ok(None);
-                }
-                self.partial.take().map(|all| whole(all.opcode, all.payload)).transpose()
-            }
+    /// Checks the first two bytes of a frame. `short` is the length in the second one.
+    fn check_opcode(&self, opcode: u8, fin: bool, short: u8) -> Result<(), Violation> {
+        match (opcode, &self.partial) {
+            (CLOSE | PING | PONG, _) if fin && short <= 125 => Ok(()),
+            (CLOSE | PING | PONG, _) => Err(protocol_error("a control frame is short and whole")),
+            (TEXT | BINARY, None) => Ok(()),
             (TEXT | BINARY, Some(_)) => Err(protocol_error("a new message inside another")),
             (CONTINUATION, None) => Err(protocol_error("a continuation of nothing")),
+            (CONTINUATION, Some(partial)) if partial.fragments < MAX_FRAGMENTS => Ok(()),
+            (CONTINUATION, Some(_)) => Err(Violation { code: 1008, reason: "too many fragments" }),
             _ => Err(protocol_error("an unknown opcode")),
         }
+    }
+
+    /// The message that a frame completes.
+    fn frame(&mut self, header: &Header, payload: BytesMut) -> Result<Option<Message>, Violation> {
+        match header.opcode {
+            PING => return Ok(Some(Message::Ping(payload.freeze()))),
+            PONG => return Ok(Some(Message::Pong)),
+            CLOSE => return check_close(&payload).map(|()| Some(Message::Close)),
+            _ => {}
+        }
+        let message = match self.partial.take() {
+            None => Partial { opcode: header.opcode, fragments: 1, payload },
+            Some(mut partial) => {
+                partial.fragments += 1;
+                partial.payload.extend_from_slice(&payload);
+                partial
+            }
+        };
+        if header.fin {
+            return whole(message.opcode, message.payload).map(Some);
+        }
+        self.partial = Some(message);
+        Ok(None)
+    }
+}
+
+/// Checks the payload of a close frame: nothing, or a status code and a reason (RFC 6455, section 5.5.1).
+fn check_close(payload: &[u8]) -> Result<(), Violation> {
+    match payload {
+        [] => Ok(()),
+        [_] => Err(protocol_error("a close code has two bytes")),
+        &[high, low, ref reason @ ..] => match u16::from_be_bytes([high, low]) {
+            1000..=1003 | 1007..=1014 | 3000..=4999 => match str::from_utf8(reason) {
+                Ok(_) => Ok(()),
+                Err(_) => Err(Violation { code: 1007, reason: "a close reason that is not UTF-8" }),
+            },
+            _ => Err(protocol_error("an invalid close code")),
+        },
     }
 }
 
@@ -175,85 +206,5 @@ fn whole(opcode: u8, payload: BytesMut) -> Result<Message, Violation> {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-    use tungstenite::protocol::frame::{
-        Frame, FrameHeader,
-        coding::{Data, OpCode},
-    };
-
-    use super::*;
-
-    /// A client's frame as written by another implementation.
-    fn client_frame(opcode: OpCode, fin: bool, payload: &[u8]) -> Vec<u8> {
-        let mut frame = Frame::message(payload.to_vec(), opcode, fin);
-        *frame.header_mut() = FrameHeader { mask: Some([1, 2, 3, 250]), ..frame.header().clone() };
-        let mut bytes = Vec::new();
-        frame.format(&mut bytes).unwrap();
-        bytes
-    }
-
-    fn decode(max: usize, bytes: &[u8], chunk: usize) -> Result<Vec<Message>, Violation> {
-        let mut decoder = Decoder::new(max);
-        let mut messages = Vec::new();
-        for bytes in bytes.chunks(chunk.max(1)) {
-            decoder.feed(bytes);
-            while let Some(message) = decoder.message()? {
-                messages.push(message);
-            }
-        }
-        Ok(messages)
-    }
-
-    #[test]
-    fn violations_have_their_close_codes() {
-        let text = |payload: &[u8]| client_frame(OpCode::Data(Data::Text), true, payload);
-        let open = client_frame(OpCode::Data(Data::Text), false, b"a");
-        let more = client_frame(OpCode::Data(Data::Continue), false, b"");
-        let mut unmasked = text(b"x");
-        unmasked[1] &= 0x7F;
-        let mut compressed = text(b"x");
-        compressed[0] |= 0x40;
-        for (bytes, code) in [
-            (text(&[0xFF]), 1007),
-            (text(&[b'x'; 17]), 1009),
-            (
-                [&open[..], &client_frame(OpCode::Data(Data::Continue), true, &[b'x'; 16])]
-                    .concat(),
-                1009,
-            ),
-            (unmasked, 1002),
-            (compressed, 1002),
-            (more.clone(), 1002),
-            ([&open[..], &open].concat(), 1002),
-            ([&open[..], &more.repeat(MAX_FRAGMENTS)].concat(), 1008),
-            (vec![0x83, 0x80, 0, 0, 0, 0], 1002),
-            (vec![0x09, 0x80, 0, 0, 0, 0], 1002),
-            // A length of 2^63 is refused as soon as the header is received.
-            (vec![0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0], 1009),
-        ] {
-            let violation = decode(16, &bytes, usize::MAX).unwrap_err();
-            assert_eq!(violation.code, code, "{bytes:?}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn what_another_implementation_sends_arrives(text in ".{0,200}", cut in 0..200_usize, chunk in 1..40_usize) {
-            let bytes = text.as_bytes();
-            let cut = cut.min(bytes.len());
-            let frames = [
-                client_frame(OpCode::Data(Data::Text), false, &bytes[..cut]),
-                client_frame(OpCode::Data(Data::Continue), true, &bytes[cut..]),
-                client_frame(OpCode::Data(Data::Binary), true, bytes),
-            ].concat();
-            let expected = vec![Message::Text(text.clone()), Message::Binary(Bytes::copy_from_slice(bytes))];
-            prop_assert_eq!(decode(4096, &frames, chunk), Ok(expected));
-        }
-
-        #[test]
-        fn arbitrary_bytes_never_panic(bytes: Vec<u8>, chunk in 1..20_usize) {
-            let _ = decode(64, &bytes, chunk);
-        }
-    }
-}
+#[path = "decode_tests.rs"]
+mod tests;
