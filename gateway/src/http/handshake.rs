@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use axum::{
-    body::{Body, Bytes},
+    body::Bytes,
     extract::{ConnectInfo, Request, State},
     http::{HeaderMap, Method},
     response::{IntoResponse, Response},
@@ -16,7 +16,7 @@ use service::{
 };
 use tokio::{net::TcpStream, sync::oneshot};
 
-use super::{origin, polling, refusal::HandshakeRefusal, state::HttpState};
+use super::{origin, polling, refusal::HandshakeRefusal, state::HttpState, websocket};
 use crate::{
     command::{Opening, WorkerCommand},
     wire::sid::Sid,
@@ -122,8 +122,7 @@ fn upgrade(
     worker: usize,
     command: impl FnOnce(std::net::TcpStream, Bytes) -> WorkerCommand + Send + 'static,
 ) -> Result<Response, HandshakeRefusal> {
-    let response = tungstenite::handshake::server::create_response_with_body(&request, Body::empty)
-        .map_err(|_| HandshakeRefusal::BadRequest)?;
+    let response = websocket::accept(&request)?;
     let upgrade = hyper::upgrade::on(&mut request);
     let workers = state.workers.clone();
     tokio::spawn(async move {

@@ -8,6 +8,7 @@ mod readiness;
 mod refusal;
 mod router;
 mod state;
+mod websocket;
 
 pub use self::{
     readiness::Readiness,

@@ -8,6 +8,9 @@ use axum::{
 use protocol::Code;
 use serde_json::json;
 
+/// The version of the WebSocket protocol that the gateway supports.
+pub const WEBSOCKET_VERSION: &str = "13";
+
 /// Why a request is refused.
 #[derive(Debug, Clone, Copy)]
 pub enum HandshakeRefusal {
@@ -17,6 +20,7 @@ pub enum HandshakeRefusal {
     BadRequest,
     Forbidden,
     UnsupportedVersion,
+    WrongWebSocketVersion,
     TooManyFromAddress,
     TooLarge,
     TooSlow,
@@ -35,6 +39,9 @@ impl HandshakeRefusal {
             Self::BadRequest => (S::BAD_REQUEST, 3, "Bad request", None),
             Self::Forbidden => (S::FORBIDDEN, 4, "Forbidden", None),
             Self::UnsupportedVersion => (S::BAD_REQUEST, 5, "Unsupported protocol version", None),
+            Self::WrongWebSocketVersion => {
+                (S::UPGRADE_REQUIRED, 3, "Unsupported WebSocket version", None)
+            }
             Self::TooManyFromAddress => (
                 S::TOO_MANY_REQUESTS,
                 3,
@@ -62,6 +69,13 @@ impl IntoResponse for HandshakeRefusal {
         let mut response = (status, Json(body)).into_response();
         if matches!(self, Self::Draining | Self::MemoryShort | Self::TooManyFromAddress) {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if matches!(self, Self::WrongWebSocketVersion) {
+            let version = HeaderValue::from_static(WEBSOCKET_VERSION);
+            response.headers_mut().insert(header::SEC_WEBSOCKET_VERSION, version);
+            // A response 426 must contain them (RFC 9110, section 15.5.22).
+            response.headers_mut().insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         }
         response
     }

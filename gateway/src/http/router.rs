@@ -8,9 +8,9 @@ use axum::{
     routing::{any, get},
 };
 use serde_json::json;
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
-use super::{handshake, state::HttpState};
+use super::{handshake, origin, state::HttpState};
 
 /// `/socket.io/`, `/healthz` and `/readyz`.
 pub fn router(state: HttpState) -> Router {
@@ -40,16 +40,15 @@ async fn ready(State(state): State<HttpState>) -> impl IntoResponse {
 }
 
 /// Long-polling from a page of another origin is a cross-origin request. Credentials are allowed for the
-/// load balancer's affinity cookie; the gateway reads no cookie.
+/// load balancer's affinity cookie; the gateway reads no cookie. All headers are allowed, because clients may add
+/// any (`extraHeaders`), and an allowed origin may do no harm with a header.
 fn cors(origins: &[String]) -> CorsLayer {
     let origins = origins.to_vec();
-    let allowed = AllowOrigin::predicate(move |origin, _| {
-        origins.iter().any(|allowed| allowed == "*" || allowed.as_bytes() == origin.as_bytes())
-    });
+    let allowed = AllowOrigin::predicate(move |origin, _| origin::is_listed(origin, &origins));
     CorsLayer::new()
         .allow_origin(allowed)
         .allow_methods([Method::GET, Method::POST])
-        .allow_headers([header::CONTENT_TYPE])
+        .allow_headers(AllowHeaders::mirror_request())
         .allow_credentials(true)
         .max_age(service::cors::MAX_AGE)
 }

@@ -2,6 +2,7 @@
 
 mod attacked_gateway;
 mod conformance;
+mod handshakes;
 mod limits;
 mod polling_close;
 mod several_gateways;
