@@ -67,6 +67,21 @@ for sender in (ada, bob, eve):
         assert (message["msg"], message["seq"]) == ("안녕", sent["seq"]), message
 assert (ada.socket.transport(), eve.socket.transport()) == ("websocket", "polling")
 
+# More packets at once than the client accepts in one body, as answers, events and replay.
+BURST = 30
+answers = queue.Queue()
+for n in range(BURST):
+    eve.socket.emit("send-msg", {"roomId": room, "msg": f"burst {n}"}, callback=answers.put)
+seqs = [answers.get(timeout=DEADLINE)["seq"] for _ in range(BURST)]
+for receiver in (ada, bob, eve):
+    burst = [receiver.messages.get(timeout=DEADLINE) for _ in range(BURST)]
+    assert [message["seq"] for message in burst] == seqs, burst
+_, again = eve.join(after=seqs[0] - 1)
+assert again["recovered"], again
+replayed = [eve.messages.get(timeout=DEADLINE)["seq"] for _ in range(BURST)]
+assert replayed == seqs, replayed
+assert eve.socket.connected and eve.connects.empty(), "it stays connected"
+
 refused = ada.ask("send-msg", {"roomId": "x.>", "msg": "x"})
 assert refused["error"]["code"] == "bad-room-id", refused
 

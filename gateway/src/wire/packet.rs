@@ -4,6 +4,12 @@
 
 use std::borrow::Cow;
 
+use base64::{
+    Engine as _,
+    alphabet::STANDARD,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
@@ -16,6 +22,12 @@ const MAX_ATTACHMENTS: u32 = 10;
 /// Maximum bytes of a namespace's name. Bounded, because a refusal contains the name.
 const MAX_NAMESPACE: usize = 256;
 
+/// Base64 as the clients' encoders write it. The padding may be missing, as the reference accepts it.
+const BASE64: GeneralPurpose = GeneralPurpose::new(
+    &STANDARD,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+
 /// An Engine.IO packet from a client.
 #[derive(Debug, PartialEq, Eq)]
 pub enum EnginePacket<'a> {
@@ -23,6 +35,9 @@ pub enum EnginePacket<'a> {
     Ping(&'a str),
     Pong,
     Message(&'a str),
+    /// A binary message as base64. Long-polling has no other form; over WebSocket the official client sends it
+    /// with `forceBase64`.
+    Binary(Bytes),
     /// The client switches from long-polling to a WebSocket.
     Upgrade,
     Noop,
@@ -38,6 +53,10 @@ impl<'a> EnginePacket<'a> {
             Some(("4", data)) => Ok(Self::Message(data)),
             Some(("5", "")) => Ok(Self::Upgrade),
             Some(("6", "")) => Ok(Self::Noop),
+            Some(("b", base64)) => match BASE64.decode(base64) {
+                Ok(bytes) => Ok(Self::Binary(bytes.into())),
+                Err(_) => Err(protocol_error("binary that is not base64")),
+            },
             _ => Err(protocol_error("not an Engine.IO packet")),
         }
     }

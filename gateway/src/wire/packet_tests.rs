@@ -28,8 +28,21 @@ fn the_examples_of_the_protocol_documents_are_parsed() {
 }
 
 #[test]
+fn binary_as_base64_is_decoded() {
+    for (text, bytes) in [
+        ("bAQIDBA==", &[1, 2, 3, 4][..]),
+        ("bAQIDBA", &[1, 2, 3, 4]),
+        ("b", &[]),
+        ("b+/+/", &[0xFB, 0xFF, 0xBF]),
+    ] {
+        let bytes = Bytes::copy_from_slice(bytes);
+        assert_eq!(EnginePacket::parse(text), Ok(EnginePacket::Binary(bytes)), "{text}");
+    }
+}
+
+#[test]
 fn an_invalid_packet_is_a_violation() {
-    for bad in ["", "0", "5x", "7", "x", "é"] {
+    for bad in ["", "0", "5x", "7", "x", "é", "b!", "bAQ=ID", "bé"] {
         assert!(EnginePacket::parse(bad).is_err(), "{bad}");
     }
     for bad in [

@@ -51,6 +51,12 @@ async fn the_official_client_joins_all_its_rooms_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_official_client_sends_after_the_join_and_may_use_base64() {
+    passes_with("buffered_and_binary.mjs", "socket.io-client").await;
+    passes_with("buffered_and_binary.mjs", "socket.io-client-4.0").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_official_socket_io_client_works_unmodified() {
     official("socket.io-client").await;
 }

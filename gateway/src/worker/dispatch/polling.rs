@@ -129,7 +129,7 @@ async fn handle_packets(worker: SharedWorker, id: SocketId, body: String) -> Opt
         if nth % PACKETS_AT_ONCE == PACKETS_AT_ONCE - 1 {
             tokio::task::yield_now().await;
         }
-        let handled = message.and_then(|message| worker.borrow_mut().on_message(id, message));
+        let handled = worker.borrow_mut().on_message(id, message);
         if let Err(violation) = handled {
             worker.borrow_mut().close_now(id, violation);
             return None;

@@ -122,7 +122,7 @@ impl Intake {
         self.attachments = count;
     }
 
-    /// Checks that a text message is not received in place of an attachment.
+    /// Checks that a message packet with text is not received in place of an attachment.
     pub fn check_text(&self) -> Result<(), Violation> {
         match self.attachments {
             0 => Ok(()),

@@ -25,23 +25,22 @@ impl Socket {
         };
         let intake = &mut self.intake;
         match message {
-            Message::Text(text) => {
-                intake.check_text()?;
-                match EnginePacket::parse(&text)? {
-                    EnginePacket::Message(data) => {
-                        handler.on_text(&text, data, intake, &mut self.stats)
-                    }
-                    EnginePacket::Ping(data) => {
-                        intake.count_control();
-                        Ok(Reaction::Send(ws::text(&["3", data])))
-                    }
-                    EnginePacket::Pong | EnginePacket::Noop | EnginePacket::Upgrade => {
-                        intake.count_control();
-                        Ok(Reaction::Ignore)
-                    }
-                    EnginePacket::Close => Ok(Reaction::Close),
+            Message::Text(text) => match EnginePacket::parse(&text)? {
+                EnginePacket::Message(data) => {
+                    intake.check_text()?;
+                    handler.on_text(&text, data, intake, &mut self.stats)
                 }
-            }
+                EnginePacket::Binary(bytes) => handler.on_binary(&bytes, intake),
+                EnginePacket::Ping(data) => {
+                    intake.count_control();
+                    Ok(Reaction::Send(ws::text(&["3", data])))
+                }
+                EnginePacket::Pong | EnginePacket::Noop | EnginePacket::Upgrade => {
+                    intake.count_control();
+                    Ok(Reaction::Ignore)
+                }
+                EnginePacket::Close => Ok(Reaction::Close),
+            },
             Message::Binary(bytes) => handler.on_binary(&bytes, intake),
             Message::Ping(payload) => {
                 intake.count_control();
