@@ -75,6 +75,8 @@ pub enum WorkerCommand {
     BeginPost { sid: Sid, respond: oneshot::Sender<(Posting, usize)> },
     /// A request posts packets.
     Post { sid: Sid, body: String, posting: Posting, respond: oneshot::Sender<()> },
+    /// The client aborted a request of its session.
+    Aborted { sid: Sid },
     /// Checks whether a session exists.
     Find { sid: Sid, respond: oneshot::Sender<()> },
     /// A WebSocket asks to take over a long-polling session.

@@ -7,11 +7,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::StreamExt as _;
-use tokio::sync::oneshot;
+use tokio::{runtime::Handle, sync::oneshot};
 
 use super::{refusal::HandshakeRefusal, state::HttpState};
 use crate::{
-    command::{Opening, WorkerCommand},
+    command::{Opening, WorkerCommand, Workers},
     memory::{Exhausted, Purpose},
     wire::sid::Sid,
 };
@@ -31,8 +31,11 @@ pub async fn open(state: &HttpState, opening: Opening) -> Result<Response, Hands
 /// Waits for packets.
 pub async fn poll(state: &HttpState, sid: Sid) -> Result<Response, HandshakeRefusal> {
     let (respond, answer) = oneshot::channel();
+    let abort = AbortOnDrop::new(state, sid);
     state.workers.send(sid.worker.into(), WorkerCommand::Poll { sid, respond }).await;
-    answer.await.map(packets).map_err(|_| HandshakeRefusal::UnknownSid)
+    let answer = answer.await;
+    abort.disarm();
+    answer.map(packets).map_err(|_| HandshakeRefusal::UnknownSid)
 }
 
 /// Passes a client's packets to its worker.
@@ -49,13 +52,45 @@ pub async fn post(
     let length = request.body().size_hint().upper().and_then(|length| length.try_into().ok());
     let held = state.budget.try_reserve(length.unwrap_or(limit).min(limit), Purpose::Live);
     let _held = held.map_err(|Exhausted| HandshakeRefusal::MemoryShort)?;
+    let abort = AbortOnDrop::new(state, sid);
     let body = read_body(request.into_body(), limit);
     let body = tokio::time::timeout(state.limits.step(), body).await;
+    if !matches!(body, Ok(Err(HandshakeRefusal::Aborted))) {
+        abort.disarm();
+    }
     let body = body.map_err(|_| HandshakeRefusal::TooSlow)??;
     let (respond, answer) = oneshot::channel();
     state.workers.send(worker, WorkerCommand::Post { sid, body, posting, respond }).await;
     let answer = answer.await.map_err(|_| HandshakeRefusal::BadRequest);
     answer.map(|()| packets(Bytes::from_static(b"ok")))
+}
+
+/// Reports to the worker that the client aborted a request, when the request's future is dropped before it has
+/// finished.
+struct AbortOnDrop(Option<(Workers, Sid)>);
+
+impl AbortOnDrop {
+    fn new(state: &HttpState, sid: Sid) -> Self {
+        Self(Some((state.workers.clone(), sid)))
+    }
+
+    /// The request has finished.
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        // Without a runtime the process is ending.
+        if let Some((workers, sid)) = self.0.take()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            runtime.spawn(async move {
+                workers.send(sid.worker.into(), WorkerCommand::Aborted { sid }).await;
+            });
+        }
+    }
 }
 
 /// Reads a body of at most `limit` bytes into one buffer. A list of many small chunks would take a multiple of
@@ -66,7 +101,7 @@ async fn read_body(body: Body, limit: usize) -> Result<String, HandshakeRefusal>
     }
     let (mut chunks, mut text, mut size) = (body.into_data_stream(), Vec::new(), 0);
     while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|_| HandshakeRefusal::BadRequest)?;
+        let chunk = chunk.map_err(|_| HandshakeRefusal::Aborted)?;
         size += chunk.len();
         if size <= limit {
             text.extend_from_slice(&chunk);

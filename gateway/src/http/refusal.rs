@@ -18,6 +18,8 @@ pub enum HandshakeRefusal {
     UnknownSid,
     BadMethod,
     BadRequest,
+    /// The client aborted the request, so it does not read the response.
+    Aborted,
     Forbidden,
     UnsupportedVersion,
     WrongWebSocketVersion,
@@ -36,7 +38,7 @@ impl HandshakeRefusal {
             Self::UnknownTransport => (S::BAD_REQUEST, 0, "Transport unknown", None),
             Self::UnknownSid => (S::BAD_REQUEST, 1, "Session ID unknown", None),
             Self::BadMethod => (S::BAD_REQUEST, 2, "Bad handshake method", None),
-            Self::BadRequest => (S::BAD_REQUEST, 3, "Bad request", None),
+            Self::BadRequest | Self::Aborted => (S::BAD_REQUEST, 3, "Bad request", None),
             Self::Forbidden => (S::FORBIDDEN, 4, "Forbidden", None),
             Self::UnsupportedVersion => (S::BAD_REQUEST, 5, "Unsupported protocol version", None),
             Self::WrongWebSocketVersion => {

@@ -173,16 +173,22 @@ async fn a_session_upgrades_to_websocket() {
     assert_eq!(wire.next_but_ping().await, Message::text("4hello"));
     assert_eq!(session.get().await.0, 400);
     assert_eq!(session.post("4x").await.0, 400);
-    upgrade(&session).await.closed().await;
+    // A WebSocket that may not take over the session learns why.
+    assert_eq!(upgrade(&session).await.close_code().await, Some(1008));
     wire.send("4again").await;
     assert_eq!(wire.next_but_ping().await, Message::text("4again"));
 
     // A failed upgrade leaves the session on long polling.
     let session = PollingSession::open(&gateway.base, ENGINE).await;
-    let mut wire = upgrade(&session).await;
-    upgrade(&session).await.closed().await;
-    wire.send("4no probe").await;
-    wire.closed().await;
+    for (sent, code) in [("4no probe", 1008), ("5", 1008), ("no packet", 1002)] {
+        let mut wire = upgrade(&session).await;
+        let mut second = upgrade(&session).await;
+        // Also when the gateway has not read everything that it was sent.
+        second.send("2probe").await;
+        assert_eq!(second.close_code().await, Some(1008));
+        wire.send(sent).await;
+        assert_eq!(wire.close_code().await, Some(code), "{sent}");
+    }
     session.post("4still").await;
     session.until("4still").await;
 }

@@ -5,6 +5,7 @@ mod conformance;
 mod handshakes;
 mod limits;
 mod polling_close;
+mod polling_requests;
 mod several_gateways;
 mod signing_keys;
 mod socket_memory;

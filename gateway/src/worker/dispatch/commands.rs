@@ -31,6 +31,7 @@ impl Worker {
             WorkerCommand::Post { sid, body, posting, respond } => {
                 self.post(sid, body, posting, respond);
             }
+            WorkerCommand::Aborted { sid } => self.aborted(sid),
             WorkerCommand::Find { sid, respond } => {
                 if self.sockets.find(sid).is_some() {
                     // The client may have hung up.

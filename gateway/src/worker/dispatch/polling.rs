@@ -1,6 +1,6 @@
 //! Long-polling: requests that poll for packets, requests that post packets, and the upgrade to WebSocket.
 
-use std::{rc::Rc, time::Duration};
+use std::{io, net::Shutdown, rc::Rc, time::Duration};
 
 use bytes::Bytes;
 use tokio::{
@@ -30,6 +30,10 @@ const RELEASE_EVERY: Duration = Duration::from_millis(100);
 const PACKETS_AT_ONCE: usize = 64;
 /// How long to try to send the refusal of an upgrade.
 const REFUSE_WITHIN: Duration = Duration::from_secs(1);
+/// Reads, of a kilobyte each, after the refusal of an upgrade.
+const DISCARDED_READS: usize = 64;
+/// The refusal of an upgrade.
+const NO_SESSION: Violation = Violation { code: 1008, reason: "no session to take over" };
 
 impl Worker {
     /// Passes a request to its session, which is closed if the request violates the protocol. `handle` returns
@@ -68,6 +72,15 @@ impl Worker {
         });
     }
 
+    /// Removes a session whose client aborted a request: packets of the request or of its response may be lost.
+    /// The reference does the same. After an upgrade the session no longer depends on requests.
+    pub fn aborted(&mut self, sid: Sid) {
+        let Some(id) = self.sockets.find(sid) else { return };
+        if self.sockets.get(id).is_some_and(|socket| socket.transport().is_polling()) {
+            self.remove(id, None);
+        }
+    }
+
     /// Closes a session, and removes it without waiting for another request of its client.
     pub fn close_now(&mut self, id: SocketId, Violation { code, reason }: Violation) {
         metrics::counter!("gateway_violations_total").increment(1);
@@ -83,10 +96,12 @@ impl Worker {
             Err(error) => return tracing::error!(%error, "a connection cannot be taken over"),
         };
         let id = self.sockets.find(sid);
-        let (Some(id), Some(worker)) = (id, self.me.upgrade()) else { return refuse(stream) };
-        let Some(socket) = self.sockets.get_mut(id) else { return refuse(stream) };
+        let (Some(id), Some(worker)) = (id, self.me.upgrade()) else {
+            return refuse(stream, NO_SESSION);
+        };
+        let Some(socket) = self.sockets.get_mut(id) else { return refuse(stream, NO_SESSION) };
         if !socket.transport_mut().begin_upgrade() {
-            return refuse(stream);
+            return refuse(stream, NO_SESSION);
         }
         // The packets of the upgrade are a few bytes long, but longer ones may follow directly.
         let mut decoder = Decoder::new(self.context.max_message(socket.is_limited()));
@@ -94,11 +109,15 @@ impl Worker {
         let within = self.context.rules.limits.step();
         tokio::task::spawn_local(async move {
             let probed = probe(&worker, id, &stream, &mut decoder);
-            let probed = tokio::time::timeout(within, probed).await.ok().flatten();
-            if probed.is_some() {
-                return worker.borrow_mut().upgraded(id, stream, decoder);
-            }
-            refuse(stream);
+            let failure = match tokio::time::timeout(within, probed).await {
+                Ok(Ok(())) => return worker.borrow_mut().upgraded(id, stream, decoder),
+                Ok(Err(ProbeError::Violation(violation))) => {
+                    metrics::counter!("gateway_violations_total").increment(1);
+                    violation
+                }
+                Ok(Err(ProbeError::GaveUp)) | Err(_) => NO_SESSION,
+            };
+            refuse(stream, failure);
             if let Some(socket) = worker.borrow_mut().sockets.get_mut(id) {
                 socket.transport_mut().cancel_upgrade();
             }
@@ -106,7 +125,7 @@ impl Worker {
     }
 
     fn upgraded(&mut self, id: SocketId, stream: Rc<TcpStream>, decoder: Decoder) {
-        let Some(socket) = self.sockets.get_mut(id) else { return refuse(stream) };
+        let Some(socket) = self.sockets.get_mut(id) else { return refuse(stream, NO_SESSION) };
         let before = socket.transport().name();
         let mut transport = Transport::websocket(stream.clone());
         transport.set_reader(receive::spawn_reader(self.me.clone(), id, stream));
@@ -143,15 +162,50 @@ async fn handle_packets(worker: SharedWorker, id: SocketId, body: String) -> Opt
     Some(())
 }
 
-/// Closes a WebSocket that may not take over a session. A new stream must be awaited to be writable before the
-/// first write.
-fn refuse(stream: Rc<TcpStream>) {
+/// Closes a WebSocket that may not take over a session, with a close frame.
+fn refuse(stream: Rc<TcpStream>, violation: Violation) {
     tokio::task::spawn_local(async move {
-        if let Ok(Ok(())) = tokio::time::timeout(REFUSE_WITHIN, stream.writable()).await {
-            // The connection may be closed already.
-            let _ = stream.try_write(&ws::close(1008, "no session to take over"));
-        }
+        // The client may be gone already.
+        let _ = tokio::time::timeout(REFUSE_WITHIN, send_close(&stream, violation)).await;
     });
+}
+
+/// Sends a close frame and ends the sending side. Then discards what the client still sends: closing a connection
+/// with unread bytes resets it, and the client may lose the frame.
+async fn send_close(stream: &TcpStream, Violation { code, reason }: Violation) -> io::Result<()> {
+    // A new stream must be awaited to be writable before the first write.
+    stream.writable().await?;
+    stream.try_write(&ws::close(code, reason))?;
+    socket2::SockRef::from(stream).shutdown(Shutdown::Write)?;
+    let mut chunk = [0; 1024];
+    for _ in 0..DISCARDED_READS {
+        stream.readable().await?;
+        match stream.try_read(&mut chunk) {
+            Ok(0) => return Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(error),
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
+
+/// Why an upgrade did not complete.
+enum ProbeError {
+    Violation(Violation),
+    /// The client closed the connection, or the session ended.
+    GaveUp,
+}
+
+impl From<Violation> for ProbeError {
+    fn from(violation: Violation) -> Self {
+        Self::Violation(violation)
+    }
+}
+
+impl From<io::Error> for ProbeError {
+    fn from(_: io::Error) -> Self {
+        Self::GaveUp
+    }
 }
 
 /// Exchanges the packets of an upgrade: `2probe`, `3probe`, and `5` once the client has stopped polling.
@@ -160,38 +214,40 @@ async fn probe(
     id: SocketId,
     stream: &TcpStream,
     decoder: &mut Decoder,
-) -> Option<()> {
+) -> Result<(), ProbeError> {
     let mut release = interval_at(Instant::now() + RELEASE_EVERY, RELEASE_EVERY);
     release.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut is_probed, mut chunk) = (false, [0; 1024]);
     loop {
-        while let Some(message) = decoder.message().ok()? {
-            let Message::Text(text) = message else { return None };
-            match EnginePacket::parse(&text).ok()? {
+        while let Some(message) = decoder.message()? {
+            let Message::Text(text) = message else {
+                return Err(ProbeError::Violation(NO_SESSION));
+            };
+            match EnginePacket::parse(&text)? {
                 EnginePacket::Ping("probe") if !is_probed => {
                     is_probed = true;
-                    stream.writable().await.ok()?;
-                    stream.try_write(&ws::text(&["3probe"])).ok()?;
+                    stream.writable().await?;
+                    stream.try_write(&ws::text(&["3probe"]))?;
                 }
-                EnginePacket::Upgrade if is_probed => return Some(()),
-                _ => return None,
+                EnginePacket::Upgrade if is_probed => return Ok(()),
+                _ => return Err(ProbeError::Violation(NO_SESSION)),
             }
         }
         tokio::select! {
             readable = stream.readable() => {
-                readable.ok()?;
+                readable?;
                 match stream.try_read(&mut chunk) {
-                    Ok(0) => return None,
+                    Ok(0) => return Err(ProbeError::GaveUp),
                     Ok(count) => decoder.feed(&chunk[..count]),
-                    Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                    Err(_) => return None,
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error.into()),
                 }
             }
             _ = release.tick(), if is_probed => {
                 let mut worker = worker.borrow_mut();
-                let socket = worker.sockets.get_mut(id)?;
+                let socket = worker.sockets.get_mut(id).ok_or(ProbeError::GaveUp)?;
                 if !socket.transport_mut().release_poll() {
-                    return None;
+                    return Err(ProbeError::GaveUp);
                 }
             }
         }

@@ -107,10 +107,11 @@ impl Transport {
         }
     }
 
-    /// Registers a request that polls for packets. Two at a time are a protocol error. False for a WebSocket.
+    /// Registers a request that polls for packets. A second one before the first was answered is a protocol
+    /// error, also if the client has aborted the first. False for a WebSocket.
     pub fn poll(&mut self, respond: oneshot::Sender<Bytes>) -> Result<bool, Violation> {
         let Carrier::Polling { waiting, .. } = &mut self.carrier else { return Ok(false) };
-        if waiting.as_ref().is_some_and(|poll| !poll.is_closed()) {
+        if waiting.is_some() {
             return Err(protocol_error("two polls at once"));
         }
         *waiting = Some(respond);
