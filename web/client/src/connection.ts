@@ -24,6 +24,8 @@ export class Connection {
   readonly #socket: Socket;
   readonly #listener: ConnectionListener;
   readonly #timer: ReturnType<typeof setTimeout>;
+  /** A token that was renewed before the connection was open. */
+  #renewed: string | null = null;
   #isClosed = false;
 
   constructor(gateway: string, token: string, listener: ConnectionListener) {
@@ -38,6 +40,7 @@ export class Connection {
     this.#timer = setTimeout(() => this.#closed('timeout'), CONNECT_TIMEOUT_MS);
     this.#on('connect', () => {
       clearTimeout(this.#timer);
+      if (this.#renewed) this.refresh(this.#renewed);
       listener.connected();
     });
     this.#on('connect_error', (error?: Error & { data?: { code?: string } }) => {
@@ -55,8 +58,12 @@ export class Connection {
     });
   }
 
-  /** Sends an event and waits for the acknowledgement. Throws a `GatewayError` if it is refused or does not come. */
+  /**
+   * Sends an event and waits for the acknowledgement. Throws a `GatewayError` if it is refused or does not come, and if
+   * the connection is not open: Socket.IO would send the event later, before the room is joined.
+   */
   async call<Name extends ClientEventName>(event: Name, data: ClientEvent<Name>): Promise<Accepted<Name>> {
+    if (!this.#socket.connected) throw new GatewayError('network', 'the connection is not open');
     let ack: Acknowledgement<ClientEventName>;
     try {
       ack = (await this.#socket.timeout(ACK_TIMEOUT_MS).emitWithAck(event, data)) as Acknowledgement<ClientEventName>;
@@ -69,6 +76,10 @@ export class Connection {
 
   /** Replaces the token. A failure is ignored, because the server closes the socket when the old token expires. */
   refresh(token: string): void {
+    if (!this.#socket.connected) {
+      this.#renewed = token;
+      return;
+    }
     this.call('refresh', { token }).catch(() => {});
   }
 

@@ -6,7 +6,7 @@ import type { Accepted, ClientEvent, ClientEventName } from './types.ts';
 const SEND_TIMEOUT_MS = 5 * 60_000;
 /** Bound on waiting events. Further ones are rejected. */
 const MAX_QUEUED = 1_000;
-const TEMPORARY_CODES = ['timeout', 'unavailable', 'busy', 'storage-full', 'not-joined'];
+const TEMPORARY_CODES = ['timeout', 'network', 'unavailable', 'busy', 'storage-full', 'not-joined'];
 
 /** Whether the same event may succeed later. */
 function isTemporary(code: string): boolean {

@@ -22,8 +22,12 @@ export class FakeServer {
   readonly sockets = new Set<FakeSocket>();
   readonly counts = { enter: 0, refresh: 0, connect: 0, refreshed: 0 };
   readonly stored = new Map<string, number>();
+  /** Events that the client emitted before the gateway could accept them. */
+  readonly emittedEarly: string[] = [];
   readonly random: Random;
   readonly lifetimeMs: number;
+  /** How long a connection takes to open; random if not set. */
+  connectMs: number | null = null;
   faultRate = 0;
   /** If set, its response takes the place of the normal one. */
   override: ((path: string) => Response | null) | null = null;
@@ -107,7 +111,7 @@ export class FakeServer {
   };
 
   async #open(socket: FakeSocket): Promise<void> {
-    await delay(this.random.below(50));
+    await delay(this.connectMs ?? this.random.below(50));
     if (this.random.chance(this.faultRate)) {
       if (this.random.chance(0.3)) return;
       return socket.refuse(this.random.pick([undefined, 'unavailable', 'too-many-sockets', 'token-invalid']));
@@ -135,6 +139,9 @@ export class FakeServer {
 
   /** The acknowledgement of a client's event; undefined if it is lost. */
   async acknowledge(socket: FakeSocket, event: string, data: Record<string, unknown>): Promise<unknown> {
+    if (!socket.hasJoinAck && event !== 'join-room' && event !== 'refresh') {
+      this.emittedEarly.push(`${event} before the join`);
+    }
     await delay(this.random.below(50));
     const fails = this.random.chance(this.faultRate);
     if (fails && this.random.chance(0.5)) {

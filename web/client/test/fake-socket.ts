@@ -7,8 +7,13 @@ export class FakeSocket {
   readonly #server: FakeServer;
   readonly #listeners = new Map<string, Listener[]>();
   readonly #any: ((name: string, data: unknown) => void)[] = [];
+  /** Events emitted before the connection: like the official client, it sends them before `connect` handlers run. */
+  readonly #buffer: (() => void)[] = [];
   token: string;
+  connected = false;
   isJoined = false;
+  /** The client knows that it has joined. */
+  hasJoinAck = false;
   isOver = false;
 
   constructor(server: FakeServer, token: string) {
@@ -29,17 +34,28 @@ export class FakeSocket {
       emitWithAck: (event: string, data: Record<string, unknown>) =>
         new Promise((resolve, reject) => {
           setTimeout(() => reject(new Error('operation has timed out')), ms);
-          void this.#server.acknowledge(this, event, data).then((ack) => ack !== undefined && resolve(ack));
+          const send = () =>
+            void this.#server.acknowledge(this, event, data).then((ack) => {
+              if (ack === undefined) return;
+              if (event === 'join-room' && (ack as { ok: boolean }).ok) this.hasJoinAck = true;
+              resolve(ack);
+            });
+          if (this.connected) return send();
+          this.#server.emittedEarly.push(`${event} before the connection`);
+          this.#buffer.push(send);
         }),
     };
   }
 
   disconnect(): void {
     this.isOver = true;
+    this.connected = false;
     this.#server.sockets.delete(this);
   }
 
   open(): void {
+    this.connected = true;
+    this.#buffer.splice(0).forEach((send) => send());
     this.#emit('connect', undefined);
   }
 

@@ -66,6 +66,7 @@ test('the room is online in the end, with every event once and in order, whateve
     expect(seen.seqs, label).toEqual(server.events.slice(first).map(({ data }) => data.seq));
     await expect(Promise.all(sent), label).resolves.toBeDefined();
     expect(server.events.filter(({ data }) => !data.id.startsWith('m')).length, label).toBe(server.stored.size);
+    expect(server.emittedEarly, label).toEqual([]);
     expect(most.enter, label).toBeLessThan(50);
     expect(most.connect, label).toBeLessThan(50);
     expect(most.refresh, label).toBeLessThan(40);
@@ -253,4 +254,22 @@ test('a message refused as not-joined is sent again after another join', async (
   await wait(5_000);
   expect(await sent).toMatchObject({ ok: true, duplicate: false });
   expect(seen.seqs).toEqual(server.events.map(({ data }) => data.seq));
+});
+
+test('nothing is emitted before the connection, and no message before the join is acknowledged', async () => {
+  // Tokens are renewed while connections open.
+  const server = serve(14, 3_000);
+  const { room } = open(server);
+  const sent = [room.send('before the room is entered')];
+  for (let n = 0; n < 40; n++) {
+    server.connectMs = n % 2 ? 2_900 : null;
+    if (n % 4 === 0) [...server.sockets].forEach((socket) => socket.lose());
+    await wait(1_300);
+    sent.push(room.send(`${n}`));
+  }
+  server.connectMs = null;
+  await wait(60_000);
+  await expect(Promise.all(sent)).resolves.toHaveLength(41);
+  expect(server.emittedEarly).toEqual([]);
+  expect(server.counts.refreshed).toBeGreaterThan(0);
 });
