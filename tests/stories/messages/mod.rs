@@ -3,5 +3,6 @@
 mod duplicates;
 mod edits_and_search;
 mod history;
+mod id_spelling;
 mod retries;
 mod text;
