@@ -61,16 +61,18 @@ tests/node/node_modules/.package-lock.json: tests/node/package.json tests/node/p
 	npm ci --prefix tests/node --no-audit --no-fund
 	@touch $@
 
-SHELL_SCRIPTS = .ci/run infra/*.sh infra/postgres/*.sh tests/containers/*.sh tests/containers/standins/*.sh
+SHELL_SCRIPTS = .ci/run infra/*.sh infra/k8s/*.sh infra/postgres/*.sh \
+	tests/containers/*.sh tests/containers/standins/*.sh
 
 .PHONY: lint
-lint: setup-lint web ## formatting and lints of Rust, web, shell, YAML and Dockerfile, rustdoc, licences
+lint: setup-lint web ## formatting and lints of Rust, web, shell, YAML, Dockerfile and manifests, rustdoc, licences
 	cargo fmt --all --check
 	cargo deny $(LOCKED) --log-level error check -A duplicate licenses bans sources
 	npm run lint --prefix web
 	shellcheck -x $(SHELL_SCRIPTS)
 	.tools/lint/bin/hadolint infra/docker/Dockerfile tests/containers/standins/Containerfile
 	PYTHONPATH=.tools/lint python3 -m yamllint --strict -c .yamllint.yaml infra tests/containers
+	PYTHONPATH=.tools/lint python3 tests/python/manifests.py
 	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc $(LOCKED) --workspace --no-deps
 

