@@ -9,12 +9,7 @@ pub mod services;
 mod settings;
 mod variables;
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, SocketAddr},
-    path::PathBuf,
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 use service::{env::Env, serve};
@@ -37,6 +32,8 @@ const NATS_CHECK_INTERVAL: Duration = Duration::from_millis(500);
 pub struct Options {
     /// Address of the web page, the HTTP functions and the gateway.
     pub listen: SocketAddr,
+    /// Address of the S3 server; by default a free port of the same IP address.
+    pub s3_listen: Option<SocketAddr>,
     /// Folder of all data and secrets.
     pub data: PathBuf,
 }
@@ -53,8 +50,8 @@ pub async fn run(
     let settings = Settings::from_env(address)?;
     // Cancelled after the gateway has drained, because its clients use the other parts until then.
     let drained = CancellationToken::new();
-    let (mut nats, services) =
-        start_services(&data, &settings, address.ip(), drained.clone()).await?;
+    let s3_listen = options.s3_listen.unwrap_or(SocketAddr::new(address.ip(), 0));
+    let (mut nats, services) = start_services(&data, &settings, s3_listen, drained.clone()).await?;
     let variables = Variables::new(services, &settings);
     secrets::write_private(&data.join("env"), &variables.to_shell())?;
 
@@ -90,11 +87,11 @@ pub async fn run(
     result.and(drain_result)
 }
 
-/// Starts NATS and the S3 server. The latter listens on `ip`, where browsers reach it.
+/// Starts NATS and the S3 server. The latter listens on `s3_listen`, where browsers or a reverse proxy reach it.
 async fn start_services(
     data: &DataFolder,
     settings: &Settings,
-    ip: IpAddr,
+    s3_listen: SocketAddr,
     shutdown: CancellationToken,
 ) -> anyhow::Result<(Nats, Services)> {
     let secrets = Secrets::open(&data.join("secrets"))?;
@@ -108,7 +105,7 @@ async fn start_services(
     let s3_key = S3Key { id: secrets.password("s3-key")?, secret: secrets.password("s3-secret")? };
     let s3_address = s3::serve(
         &data.join("s3"),
-        SocketAddr::new(ip, 0),
+        s3_listen,
         (&s3_key.id, &s3_key.secret),
         &settings.allowed_origins,
         shutdown,

@@ -1,4 +1,4 @@
-//! `local [--listen 127.0.0.1:8080] [--data .local]`: the whole system in one process.
+//! `local [--listen 127.0.0.1:8080] [--s3-listen …] [--data .local]`: the whole system in one process.
 
 use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 
@@ -12,6 +12,9 @@ struct Arguments {
     /// Address of the web page, the HTTP functions and the gateway.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
+    /// Address of the S3 server, for a reverse proxy in front of it [default: a free port of the IP address above]
+    #[arg(long)]
+    s3_listen: Option<SocketAddr>,
     /// Folder of all data and secrets.
     #[arg(long, default_value = ".local")]
     data: PathBuf,
@@ -22,12 +25,12 @@ struct Arguments {
 const DEFAULT_LOG_FILTER: &str = "warn,provision=error,s3s=off";
 
 fn main() -> ExitCode {
-    let Arguments { listen, data } = Arguments::parse();
+    let Arguments { listen, s3_listen, data } = Arguments::parse();
     serve::run(async {
         let shutdown = serve::shutdown_on_signal()?;
         telemetry::start(DEFAULT_LOG_FILTER, shutdown.clone()).await?;
         let shown = data.display().to_string();
-        let running = local::run(Options { listen, data }, shutdown, |address| {
+        let running = local::run(Options { listen, s3_listen, data }, shutdown, |address| {
             let text = format!(
                 "ready http://{address}\n  \
                  Open it in two browser profiles, sign up in both, create a room in one and open it in the other.\n  \

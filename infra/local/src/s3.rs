@@ -43,7 +43,9 @@ pub async fn serve(
     let nosniff = SetResponseHeaderLayer::overriding(header::X_CONTENT_TYPE_OPTIONS, nosniff);
     let layers = tower::ServiceBuilder::new().layer(nosniff).layer(cors(origins));
     let service = layers.service(builder.build());
-    let listener = TcpListener::bind(listen).await.context("the S3 server cannot listen")?;
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("the S3 server cannot listen on {listen}"))?;
     let address = listener.local_addr()?;
     tokio::spawn(async move {
         shutdown.run_until_cancelled(accept_connections(listener, service)).await;

@@ -10,7 +10,8 @@ use std::{
 
 use serde_json::json;
 use stories::{
-    Database, Server, Socket, System, binary, eventually, signal, start_local, start_local_with,
+    Database, Server, Socket, System, binary, eventually, free_address, signal, start_local,
+    start_local_with,
 };
 use tokio::process::Command;
 
@@ -190,6 +191,9 @@ async fn local_accepts_origins_from_the_environment() {
     const SHOP: &str = "https://shop.example";
     let data = tempfile::tempdir().unwrap();
     let mut command = Command::new(binary("local"));
+    // A reverse proxy needs a fixed address.
+    let s3_address = free_address();
+    command.args(["--s3-listen", &s3_address]);
     // Variables for other processes in the same shell must have no effect.
     let (_local, base) = start_local_with(
         command.env("ALLOWED_ORIGINS", SHOP).env("NATS_USER", "other").env("JWKS", "{}"),
@@ -199,6 +203,7 @@ async fn local_accepts_origins_from_the_environment() {
     let env = std::fs::read_to_string(data.path().join("env")).unwrap();
     let storage = env.lines().find_map(|line| line.strip_prefix("export S3_ENDPOINT='"));
     let storage = storage.unwrap().trim_end_matches('\'').to_owned();
+    assert_eq!(storage, format!("http://{s3_address}"));
     let http = reqwest::Client::new();
     for (origin, is_allowed) in
         [(SHOP, true), (base.as_str(), true), ("https://evil.example", false)]
