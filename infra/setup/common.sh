@@ -45,9 +45,10 @@ as_root() {
     if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
 }
 
-# apt_install TITLE PACKAGE…
+# require_apt TITLE PACKAGE…: exits unless packages can be installed; updates the package lists once per run, because
+# outdated lists name versions that the mirror has removed.
 apt_updated=
-apt_install() {
+require_apt() {
     local title=$1
     shift
     if ! has_command apt-get; then
@@ -56,12 +57,17 @@ apt_install() {
     if [ "$(id -u)" != 0 ] && ! has_command sudo; then
         die "installing $title needs root, and sudo was not found; as root: apt-get install $*"
     fi
-    # Outdated package lists name versions that the mirror has removed. One update per run is enough.
-    if [ -z "$apt_updated" ]; then
-        run_logged as_root apt-get -o DPkg::Lock::Timeout=300 update ||
-            die_with_log "apt-get update failed; it is needed to install $title"
-        apt_updated=1
-    fi
+    [ -z "$apt_updated" ] || return 0
+    run_logged as_root apt-get -o DPkg::Lock::Timeout=300 update ||
+        die_with_log "apt-get update failed; it is needed to install $title"
+    apt_updated=1
+}
+
+# apt_install TITLE PACKAGE…
+apt_install() {
+    local title=$1
+    shift
+    require_apt "$title" "$@"
     run_logged as_root env DEBIAN_FRONTEND=noninteractive ${RUNLEVEL:+"RUNLEVEL=$RUNLEVEL"} \
         apt-get -o DPkg::Lock::Timeout=300 install --yes --no-install-recommends "$@" ||
         die_with_log "apt-get could not install $title"

@@ -4,6 +4,7 @@ mod compose;
 mod crashes;
 mod lambda;
 mod metrics_and_logs;
+mod monitoring;
 mod nats_roles;
 mod outages;
 mod processes;
