@@ -25,7 +25,7 @@ ENDING = {"POST /logout", "DELETE /user", "PATCH /user", "DELETE /user/session/{
 SPOILING = {"DELETE /room/{name}", "PATCH /room/{name}", "PATCH /room/{name}/member/{userId}"}
 
 numbers = itertools.count(1)
-cursors = {}  # The last `next` of each operation.
+cursors = {}  # The last `next` of each list.
 uploaded = []  # Files that can be completed.
 refresh_tokens = []  # Unused refresh tokens.
 asked = collections.Counter()  # The number of valid calls of each operation.
@@ -75,7 +75,9 @@ def before_call(context, case, kwargs):
     case.headers["x-forwarded-for"] = new_address()
     is_right = case.meta is not None and case.meta.generation.mode.is_positive
     if is_right and case.query:
-        take_one_page(label, case.query)
+        if case.query.get("sort") == "activity":
+            case.query["mine"] = "true"  # Only the caller's own rooms can be sorted by activity.
+        take_one_page(list_of(case), case.query)
     if is_right and isinstance(case.body, dict):
         make_visible(case.body)
     if is_right and label == "GET /room/{name}/message/search" and len(case.query["q"]) == 1:
@@ -129,11 +131,18 @@ def make_visible(body):
             body[field] = visible(body[field])
 
 
-def take_one_page(label, query):
+def list_of(case):
+    """The operation and its order: a cursor of one order is refused by another."""
+    query = case.query or {}
+    is_mine = query.get("mine") in (True, "true")
+    return case.operation.label, query.get("sort") or ("activity" if is_mine else "name")
+
+
+def take_one_page(of, query):
     """Uses a cursor that this list returned. `cursor`, `before` and `after` exclude each other: one is kept."""
     if "cursor" in query:
-        if label in cursors:
-            query["cursor"] = cursors[label]
+        if of in cursors:
+            query["cursor"] = cursors[of]
         else:
             del query["cursor"]
     for other in [name for name in ("cursor", "before", "after") if name in query][1:]:
@@ -263,7 +272,7 @@ def after_call(context, case, response):
         return
     body = response.json()
     if body.get("next"):
-        cursors[label] = body["next"]
+        cursors[list_of(case)] = body["next"]
     if label == "POST /login/refresh":
         refresh_tokens.append(body["refreshToken"])
     if label == "POST /room/{name}/file" and body["file"]["size"] <= UPLOAD_BYTES:

@@ -1,5 +1,5 @@
 //! Finds the SQL statements in the product's source code: every string literal that begins like a
-//! statement, wherever it is, and every statement that `concat!` joins from literals.
+//! statement, wherever it is, every statement that `concat!` joins from literals, and every `.sql` file.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,11 +39,13 @@ type Macros = BTreeMap<String, StringMacro>;
 type Arguments = BTreeMap<String, String>;
 
 impl Statements {
-    /// Reads all Rust files below these folders of the workspace, except tests.
+    /// Reads all Rust and SQL files below these folders of the workspace, except tests.
     pub fn find(folders: &[&str]) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let mut files = Vec::new();
-        folders.iter().for_each(|folder| rust_files(&root.join(folder), &mut files));
+        folders.iter().for_each(|folder| source_files(&root.join(folder), &mut files));
+        let is_sql = |file: &PathBuf| file.extension().is_some_and(|extension| extension == "sql");
+        let (sql, files): (Vec<_>, Vec<_>) = files.into_iter().partition(is_sql);
         let sources: Vec<(PathBuf, Vec<TokenTree>)> = files
             .into_iter()
             .map(|file| {
@@ -56,6 +58,9 @@ impl Statements {
         let mut macros = Macros::new();
         sources.iter().for_each(|(_, tokens)| string_macros(tokens, &mut macros));
         let mut found = Self::default();
+        for file in sql {
+            found.whole.insert(std::fs::read_to_string(&file).unwrap(), file);
+        }
         for (file, tokens) in &sources {
             found.scan(file, tokens, &macros);
         }
@@ -125,14 +130,16 @@ fn insert(tokens: &[TokenTree]) -> Insert {
     }
 }
 
-fn rust_files(folder: &Path, files: &mut Vec<PathBuf>) {
+fn source_files(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         let is_test =
             path.file_stem().is_some_and(|stem| stem.to_string_lossy().ends_with("tests"));
         if path.is_dir() && !path.ends_with("target") {
-            rust_files(&path, files);
-        } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test {
+            source_files(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs" || extension == "sql")
+            && !is_test
+        {
             files.push(path);
         }
     }

@@ -134,6 +134,8 @@ async fn rooms(walk: &mut ApiWalk, ada: &User, bob: &User) {
         "/room?limit=200",
         "/room?mine=true",
         "/room?mine=true&limit=200",
+        "/room?mine=true&sort=name",
+        "/room?mine=true&sort=name&limit=200",
         "/room?query=oom-12",
         "/room?query=c4ca4238",
         "/room?query=1f",
@@ -142,6 +144,7 @@ async fn rooms(walk: &mut ApiWalk, ada: &User, bob: &User) {
         "/room?query=zq",
         "/room?query=힣",
         "/room?query=oom-12&mine=true",
+        "/room?query=oom-12&mine=true&sort=name",
         "/room/room-1/member",
         "/room/room-1/member?limit=200",
     ] {

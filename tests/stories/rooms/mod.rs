@@ -2,4 +2,5 @@
 
 mod create_list_delete;
 mod joins;
+mod list_order;
 mod names;

@@ -10,7 +10,7 @@ mod view;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub use self::view::DeletedAuthors;
+pub use self::view::{DeletedAuthors, parse_file};
 use crate::state::AppState;
 
 /// `/room/{name}/message`, `/room/{name}/message/search` and `/room/{name}/broadcast`.

@@ -76,6 +76,11 @@ fn invalid(field: &str) -> ApiError {
     ApiError::Internal(anyhow::anyhow!("an archived message has an invalid {field}"))
 }
 
+/// Parses the column `file` of a message.
+pub fn parse_file(json: Option<&str>) -> Result<Option<FileRef>, ApiError> {
+    json.map(serde_json::from_str).transpose().map_err(|_| invalid("file"))
+}
+
 /// Authors whose accounts are deleted. Their messages are shown with [`DELETED_NAME`], because the old name may still
 /// be stored in messages.
 #[derive(Default)]
@@ -129,10 +134,7 @@ impl MessageView {
         row: ArchivedMessage,
         deleted_authors: &DeletedAuthors,
     ) -> Result<Self, ApiError> {
-        let file: Option<FileRef> = match row.file {
-            Some(json) => Some(serde_json::from_str(&json).map_err(|_| invalid("file"))?),
-            None => None,
-        };
+        let file = parse_file(row.file.as_deref())?;
         let name = deleted_authors.display_name(row.author_id, &row.author_name);
         let message = Message {
             id: row.id.into(),

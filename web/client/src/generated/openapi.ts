@@ -364,11 +364,6 @@ export interface components {
     AccountDeletion: {
       password: components['schemas']['ClaimedPassword'];
     };
-    /** @description The author of a message, with the display name when it was sent. */
-    Author: {
-      id: components['schemas']['UserId'];
-      name: string;
-    };
     /**
      * Format: password
      * @description A password to verify, of any length.
@@ -493,7 +488,8 @@ export interface components {
     LastMessage: {
       at: components['schemas']['Timestamp'];
       deletedAt?: components['schemas']['Timestamp'] | null;
-      from: components['schemas']['Author'];
+      file?: components['schemas']['FileRef'] | null;
+      from: components['schemas']['Person'];
       id: components['schemas']['MessageId'];
       /** @description Empty for a deleted message; may be empty for a message with a file. */
       msg: string;
@@ -1064,6 +1060,8 @@ export interface operations {
         query?: string;
         /** @description Only rooms that the caller is a member of. */
         mine?: boolean;
+        /** @description Default: `activity` with `mine=true`, otherwise `name`. `activity` requires `mine=true`. */
+        sort?: 'activity' | 'name';
         cursor?: components['schemas']['Cursor'];
         limit?: components['schemas']['Limit'];
       };

@@ -9,7 +9,7 @@ SELECT r.id, r.name, r.title, r.private, r.password_hash IS NOT NULL AS has_pass
     ) newer
   ) END AS unread,
   newest.seq AS last_seq, newest.id AS last_id, newest.author_id, newest.author_name, newest.msg, newest.at,
-  newest.deleted_at AS last_deleted_at
+  newest.file AS last_file, newest.deleted_at AS last_deleted_at
 FROM (
   SELECT r.* FROM active_member own_member JOIN room r ON r.id = own_member.room_id
   WHERE own_member.user_id = $1 AND r.deleted_at IS NULL AND r.name > $2 AND r.parts LIKE $4 ESCAPE '\'

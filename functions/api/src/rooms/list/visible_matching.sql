@@ -9,7 +9,7 @@ SELECT r.id, r.name, r.title, r.private, r.password_hash IS NOT NULL AS has_pass
     ) newer
   ) END AS unread,
   newest.seq AS last_seq, newest.id AS last_id, newest.author_id, newest.author_name, newest.msg, newest.at,
-  newest.deleted_at AS last_deleted_at
+  newest.file AS last_file, newest.deleted_at AS last_deleted_at
 FROM (
   SELECT * FROM (
     SELECT r.* FROM room r
