@@ -54,7 +54,8 @@ pub fn document(protocol: &str, host: &str) -> Value {
             "version": env!("CARGO_PKG_VERSION"),
             "description": "Socket.IO protocol 5 on Engine.IO 4, over WebSocket or HTTP long-polling. \
                 The access token goes into the handshake's auth: {token}. Every message is one event \
-                with one argument, its payload; the answer is the event's acknowledgement.",
+                with one argument, its payload; the answer is the event's acknowledgement. \
+                Ids are UUIDs: upper and lower case are the same id, and events have lower case.",
             "license": { "name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0" },
         },
         "defaultContentType": "application/json",

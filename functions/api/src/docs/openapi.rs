@@ -18,7 +18,8 @@ use crate::{
     info(
         title = "Chatting-room",
         description = "Accounts, rooms, messages and files. Live events come over Socket.IO: \
-            [described here](/docs/events), and as AsyncAPI at [/asyncapi.json](/asyncapi.json).",
+            [described here](/docs/events), and as AsyncAPI at [/asyncapi.json](/asyncapi.json). \
+            Ids are UUIDs: upper and lower case are the same id, and answers have lower case.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     // Relative, so that it is right at every address of the functions.
