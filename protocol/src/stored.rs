@@ -96,7 +96,7 @@ pub enum StoredEvent {
         at: Timestamp,
     },
     RoomUpdated {
-        #[serde(default, deserialize_with = "Stored::deserialize_optional")]
+        #[serde(default, deserialize_with = "Stored::deserialize_stored")]
         title: Option<RoomTitle>,
         private: bool,
         by: UserId,

@@ -46,8 +46,9 @@ fn check_visibility(text: &str) -> Result<(), ParseNameError> {
 /// Parses a line of text in any script: trims it, normalises it to NFC and refuses invisible characters.
 fn line(text: &str, range: &RangeInclusive<usize>) -> Result<String, ParseNameError> {
     let line: String = text.trim_matches(is_space).nfc().collect();
-    check_visibility(&line)?;
+    // First, because it costs least: a text may be as long as a frame.
     check_length(&line, range)?;
+    check_visibility(&line)?;
     if is_blank(&line) {
         return Err(ParseNameError::Blank);
     }
@@ -84,11 +85,11 @@ impl RoomName {
     /// Normalises to NFC, then checks.
     pub fn parse(text: &str) -> Result<Self, ParseNameError> {
         let name: String = text.nfc().collect();
+        check_length(&name, &limits::ROOM_NAME_CHARS)?;
         check_visibility(&name)?;
         check_characters(&name, "letters and digits of any script, '-' and '_'", |c| {
             is_word(c) || matches!(c, '-' | '_') || is_invisible(c)
         })?;
-        check_length(&name, &limits::ROOM_NAME_CHARS)?;
         Ok(Self(name.into()))
     }
 
@@ -124,6 +125,10 @@ impl FileName {
         }
         if let Some(found) = text.chars().find(|c| is_direction_change(*c)) {
             return Err(ParseNameError::Invisible { found });
+        }
+        // With room for what is removed. In more, finding it would be slow.
+        if text.chars().count() > 4 * limits::FILE_NAME_CHARS.end() {
+            check_length(text, &limits::FILE_NAME_CHARS)?;
         }
         let name: String = text.nfc().collect();
         let name: String = without_misplaced(&name).nfc().collect();

@@ -201,6 +201,27 @@ fn stored_names_stay_readable() {
     let person: crate::stored::Person =
         serde_json::from_value(serde_json::json!({ "id": id, "name": old })).unwrap();
     assert_eq!(person.name.as_str(), old);
+    for bad in ["a\0".to_owned(), "a\n".to_owned(), "x".repeat(41)] {
+        let person = serde_json::json!({ "id": id, "name": bad });
+        assert!(serde_json::from_value::<crate::stored::Person>(person).is_err(), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_stored_title_may_be_missing() {
+    let (by, at) = (crate::UserId::generate(), crate::Timestamp::now());
+    let event = |title: &str| {
+        let fields = format!(r#"{title}"private":true,"by":"{by}","at":"{at}""#);
+        crate::stored::StoredEvent::decode(format!(r#"["room-updated",{{{fields}}}]"#).as_bytes())
+    };
+    for (json, expected) in [("", None), (r#""title":null,"#, None), (r#""title":"A","#, Some("A"))]
+    {
+        let Ok(crate::stored::StoredEvent::RoomUpdated { title, .. }) = event(json) else {
+            panic!("{json} is not read")
+        };
+        assert_eq!(title.as_ref().map(RoomTitle::as_str), expected);
+    }
+    assert!(event("\"title\":\"\\u0000\",").is_err());
 }
 
 #[test]
@@ -232,6 +253,19 @@ fn misleading_file_names_are_refused_and_others_normalised() {
         "photo\u{202E}gpj.exe",
     ] {
         assert!(FileName::parse(bad).is_err(), "{bad:?}");
+    }
+}
+
+/// The work for a name is bounded, although a body or frame may be long.
+#[test]
+fn long_names_are_refused_by_their_length() {
+    for part in ["\u{200D}", "\u{E0061}", "ب\u{200C}", "👩\u{200D}", "\u{3164}", "a"] {
+        let long = part.repeat(20_000);
+        let is_long = |error| matches!(error, ParseNameError::Length { .. });
+        assert!(DisplayName::parse(&long).is_err_and(is_long), "{part:?}");
+        assert!(RoomName::parse(&long).is_err_and(is_long), "{part:?}");
+        assert!(FileName::parse(&long).is_err_and(is_long), "{part:?}");
+        assert!(Emoji::parse(&long).is_err(), "{part:?}");
     }
 }
 
