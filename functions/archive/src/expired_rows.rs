@@ -22,7 +22,7 @@ const SESSIONS: &str = "
       SELECT id FROM session WHERE COALESCE(used_at, created_at) < $1 LIMIT $2)";
 const ATTEMPTS: &str = "
     DELETE FROM attempt WHERE key IN (SELECT key FROM attempt WHERE last_at < $1 LIMIT $2)";
-/// `allowed_at` is in milliseconds.
+/// The column `allowed_at` holds Unix time in milliseconds, unlike the timestamps of the other tables.
 const RATE_LIMITS: &str = "
     DELETE FROM rate_limit WHERE key IN (SELECT key FROM rate_limit WHERE allowed_at < $1 LIMIT $2)";
 

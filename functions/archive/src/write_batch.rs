@@ -44,7 +44,7 @@ pub async fn store(
     let watermarks = state.into_iter().flat_map(|state| &state.watermarks);
     rooms.extend(watermarks.clone().map(|(room, _)| *room));
     let KnownRooms { live, known } = known_rooms(&mut tx, &rooms).await?;
-    // Nothing is stored for a room that was deleted meanwhile.
+    // Events of rooms that were deleted since they were published are dropped.
     rows.retain(|room| live.contains(&room));
     reaction_limit::apply(&mut tx, &mut rows).await?;
     insert_rows::messages(&mut tx, &rows).await?;

@@ -155,7 +155,7 @@ fn every_object_has_a_name() {
     let schemas = document["components"]["schemas"].as_object().unwrap();
     let mut unnamed = BTreeSet::new();
     for (name, schema) in schemas {
-        // An object with properties of its own and those of another schema gets one name for both.
+        // With `allOf`, code generators merge the parts into one type with one name.
         let all = schema["allOf"].as_array().into_iter().flatten();
         let objects: Vec<&Value> = all.chain([schema]).collect();
         for object in objects {

@@ -58,7 +58,7 @@ impl Database {
                 // which would not deliver them again after a power cut.
                 .synchronous(SqliteSynchronous::Full)
                 .foreign_keys(true)
-                // As in PostgreSQL.
+                // LIKE distinguishes case in PostgreSQL too.
                 .pragma("case_sensitive_like", "ON")
                 .busy_timeout(BUSY_TIMEOUT);
             create_private(options.get_filename())?;

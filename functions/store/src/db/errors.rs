@@ -1,6 +1,6 @@
 //! Classifies the error codes of the two databases.
 
-/// A named unique constraint that callers map to an error of their own.
+/// A unique constraint whose violation callers report with a specific error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UniqueConstraint {
     AccountName,
