@@ -48,6 +48,10 @@ types: setup-web web/node_modules/.package-lock.json ## regenerate the web clien
 	UPDATE_API_DOCUMENTS=1 cargo test $(LOCKED) -p api --lib committed_api_documents
 	npm run types --prefix web
 
+.PHONY: helm-docs
+helm-docs: setup-lint ## regenerate the table of values in the Helm chart's README
+	PYTHONPATH=.tools/lint python3 tests/python/chart.py --write
+
 # --- checking ---------------------------------------------------------------------------------------------------------
 
 .PHONY: test
@@ -73,6 +77,7 @@ lint: setup-lint web ## formatting, lints of Rust, web, shell, YAML, Dockerfile,
 	.tools/lint/bin/hadolint infra/docker/Dockerfile tests/containers/standins/Containerfile
 	PYTHONPATH=.tools/lint python3 -m yamllint --strict -c .yamllint.yaml infra tests/containers
 	PYTHONPATH=.tools/lint python3 tests/python/manifests.py
+	PYTHONPATH=.tools/lint python3 tests/python/chart.py
 	promtool check rules infra/monitoring/rules.yml
 	promtool check config infra/monitoring/prometheus.yml
 	promtool test rules infra/monitoring/rules_test.yml

