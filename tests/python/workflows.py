@@ -54,6 +54,15 @@ def file_faults(file):
             yield f"{name}: {job} needs timeout-minutes and permissions"
 
 
+def cache_faults(file):
+    """A release that could contain what another run left in a cache."""
+    for name, step in steps(file):
+        if step.get("uses", "").endswith("/actions/setup") and step.get("with", {}).get("cache") != "false":
+            yield f'{name}: a release needs `cache: "false"`'
+        if "cache-from" in step.get("with", {}):
+            yield f"{name}: a release must not read a cache"
+
+
 def pin_faults(files):
     """One action in two versions."""
     found = {}
@@ -66,7 +75,7 @@ def pin_faults(files):
 def main():
     files = sorted([*GITHUB.glob("workflows/*.yml"), *GITHUB.glob("actions/*/action.yml")])
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    found = [*pin_faults(files)]
+    found = [*pin_faults(files), *cache_faults(GITHUB / "workflows/release.yml")]
     scripts = 0
     for file in files:
         found += file_faults(file)
