@@ -21,16 +21,17 @@
 {{ include "chat.env.secret" (dict "name" "SIGNING_KEY" "secret" .Values.signingKey.existingSecret) }}
 {{- end }}
 
+{{- /* The S3 storage: dict "root" and "secret", the name of the Secret with the keys, or empty. */ -}}
 {{- define "chat.env.storage" -}}
-{{- with .Values.storage -}}
+{{- with .root.Values.storage -}}
 - { name: S3_ENDPOINT, value: {{ .endpoint | quote }} }
 - { name: S3_PUBLIC_ENDPOINT, value: {{ default .endpoint .publicEndpoint | quote }} }
 - { name: S3_BUCKET, value: {{ .bucket | quote }} }
 - { name: AWS_REGION, value: {{ .region | quote }} }
-{{- if .existingSecret }}
-{{ include "chat.env.secret" (dict "name" "AWS_ACCESS_KEY_ID" "secret" .existingSecret) }}
-{{ include "chat.env.secret" (dict "name" "AWS_SECRET_ACCESS_KEY" "secret" .existingSecret) }}
 {{- end }}
+{{- with .secret }}
+{{ include "chat.env.secret" (dict "name" "AWS_ACCESS_KEY_ID" "secret" .) }}
+{{ include "chat.env.secret" (dict "name" "AWS_SECRET_ACCESS_KEY" "secret" .) }}
 {{- end }}
 {{- end }}
 
