@@ -111,6 +111,12 @@ compose-test: setup-containers web ## start the compose file in podman and test 
 	cargo build $(LOCKED) --workspace --bins
 	tests/containers/run.sh
 
+# Not part of `make ci`, because the previous release has to be built first: `cargo build --bins` in its checkout.
+.PHONY: upgrade-test
+upgrade-test: setup-test web ## run the previous release beside this one (PREVIOUS=folder with its binaries)
+	@test -x "$(PREVIOUS)/functions" || { echo "set PREVIOUS to a folder with the previous release's binaries"; exit 1; }
+	PREVIOUS_RELEASE="$(abspath $(PREVIOUS))" cargo test $(LOCKED) -p stories --test upgrade
+
 .PHONY: ci
 ci: setup-ci lint test ## lint and test, as CI does
 

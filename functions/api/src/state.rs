@@ -6,8 +6,14 @@ use protocol::token::{Minter, Verifier};
 use secrecy::ExposeSecret as _;
 use service::{nats, roomlog::RoomLog, trace::TraceParent};
 use store::{
-    Store, Transaction, db::Database, message_lookup, password::Hasher, publish_budgets::Budgets,
-    search_limiter::SearchLimiter, storage::Storage, stream_log,
+    Store, Transaction,
+    db::{self, Database},
+    message_lookup,
+    password::Hasher,
+    publish_budgets::Budgets,
+    search_limiter::SearchLimiter,
+    storage::Storage,
+    stream_log,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -42,11 +48,13 @@ impl std::ops::Deref for AppState {
 }
 
 impl AppState {
-    /// Like [`Self::open`], and also answers gateways that look up earlier sends.
+    /// Like [`Self::open`], and also answers gateways that look up earlier sends. Fails if the database's schema does not
+    /// fit this release.
     pub async fn connect(config: Config, shutdown: CancellationToken) -> anyhow::Result<Self> {
         let state = Self::open(config, shutdown.clone()).await?;
         tokio::spawn(message_lookup::answer(state.nats.clone(), state.store.clone(), shutdown));
         Ok(state)
+        db::refuse_other_schema(&state.store.database).await?;
     }
 
     /// Connects to database, NATS and storage. Fails if the database or NATS cannot be reached. Subscribes to nothing,

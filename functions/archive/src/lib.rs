@@ -31,7 +31,13 @@ use std::{
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret as _;
 use service::{nats, roomlog::RoomLog, stream::ShardStream};
-use store::{Store, db::Database, outbox::Sweeper, publish_budgets, refold, storage::Storage};
+use store::{
+    Store,
+    db::{self, Database},
+    outbox::Sweeper,
+    publish_budgets, refold,
+    storage::Storage,
+};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -69,6 +75,7 @@ impl Archive {
     pub async fn connect(config: &Config) -> anyhow::Result<Self> {
         let database = config.database.0.expose_secret();
         let database = Database::connect_limited(database, STATEMENT_TIMEOUT).await?;
+        db::refuse_other_schema(&database).await?;
         let client = nats::connect(&config.nats, |_| {}).await?;
         let log = RoomLog::new(client.clone(), config.shards);
         let mut shards = Vec::new();

@@ -5,6 +5,7 @@ mod connect;
 mod errors;
 mod migrations;
 mod run;
+mod schema_version;
 mod statement_cancellation;
 
 use protocol::{Role, Seq, role::ParseRoleError};
@@ -14,6 +15,7 @@ pub use self::{
     errors::{UniqueConstraint, is_refused, is_timeout, is_unavailable},
     migrations::{indexes_all_scripts, migrate},
     run::Affected,
+    schema_version::{SchemaError, check_schema, refuse_other_schema},
     statement_cancellation::{HeldConnection, LimitedPool, WatchedTransaction},
 };
 pub use crate::{on_db, on_held, on_tx};

@@ -63,7 +63,20 @@ impl System {
         Box::pin(Self::start(database)).await
     }
 
+    /// Starts the services only: the schema and the streams are not provisioned, and no functions run.
+    pub async fn without_servers(database: Database) -> Self {
+        Box::pin(Self::start_services(database)).await.0
+    }
+
     async fn start(database: Database) -> Self {
+        let (system, listener) = Self::start_services(database).await;
+        system.provision().await;
+        system.serve_functions(listener, system.stop_functions.clone()).await;
+        system
+    }
+
+    /// Returns also the listener for the functions at `base`.
+    async fn start_services(database: Database) -> (Self, TcpListener) {
         let folder = TempDir::new().unwrap();
         let nats = Nats::start(&folder.path().join("nats"), None, nats_password).unwrap();
         let listener = TcpListener::bind(ANY_PORT).await.unwrap();
@@ -115,9 +128,7 @@ impl System {
             stop,
             folder,
         };
-        system.provision().await;
-        system.serve_functions(listener, system.stop_functions.clone()).await;
-        system
+        (system, listener)
     }
 
     /// Reads a configuration from this system's variables.

@@ -9,6 +9,7 @@ pub mod documents;
 pub mod edges;
 pub mod imports;
 pub mod measures;
+pub mod migrations;
 pub mod module;
 pub mod names;
 pub mod sizes;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use tidy::{cycles, module::Crate, workspace::Workspace};
+use tidy::{cycles, migrations, module::Crate, workspace::Workspace};
 
 /// Writes a crate's files and returns the cycles between its modules.
 fn cycles_of(name: &str, files: &[(&str, &str)]) -> anyhow::Result<Vec<String>> {
@@ -102,4 +102,43 @@ fn code_in_macros_counts_and_code_of_tests_does_not() {
     )
     .unwrap();
     assert_eq!(found, ["crate::a → crate::b (a.rs:2), crate::b → crate::a (b.rs:2)"]);
+}
+
+#[test]
+fn a_migration_that_takes_something_away_must_be_marked() {
+    let marked = |sql: &str| {
+        format!(
+            "-- contract: servers must know 0010\n{sql};\n\
+             UPDATE schema_compat SET oldest_known = 10;\n"
+        )
+    };
+    for sql in [
+        "DROP TABLE room",
+        "ALTER TABLE room DROP COLUMN title",
+        "ALTER TABLE room DROP title",
+        "alter table room rename to rooms",
+        "ALTER TABLE room ALTER COLUMN title TYPE BIGINT",
+        "ALTER TABLE room ALTER title SET NOT NULL",
+        "ALTER TABLE room ADD COLUMN a TEXT, ADD CONSTRAINT short CHECK (length(title) < 9)",
+        "DROP VIEW active_member",
+    ] {
+        assert!(!migrations::faults("0012_a.sql", sql).is_empty(), "{sql}");
+        assert_eq!(migrations::faults("0012_a.sql", &marked(sql)), [""; 0], "{sql}");
+        assert_eq!(migrations::faults("0010_a.sql", &marked(sql)).len(), 1, "knows itself: {sql}");
+    }
+    let unsaid = "-- contract: servers must know 0010\nDROP TABLE room;";
+    assert_eq!(migrations::faults("0012_a.sql", unsaid).len(), 1);
+    let required = "ALTER TABLE room ADD COLUMN a TEXT, ADD COLUMN b TEXT NOT NULL";
+    assert_eq!(migrations::faults("0012_a.sql", required).len(), 1);
+}
+
+#[test]
+fn a_migration_that_expands_needs_no_mark() {
+    let sql = "-- It replaces the column that a later release will DROP COLUMN.
+        CREATE TABLE made (id BIGINT NOT NULL, at TIMESTAMPTZ);
+        ALTER TABLE room ADD COLUMN version BIGINT NOT NULL DEFAULT 0, ADD COLUMN note TEXT;
+        CREATE UNIQUE INDEX room_note_key ON room (note) WHERE note IS NOT NULL;
+        DROP INDEX room_old_idx;
+        UPDATE room SET note = title; DELETE FROM outbox;";
+    assert_eq!(migrations::faults("0012_a.sql", sql), [""; 0]);
 }

@@ -1,6 +1,6 @@
 //! The architecture rules. A rule that is broken fails with the list of places.
 
-use tidy::{cycles, dependencies, imports, sizes, workspace::Workspace};
+use tidy::{cycles, dependencies, imports, migrations, sizes, workspace::Workspace};
 
 fn assert_none(rows: &[impl std::fmt::Display], rule: &str) {
     let rows: Vec<String> = rows.iter().map(ToString::to_string).collect();
@@ -51,6 +51,14 @@ fn no_function_is_longer_than_70_lines() {
     let functions = sizes::functions(&workspace, &workspace.files(&["rs"]).unwrap()).unwrap();
     let long = functions.into_iter().filter(|function| function.size > sizes::FUNCTION_LINES);
     assert_none(&long.collect::<Vec<_>>(), "longer than 70 lines");
+}
+
+#[test]
+fn migrations_expand_or_are_marked() {
+    assert_none(
+        &migrations::violations(&Workspace::own().unwrap()).unwrap(),
+        "breaks servers of the previous release, see Migrations in CONTRIBUTING.md",
+    );
 }
 
 #[test]
