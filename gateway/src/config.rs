@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use jsonwebtoken::jwk::JwkSet;
 use protocol::{limits, rate::Rate, subject::Shards};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::ExposeSecret as _;
 use service::{
     client,
     env::{Env, List},
@@ -86,6 +87,8 @@ const CONTROL_RATE: f64 = 20.0;
 const CONTROL_BURST: u32 = 100;
 /// Upper bound of `LIMIT_FRAME_BYTES`, which applies even if that limit is switched off.
 const MAX_FRAME_BYTES: usize = 16 * 1024 * 1024;
+/// Far more than any machine has cores.
+const MAX_THREADS: usize = 1024;
 /// Default of `REVOCATIONS_UNSEEN_SECONDS`: half of the time for which revocations are kept.
 const REVOCATIONS_UNSEEN_SECONDS: u64 = limits::REVOKED_SECONDS / 2;
 /// Maximum of `REVOCATIONS_UNSEEN_SECONDS`: five minutes less than the time for which revocations are kept,
@@ -154,7 +157,14 @@ impl Limits {
         };
         Self {
             message_chars: env.limit("LIMIT_MESSAGE_CHARS", default.message_chars),
-            frame_bytes: env.limit("LIMIT_FRAME_BYTES", default.frame_bytes).min(MAX_FRAME_BYTES),
+            frame_bytes: match env.within(
+                "LIMIT_FRAME_BYTES",
+                0..=MAX_FRAME_BYTES,
+                default.frame_bytes,
+            ) {
+                0 => MAX_FRAME_BYTES,
+                bytes => bytes,
+            },
             event_rate: env.or("LIMIT_EVENT_RATE", default.event_rate),
             event_burst: env.or("LIMIT_EVENT_BURST", default.event_burst),
             rooms_per_socket: env.limit("LIMIT_ROOMS_PER_SOCKET", default.rooms_per_socket),
@@ -173,15 +183,18 @@ impl Limits {
     }
 }
 
-impl Config {
-    /// Reads all variables. Faults are recorded in `env`.
-    pub fn from_env(env: &mut Env<'_>) -> Option<Self> {
-        let nats = NatsConfig::from_env(env, "gateway");
-        let url: Option<String> = env.optional("JWKS_URL");
-        let inline: Option<SecretString> = env.secret("JWKS");
-        let keys = match (url, inline) {
-            (Some(url), None) => Some(KeySource::Url(url)),
-            (None, Some(jwks)) => Some(KeySource::Inline(jwks.expose_secret().to_owned())),
+impl KeySource {
+    fn from_env(env: &mut Env<'_>) -> Option<Self> {
+        let is_url_set = env.optional::<String>("JWKS_URL").is_some();
+        match (is_url_set, env.secret("JWKS")) {
+            (true, None) => env.http_url("JWKS_URL").map(|url| Self::Url(url.into())),
+            (false, Some(jwks)) => {
+                let jwks = jwks.expose_secret().to_owned();
+                if let Err(error) = serde_json::from_str::<JwkSet>(&jwks) {
+                    env.fault(format!("JWKS is not valid: {error}"));
+                }
+                Some(Self::Inline(jwks))
+            }
             _ => {
                 env.fault(
                     "set JWKS_URL, such as http://functions:8080/.well-known/jwks.json, \
@@ -189,7 +202,15 @@ impl Config {
                 );
                 None
             }
-        };
+        }
+    }
+}
+
+impl Config {
+    /// Reads all variables. Faults are recorded in `env`.
+    pub fn from_env(env: &mut Env<'_>) -> Option<Self> {
+        let nats = NatsConfig::from_env(env, "gateway");
+        let keys = KeySource::from_env(env);
         let shards = shards_from_env(env);
         let memory_budget =
             env.optional("MEMORY_BUDGET_BYTES").unwrap_or_else(memory::default_budget);
@@ -204,7 +225,7 @@ impl Config {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Some(Self {
             origins: env.or("ALLOWED_ORIGINS", List::default()).0,
-            threads: env.or("GATEWAY_THREADS", cores).max(1),
+            threads: env.within("GATEWAY_THREADS", 1..=MAX_THREADS, cores),
             drain: Duration::from_secs(env.or("DRAIN_SECONDS", 10)),
             limits: Limits::from_env(env),
             publish: PublishBudgets::from_env(env),

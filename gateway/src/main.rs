@@ -4,7 +4,13 @@ use std::{net::SocketAddr, process::ExitCode};
 
 use clap::Parser;
 use gateway::{Config, Gateway};
-use service::{env::Env, healthcheck, serve, telemetry};
+use service::{
+    check_config,
+    env::Env,
+    healthcheck, serve,
+    telemetry::{self, TelemetryConfig},
+    version,
+};
 use tokio_util::sync::CancellationToken;
 
 #[global_allocator]
@@ -12,6 +18,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// The WebSocket gateway. Configured by environment variables; infra/README.md lists them.
 #[derive(Parser)]
+#[command(version = version::LONG)]
 struct Arguments {
     /// The address to listen on.
     #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8081")]
@@ -19,6 +26,9 @@ struct Arguments {
     /// Ask the server that listens there whether it is ready, instead of starting one: exit code 0 or 1.
     #[arg(long)]
     healthcheck: bool,
+    /// Read the configuration, print all its faults, and exit with code 0 or 1. Connects to nothing.
+    #[arg(long)]
+    check_config: bool,
 }
 
 /// Disables huge pages, which mimalloc requests from the kernel. Rooms and sockets are many small allocations:
@@ -36,17 +46,22 @@ fn main() -> ExitCode {
     if arguments.healthcheck {
         return healthcheck::run(arguments.listen, "/readyz");
     }
+    if arguments.check_config {
+        return check_config::run(configuration);
+    }
     serve::run(run(arguments))
 }
 
+fn configuration(env: &mut Env<'_>) -> Option<(Config, serve::Limits, TelemetryConfig)> {
+    let (limits, telemetry) = (serve::Limits::from_env(env), TelemetryConfig::from_env(env));
+    Some((Config::from_env(env)?, limits, telemetry))
+}
+
 async fn run(Arguments { listen, .. }: Arguments) -> anyhow::Result<()> {
-    let (config, limits) = Env::of_process(|env| {
-        let (config, limits) = (Config::from_env(env), serve::Limits::from_env(env));
-        Some((config?, limits))
-    })?;
+    let (config, limits, telemetry) = Env::of_process(configuration)?;
     let shutdown = serve::shutdown_on_signal()?;
     let ended = CancellationToken::new();
-    telemetry::start(telemetry::USUAL, ended.clone()).await?;
+    telemetry::start(&telemetry, telemetry::USUAL, ended.clone()).await?;
     let listener = serve::listen(listen).await?;
     let gateway = Gateway::start(config, shutdown).await?;
     tracing::info!(%listen, "serving");

@@ -1,13 +1,26 @@
 //! Configuration from environment variables, read once at start. All faults are reported in one message.
 
+mod names;
+mod urls;
+
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
 
 use secrecy::SecretString;
+
+pub use self::names::{UnknownVariable, unknown_variables};
 
 /// Faults of the environment, one line each.
 #[derive(Debug, thiserror::Error)]
 #[error("the environment is not valid:\n  - {}", .0.join("\n  - "))]
 pub struct Faults(Vec<String>);
+
+impl IntoIterator for Faults {
+    type Item = String;
+    type IntoIter = std::vec::IntoIter<String>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
 
 type Lookup<'a> = Box<dyn Fn(&str) -> Option<String> + 'a>;
 
@@ -21,7 +34,13 @@ impl Env<'_> {
     /// Reads a configuration from the process's environment. `read` returns `None` if a required variable is
     /// faulty. It should read on after a fault, so that all are found.
     pub fn of_process<T>(read: impl FnOnce(&mut Env<'_>) -> Option<T>) -> Result<T, Faults> {
-        Self::read(|name| std::env::var(name).ok(), read)
+        Self::read(
+            |name| std::env::var(name).ok(),
+            |env| {
+                names::not_utf8().for_each(|name| env.fault(format!("{name} is not UTF-8")));
+                read(env)
+            },
+        )
     }
 
     /// The same from another source of variables.
@@ -41,9 +60,13 @@ impl Env<'_> {
         (self.lookup)(name).filter(|value| !value.trim().is_empty())
     }
 
-    /// Records a fault found by the caller, such as two variables that exclude each other.
+    /// Records a fault found by the caller, such as two variables that exclude each other. Several parts of one process
+    /// may read the same variable and find the same fault.
     pub fn fault(&mut self, fault: impl Into<String>) {
-        self.faults.push(fault.into());
+        let fault = fault.into();
+        if !self.faults.contains(&fault) {
+            self.faults.push(fault);
+        }
     }
 
     /// A required variable. `hint` describes it to an operator who did not set it.

@@ -3,6 +3,7 @@
 
 pub mod admission;
 pub mod bucket;
+pub mod check_config;
 pub mod client;
 pub mod cors;
 pub mod direct;
@@ -19,3 +20,4 @@ pub mod stream;
 pub mod telemetry;
 pub mod time;
 pub mod trace;
+pub mod version;

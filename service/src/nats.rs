@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use async_nats::{Client, ConnectOptions, Event, connection::State};
+use async_nats::{Client, ConnectOptions, Event, ServerAddr, connection::State};
 use protocol::subject::Shards;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -35,7 +35,7 @@ pub enum Credentials {
 impl NatsConfig {
     /// Reads `NATS_URL` and the credentials of a role.
     pub fn from_env(env: &mut Env<'_>, role: &'static str) -> Option<Self> {
-        let url = env.required("NATS_URL", "the address of NATS, such as nats://nats:4222");
+        let url = servers_from_env(env);
         let file: Option<std::path::PathBuf> = env.optional("NATS_CREDS");
         let user: Option<String> = env.optional("NATS_USER");
         let password = env.secret("NATS_PASSWORD");
@@ -53,6 +53,21 @@ impl NatsConfig {
         };
         Some(Self { role, url: url?, credentials: credentials? })
     }
+}
+
+/// Reads `NATS_URL`.
+fn servers_from_env(env: &mut Env<'_>) -> Option<String> {
+    let url: String = env.required("NATS_URL", "the address of NATS, such as nats://nats:4222")?;
+    for server in url.split(',') {
+        match server.trim().parse::<ServerAddr>() {
+            Ok(address) if address.host().is_empty() => {
+                env.fault("NATS_URL is not valid: an address without a host");
+            }
+            Ok(_) => {}
+            Err(error) => env.fault(format!("NATS_URL is not valid: {error}")),
+        }
+    }
+    Some(url)
 }
 
 #[derive(Debug, thiserror::Error)]

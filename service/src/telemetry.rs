@@ -1,6 +1,8 @@
 //! Structured logs on standard error, and Prometheus metrics on a separate address.
 
-use std::{io::IsTerminal as _, net::SocketAddr, sync::OnceLock, time::Duration};
+mod config;
+
+use std::{io::IsTerminal as _, sync::OnceLock, time::Duration};
 
 use anyhow::Context as _;
 use axum::{Router, extract::State, routing::get};
@@ -11,6 +13,10 @@ use tracing::{Level, Metadata};
 use tracing_subscriber::{
     EnvFilter, filter::filter_fn, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
+
+use self::config::Format;
+pub use self::config::TelemetryConfig;
+use crate::check_config::log_unknown_variables;
 
 /// Bounds of latency histograms in seconds: from a cached response up to waits after which most clients give
 /// up.
@@ -31,13 +37,15 @@ fn is_fit_to_log(metadata: &Metadata<'_>) -> bool {
     *metadata.level() != Level::TRACE || !metadata.target().starts_with("async_nats")
 }
 
-/// Starts logging and metrics. Logs are filtered by `RUST_LOG`, or by `usually` if that is not set. The format
-/// is `LOG_FORMAT` (`json` or `text`), by default `text` on a terminal and otherwise `json`. `METRICS_LISTEN`
-/// is the address of `GET /metrics`; if it is not set, there are no metrics.
-pub async fn start(usually: &str, shutdown: CancellationToken) -> anyhow::Result<()> {
-    start_logs(usually);
-    if let Ok(listen) = std::env::var("METRICS_LISTEN") {
-        let address: SocketAddr = listen.parse().context("METRICS_LISTEN is not host:port")?;
+/// Starts logging and metrics, and logs misspelt variables. `usually` is the log filter unless `RUST_LOG` is set.
+pub async fn start(
+    config: &TelemetryConfig,
+    usually: &str,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    start_logs(config, usually);
+    log_unknown_variables();
+    if let Some(address) = config.metrics_listen {
         let listener = TcpListener::bind(address)
             .await
             .with_context(|| format!("METRICS_LISTEN: cannot listen on {address}"))?;
@@ -46,12 +54,12 @@ pub async fn start(usually: &str, shutdown: CancellationToken) -> anyhow::Result
     Ok(())
 }
 
-fn start_logs(usually: &str) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(usually));
+fn start_logs(config: &TelemetryConfig, usually: &str) {
+    let filter = EnvFilter::new(config.filter.as_deref().unwrap_or(usually));
     let registry = tracing_subscriber::registry().with(filter).with(filter_fn(is_fit_to_log));
-    let as_text = match std::env::var("LOG_FORMAT") {
-        Ok(format) => format == "text",
-        Err(_) => std::io::stderr().is_terminal(),
+    let as_text = match config.format {
+        Some(format) => format == Format::Text,
+        None => std::io::stderr().is_terminal(),
     };
     // Fails if there is a subscriber already, in tests.
     let _ = if as_text {

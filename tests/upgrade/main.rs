@@ -1,5 +1,5 @@
-//! Servers of the previous release and of this one run beside each other, on one schema, one NATS and one storage: while
-//! a release is rolled out, and when it is rolled back.
+//! Servers of the previous release and of this one run beside each other, on one schema, one NATS and one storage:
+//! while a release is rolled out, and when it is rolled back.
 //!
 //! The variable `PREVIOUS_RELEASE` names a folder with the binaries of the previous release (`make upgrade-test`).
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot continue fails")]

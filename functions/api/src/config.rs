@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
-use protocol::{limits, rate::Rate, subject::Shards, token::Lifetimes};
-use secrecy::SecretString;
+use protocol::{
+    limits,
+    rate::Rate,
+    subject::Shards,
+    token::{Lifetimes, Minter, VerificationKeys},
+};
+use secrecy::{ExposeSecret as _, SecretString};
 use service::{
     client,
     env::{Env, List},
@@ -33,6 +38,8 @@ pub struct Config {
     pub storage: StorageConfig,
     /// `SIGNING_KEY` or `SIGNING_KEY_FILE`: Ed25519 private key, PKCS#8 PEM.
     pub signing_key: SecretString,
+    /// `VERIFICATION_KEYS` or `VERIFICATION_KEYS_FILE`: public keys of the previous and the next signing key.
+    pub verification_keys: VerificationKeys,
     /// `PUBLIC_URL`: the URL of the functions for browsers.
     pub public_url: Url,
     /// `GATEWAY_URL`: the URL of the gateways for browsers. `PUBLIC_URL` by default.
@@ -61,6 +68,8 @@ pub struct Config {
     pub statement_within: Duration,
     /// `LIMIT_SEARCHES_PER_USER`: searches of one user that run at the same time. 0 for no limit.
     pub searches_per_user: usize,
+    /// `DRAIN_SECONDS`: how long the process still serves after the signal to stop, while it is not ready.
+    pub drain: Duration,
     /// `TRUSTED_PROXY_HOPS`: number of own proxies that append to `X-Forwarded-For`. With 0 the header is ignored.
     pub trusted_hops: usize,
 }
@@ -87,10 +96,14 @@ pub struct Pace {
 /// Enough for a company or a school behind one address, and too few to fill the database with accounts.
 const SIGN_UPS_PER_HOUR: u32 = 300;
 const NEW_PASSWORDS_PER_HOUR: u32 = 100;
+/// Far more than any machine has cores.
+const MAX_HASHES: usize = 4096;
 /// An export buffers at most about 500 KiB.
 const EXPORTS: usize = 32;
 const STALL_SECONDS: u64 = 60;
 const RESPONSE_SECONDS: u64 = 30 * 60;
+/// Load balancers, and Kubernetes' nodes, need a moment to stop sending requests to a process that is not ready.
+const DRAIN_SECONDS: u64 = 5;
 const PACE_SECONDS: std::ops::RangeInclusive<u64> = 1..=24 * 3600;
 
 impl Config {
@@ -99,13 +112,10 @@ impl Config {
         let database = DatabaseConfig::from_env(env);
         let nats = NatsConfig::from_env(env, "functions");
         let storage = StorageConfig::from_env(env);
-        let signing_key = env.required_secret(
-            "SIGNING_KEY",
-            "an Ed25519 private key in PEM, made by `openssl genpkey -algorithm ed25519`",
-        );
-        let public_url: Option<Url> =
-            env.required("PUBLIC_URL", "the URL for browsers, such as https://chat.example");
-        let gateway_url: Option<Url> = env.optional("GATEWAY_URL").or_else(|| public_url.clone());
+        let signing_key = signing_key(env);
+        let public_url = env
+            .required_http_url("PUBLIC_URL", "the URL for browsers, such as https://chat.example");
+        let gateway_url = env.http_url("GATEWAY_URL").or_else(|| public_url.clone());
         let own = public_url.as_ref().map(|url| url.origin().ascii_serialization());
         let statement_seconds =
             env.within("DATABASE_STATEMENT_SECONDS", STATEMENT_SECONDS, STATEMENT_SECONDS_DEFAULT);
@@ -134,28 +144,49 @@ impl Config {
             message_chars: env.limit("LIMIT_MESSAGE_CHARS", limits::MESSAGE_CHARS),
             exports_at_once: env.or("LIMIT_EXPORTS", EXPORTS),
             origins: env.or("ALLOWED_ORIGINS", List(own.into_iter().collect())).0,
-            file_bytes: env
-                .or("LIMIT_FILE_BYTES", limits::SINGLE_PUT_BYTES)
-                .min(limits::SINGLE_PUT_BYTES),
+            file_bytes: env.within(
+                "LIMIT_FILE_BYTES",
+                1..=limits::SINGLE_PUT_BYTES,
+                limits::SINGLE_PUT_BYTES,
+            ),
             publish: PublishLimits::from_env(env),
             shared_budgets: None,
             new_rooms: {
                 let an_hour = env.or("LIMIT_ROOMS_PER_HOUR", ROOMS_PER_HOUR);
                 Rate::new(f64::from(an_hour) / 3_600.0, an_hour)
             },
-            hashes_at_once: env.or("ARGON2_CONCURRENCY", cores).max(1),
+            hashes_at_once: env.within("ARGON2_CONCURRENCY", 1..=MAX_HASHES, cores),
             statement_within: Duration::from_secs(statement_seconds),
             searches_per_user: env.or("LIMIT_SEARCHES_PER_USER", SEARCHES_PER_USER),
+            drain: seconds(env.or("DRAIN_SECONDS", DRAIN_SECONDS)),
             trusted_hops: client::trusted_hops_from_env(env),
             shards: shards_from_env(env)?,
             database: database?,
             nats: nats?,
             storage: storage?,
             signing_key: signing_key?,
+            verification_keys: verification_keys(env),
             public_url: public_url?,
             gateway_url: gateway_url?,
         })
     }
+}
+
+fn signing_key(env: &mut Env<'_>) -> Option<SecretString> {
+    let hint = "an Ed25519 private key in PEM, made by `openssl genpkey -algorithm ed25519`";
+    let key = env.required_secret("SIGNING_KEY", hint)?;
+    if let Err(error) = Minter::from_pem(&key) {
+        env.fault(format!("SIGNING_KEY is not valid: {error}"));
+    }
+    Some(key)
+}
+
+fn verification_keys(env: &mut Env<'_>) -> VerificationKeys {
+    let Some(keys) = env.secret("VERIFICATION_KEYS") else { return VerificationKeys::default() };
+    keys.expose_secret().parse().unwrap_or_else(|error| {
+        env.fault(format!("VERIFICATION_KEYS is not valid: {error}"));
+        VerificationKeys::default()
+    })
 }
 
 #[cfg(test)]

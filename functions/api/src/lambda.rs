@@ -10,16 +10,24 @@ use axum::{
     middleware::map_request,
 };
 use lambda_http::request::RequestContext;
-use service::{client, env::Env, serve, telemetry};
+use service::{
+    client,
+    env::Env,
+    serve,
+    telemetry::{self, TelemetryConfig},
+};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{AppState, Config};
 
 /// Serves one resource to the Lambda runtime, behind API Gateway, a load balancer or a function URL.
 pub async fn run(resource: OpenApiRouter<AppState>) -> anyhow::Result<()> {
-    let config = Env::of_process(Config::from_env)?;
+    let (config, telemetry) = Env::of_process(|env| {
+        let telemetry = TelemetryConfig::from_env(env);
+        Some((Config::from_env(env)?, telemetry))
+    })?;
     let shutdown = serve::shutdown_on_signal()?;
-    telemetry::start(telemetry::USUAL, shutdown.clone()).await?;
+    telemetry::start(&telemetry, telemetry::USUAL, shutdown.clone()).await?;
     let state = AppState::open(config, shutdown.clone()).await?;
     let router = crate::function(resource, state).layer(map_request(with_peer));
     tokio::select! {

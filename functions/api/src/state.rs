@@ -38,6 +38,8 @@ pub struct Inner {
     pub budgets: Budgets,
     pub export_slots: ExportSlots,
     pub searches: SearchLimiter,
+    /// Cancelled when the process is about to stop.
+    draining: CancellationToken,
 }
 
 impl std::ops::Deref for AppState {
@@ -48,19 +50,21 @@ impl std::ops::Deref for AppState {
 }
 
 impl AppState {
-    /// Like [`Self::open`], and also answers gateways that look up earlier sends. Fails if the database's schema does not
-    /// fit this release.
+    /// Like [`Self::open`], and also answers gateways that look up earlier sends. Fails if the database's schema does
+    /// not fit this release.
     pub async fn connect(config: Config, shutdown: CancellationToken) -> anyhow::Result<Self> {
         let state = Self::open(config, shutdown.clone()).await?;
+        db::refuse_other_schema(&state.store.database).await?;
         tokio::spawn(message_lookup::answer(state.nats.clone(), state.store.clone(), shutdown));
         Ok(state)
-        db::refuse_other_schema(&state.store.database).await?;
     }
 
     /// Connects to database, NATS and storage. Fails if the database or NATS cannot be reached. Subscribes to nothing,
     /// because AWS Lambda may freeze the process between two requests.
     pub async fn open(config: Config, shutdown: CancellationToken) -> anyhow::Result<Self> {
-        let minter = Minter::from_pem(&config.signing_key)?.with_lifetimes(config.lifetimes);
+        let minter = Minter::from_pem(&config.signing_key)?
+            .with_lifetimes(config.lifetimes)
+            .with_verification_keys(config.verification_keys.clone());
         let verifier = Verifier::new(minter.jwks());
         let database =
             Database::connect_limited(config.database.0.expose_secret(), config.statement_within)
@@ -83,6 +87,7 @@ impl AppState {
             budgets,
             export_slots: ExportSlots::default(),
             searches,
+            draining: CancellationToken::new(),
         }));
         state.check_streams().await;
         tokio::spawn(state.clone().watch_streams(shutdown.clone()));
@@ -92,6 +97,15 @@ impl AppState {
             closing.store.database.close().await;
         });
         Ok(state)
+    }
+
+    /// Makes `/readyz` report that the process is about to stop. Requests are still answered.
+    pub fn drain(&self) {
+        self.draining.cancel();
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.is_cancelled()
     }
 
     /// Starts a transaction. Its messages carry the request's trace.

@@ -10,11 +10,18 @@ use std::{
 use archive::{Archive, Config, follow};
 use clap::Parser;
 use lambda_http::{Error, LambdaEvent, lambda_runtime, service_fn};
-use service::{env::Env, healthcheck, serve, telemetry};
+use service::{
+    check_config,
+    env::Env,
+    healthcheck, serve,
+    telemetry::{self, TelemetryConfig},
+    version,
+};
 
 /// Moves stored events from JetStream into the database. Configured by environment variables; infra/README.md lists
 /// them.
 #[derive(Parser)]
+#[command(version = version::LONG)]
 struct Arguments {
     /// Run until stopped, instead of one pass.
     #[arg(long)]
@@ -22,6 +29,9 @@ struct Arguments {
     /// Ask the archive that serves its metrics there whether it runs, instead of starting one: exit code 0 or 1.
     #[arg(long, value_name = "ADDRESS:PORT")]
     healthcheck: Option<SocketAddr>,
+    /// Read the configuration, print all its faults, and exit with code 0 or 1. Connects to nothing.
+    #[arg(long)]
+    check_config: bool,
 }
 
 fn main() -> ExitCode {
@@ -29,13 +39,21 @@ fn main() -> ExitCode {
     if let Some(address) = arguments.healthcheck {
         return healthcheck::run(address, "/metrics");
     }
+    if arguments.check_config {
+        return check_config::run(configuration);
+    }
     serve::run(run(arguments))
 }
 
+fn configuration(env: &mut Env<'_>) -> Option<(Config, TelemetryConfig)> {
+    let telemetry = TelemetryConfig::from_env(env);
+    Some((Config::from_env(env)?, telemetry))
+}
+
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let config = Env::of_process(Config::from_env)?;
+    let (config, telemetry) = Env::of_process(configuration)?;
     let shutdown = serve::shutdown_on_signal()?;
-    telemetry::start(telemetry::USUAL, shutdown.clone()).await?;
+    telemetry::start(&telemetry, telemetry::USUAL, shutdown.clone()).await?;
     if arguments.follow {
         return Box::pin(follow(config, shutdown)).await;
     }

@@ -1,5 +1,7 @@
 //! Object storage (S3). Functions presign requests and check objects; browsers transfer the bytes.
 
+mod reachability;
+
 use std::time::Duration;
 
 use aws_sdk_s3::{
@@ -14,6 +16,7 @@ use futures_util::future::try_join_all;
 use protocol::{RoomId, Timestamp};
 use secrecy::ExposeSecret as _;
 
+use self::reachability::Reachability;
 use crate::{StorageUnavailable, StoreError, config::StorageConfig};
 
 /// Lifetime of a presigned URL. An upload must start within it.
@@ -34,6 +37,7 @@ pub struct Storage {
     /// Signs URLs under the address by which browsers reach the same server.
     public: Client,
     bucket: String,
+    reachability: Reachability,
 }
 
 /// A presigned request, to be made by a browser.
@@ -84,6 +88,7 @@ impl Storage {
             client: client(&config.endpoint),
             public: client(&config.public_endpoint),
             bucket: config.bucket.clone(),
+            reachability: Reachability::default(),
         })
     }
 
@@ -93,7 +98,7 @@ impl Storage {
     }
 
     /// Presigns a PUT of exactly this size and media type, which does not overwrite. With a checksum, the storage
-    /// rejects other content.
+    /// rejects other content. Fails while the storage does not answer.
     pub async fn presign_put(
         &self,
         key: &str,
@@ -101,6 +106,7 @@ impl Storage {
         media_type: &str,
         sha256: Option<&[u8; 32]>,
     ) -> Result<Presigned, StoreError> {
+        self.check_reachable().await?;
         let size = i64::try_from(size).map_err(|error| StoreError::Internal(error.into()))?;
         let checksum = sha256.map(|hash| BASE64_STANDARD.encode(hash));
         let request = self
@@ -124,13 +130,14 @@ impl Storage {
         Ok(Presigned { url: request.uri().to_owned(), headers, expires_at: expires_at() })
     }
 
-    /// Presigns a GET whose response has these headers, whatever was uploaded.
+    /// Presigns a GET whose response has these headers, whatever was uploaded. Fails while the storage does not answer.
     pub async fn presign_get(
         &self,
         key: &str,
         disposition: &str,
         media_type: &str,
     ) -> Result<Presigned, StoreError> {
+        self.check_reachable().await?;
         let request = self
             .public
             .get_object()
@@ -224,6 +231,36 @@ impl Storage {
             }
         }
         Ok(())
+    }
+
+    /// Fails if the storage did not answer when it was last asked, some seconds ago at most.
+    async fn check_reachable(&self) -> Result<(), StoreError> {
+        match self.reachability.get_or_check(self.answers()).await {
+            true => Ok(()),
+            false => Err(StorageUnavailable("answer").into()),
+        }
+    }
+
+    /// Whether the storage answers in time. A refusal is an answer too: a role that may only read and write objects
+    /// may not ask for the bucket.
+    async fn answers(&self) -> bool {
+        let head = self.client.head_bucket().bucket(&self.bucket).send();
+        match tokio::time::timeout(READY_WITHIN, head).await {
+            Ok(Ok(_)) => true,
+            Ok(Err(error)) => {
+                let status = error.raw_response().map(|response| response.status().as_u16());
+                let answers = status.is_some_and(|status| status < 500);
+                if !answers {
+                    let error = DisplayErrorContext(&error);
+                    tracing::warn!(%error, "the storage does not answer; file requests are refused");
+                }
+                answers
+            }
+            Err(_) => {
+                tracing::warn!("the storage does not answer in time; file requests are refused");
+                false
+            }
+        }
     }
 
     /// Whether the bucket answers in time.

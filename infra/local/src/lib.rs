@@ -1,6 +1,7 @@
 //! The whole system in one process, for a single machine: NATS as a child process, an S3 server over a folder, SQLite,
 //! and the same functions, gateway and archive that run as separate processes elsewhere.
 
+mod configuration;
 mod data_folder;
 pub mod nats;
 pub mod s3;
@@ -16,7 +17,9 @@ use service::{env::Env, serve};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use self::configuration::check as check_config;
 use self::{
+    configuration::Configuration,
     data_folder::DataFolder,
     nats::Nats,
     secrets::Secrets,
@@ -55,18 +58,14 @@ pub async fn run(
     let variables = Variables::new(services, &settings);
     secrets::write_private(&data.join("env"), &variables.to_shell())?;
 
-    let get = |name: &str| variables.get(name);
-    let config = Env::read(get, provision::Config::from_env)?;
+    let read = Env::read(|name| variables.get(name), Configuration::from_env)?;
+    let Configuration { provision, archive, gateway, mut functions, limits } = read;
     // `provision` cannot be run by hand here, because NATS is a child of this process.
-    provision::run(config.recovering(provision::Recovery::AUTOMATIC)).await?;
-    let archive = Env::read(get, archive::Config::from_env)?;
+    provision::run(provision.recovering(provision::Recovery::AUTOMATIC)).await?;
     let archive = tokio::spawn(archive::follow(archive, drained.clone()));
-    let gateway = Env::read(get, gateway::Config::from_env)?;
-    let mut config = Env::read(get, api::Config::from_env)?;
     // Messages sent over HTTP and over sockets share the same rate limits.
-    config.shared_budgets = Some(gateway.publish.clone());
-    let state = api::AppState::connect(config, drained.clone()).await?;
-    let limits = Env::read(get, |env| Some(serve::Limits::from_env(env)))?;
+    functions.shared_budgets = Some(gateway.publish.clone());
+    let state = api::AppState::connect(functions, drained.clone()).await?;
     let gateway = gateway::Gateway::start(gateway, shutdown.clone()).await?;
     let router = api::router(state).merge(gateway.socket_router());
     let server = tokio::spawn(serve::serve(listener, router, limits, drained.clone()));

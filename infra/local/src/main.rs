@@ -4,10 +4,17 @@ use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use local::Options;
-use service::{serve, telemetry};
+use service::{
+    check_config,
+    env::Env,
+    serve,
+    telemetry::{self, TelemetryConfig},
+    version,
+};
 
 /// Runs the whole system in one process, for a single machine.
 #[derive(Parser)]
+#[command(version = version::LONG)]
 struct Arguments {
     /// Address of the web page, the HTTP functions and the gateway.
     #[arg(long, default_value = "127.0.0.1:8080")]
@@ -18,6 +25,9 @@ struct Arguments {
     /// Folder of all data and secrets.
     #[arg(long, default_value = ".local")]
     data: PathBuf,
+    /// Read the configuration, print all its faults, and exit with code 0 or 1. Starts nothing.
+    #[arg(long)]
+    check_config: bool,
 }
 
 /// Log filter unless `RUST_LOG` is set: only problems. `provision` and the S3 server would warn at every start about S3
@@ -25,10 +35,19 @@ struct Arguments {
 const DEFAULT_LOG_FILTER: &str = "warn,provision=error,s3s=off";
 
 fn main() -> ExitCode {
-    let Arguments { listen, s3_listen, data } = Arguments::parse();
+    let Arguments { listen, s3_listen, data, check_config } = Arguments::parse();
+    let configuration = |env: &mut Env<'_>| {
+        let telemetry = TelemetryConfig::from_env(env);
+        local::check_config(env, listen)?;
+        Some(telemetry)
+    };
+    if check_config {
+        return check_config::run(configuration);
+    }
     serve::run(async {
+        let telemetry = Env::of_process(configuration)?;
         let shutdown = serve::shutdown_on_signal()?;
-        telemetry::start(DEFAULT_LOG_FILTER, shutdown.clone()).await?;
+        telemetry::start(&telemetry, DEFAULT_LOG_FILTER, shutdown.clone()).await?;
         let shown = data.display().to_string();
         let running = local::run(Options { listen, s3_listen, data }, shutdown, |address| {
             let text = format!(

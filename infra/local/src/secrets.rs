@@ -8,7 +8,11 @@ use std::{
 };
 
 use anyhow::Context as _;
-use aws_lc_rs::{rand::SystemRandom, signature::Ed25519KeyPair};
+use aws_lc_rs::{
+    encoding::{AsDer, PublicKeyX509Der},
+    rand::SystemRandom,
+    signature::{Ed25519KeyPair, KeyPair as _},
+};
 use pem::{EncodeConfig, LineEnding, Pem};
 
 const PASSWORD_BYTES: usize = 24;
@@ -59,8 +63,22 @@ impl Secrets {
 pub fn generate_key() -> anyhow::Result<String> {
     let document = Ed25519KeyPair::generate_pkcs8v1(&SystemRandom::new())
         .map_err(|_| anyhow::anyhow!("the system's random number generator failed"))?;
-    let pem = Pem::new("PRIVATE KEY", document.as_ref());
-    Ok(pem::encode_config(&pem, EncodeConfig::new().set_line_ending(LineEnding::LF)))
+    Ok(encode("PRIVATE KEY", document.as_ref()))
+}
+
+/// The public key of a key of [`generate_key`], in PEM.
+pub fn public_key(private_key: &str) -> anyhow::Result<String> {
+    let pair = Ed25519KeyPair::from_pkcs8_maybe_unchecked(pem::parse(private_key)?.contents())
+        .map_err(|error| anyhow::anyhow!("not an Ed25519 private key: {error}"))?;
+    let der: PublicKeyX509Der<'_> = pair
+        .public_key()
+        .as_der()
+        .map_err(|_| anyhow::anyhow!("the public key cannot be encoded"))?;
+    Ok(encode("PUBLIC KEY", der.as_ref()))
+}
+
+fn encode(tag: &str, der: &[u8]) -> String {
+    pem::encode_config(&Pem::new(tag, der), EncodeConfig::new().set_line_ending(LineEnding::LF))
 }
 
 /// Writes a file atomically, readable only by its owner.

@@ -23,15 +23,15 @@ impl Settings {
         Ok(Env::of_process(|env| Self::read(env, listen))?)
     }
 
-    fn read(env: &mut Env<'_>, listen: SocketAddr) -> Option<Self> {
+    pub fn read(env: &mut Env<'_>, listen: SocketAddr) -> Option<Self> {
         // An unspecified address such as 0.0.0.0 cannot be connected to.
         let reachable = match listen.ip() {
             ip if ip.is_unspecified() => SocketAddr::new(Ipv4Addr::LOCALHOST.into(), listen.port()),
             _ => listen,
         };
         let functions_url = Url::parse(&format!("http://{reachable}")).ok()?;
-        let public_url = env.or("PUBLIC_URL", functions_url.clone());
-        let gateway_url = env.or("GATEWAY_URL", public_url.clone());
+        let public_url = env.http_url("PUBLIC_URL").unwrap_or_else(|| functions_url.clone());
+        let gateway_url = env.http_url("GATEWAY_URL").unwrap_or_else(|| public_url.clone());
         let mut allowed_origins = env.or("ALLOWED_ORIGINS", List::default()).0;
         let own_origins = [
             public_url.origin().ascii_serialization(),

@@ -10,6 +10,9 @@ use store::config::{DatabaseConfig, StorageConfig};
 /// Default of `STREAM_MAX_BYTES`: less than the 16 GB that infra/nats/nats.conf allows for all streams together.
 const STREAM_BYTES: i64 = 8 * 1024 * 1024 * 1024;
 
+/// JetStream accepts up to five. An even number survives no more failures than the odd one below it.
+const REPLICAS: [usize; 3] = [1, 3, 5];
+
 /// What can be provisioned separately, where another tool manages the rest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Part {
@@ -99,8 +102,11 @@ impl StreamsConfig {
     fn from_env(env: &mut Env<'_>) -> Option<Self> {
         let nats = NatsConfig::from_env(env, "provision");
         let shards = shards_from_env(env);
-        let stream_bytes = env.or("STREAM_MAX_BYTES", STREAM_BYTES);
+        let stream_bytes = env.within("STREAM_MAX_BYTES", 1..=i64::MAX, STREAM_BYTES);
         let replicas = env.or("NATS_REPLICAS", 1);
+        if !REPLICAS.contains(&replicas) {
+            env.fault("NATS_REPLICAS must be 1, 3 or 5");
+        }
         Some(Self { nats: nats?, shards: shards?, stream_bytes, replicas })
     }
 }

@@ -5,12 +5,14 @@
 //! (RFC 7517) and can only verify.
 
 mod sign;
+mod verification_keys;
 mod verify;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::{
     sign::{Lifetimes, Minter, SigningKeyError},
+    verification_keys::{VerificationKeys, VerificationKeysError},
     verify::Verifier,
 };
 use crate::{DisplayName, Role, RoomId, SessionId, UserId, name::Stored};

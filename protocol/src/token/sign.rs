@@ -6,7 +6,7 @@ use jsonwebtoken::{
 };
 use secrecy::{ExposeSecret as _, SecretString};
 
-use super::{Access, Claims, ISSUER, Signed, Ticket, TokenError};
+use super::{Access, Claims, ISSUER, Signed, Ticket, TokenError, VerificationKeys};
 use crate::{DisplayName, Role, RoomId, SessionId, Timestamp, UserId, limits};
 
 /// The signing key cannot be used.
@@ -56,11 +56,21 @@ impl Minter {
         Self { lifetimes, ..self }
     }
 
+    /// Also publishes these keys, each once.
+    pub fn with_verification_keys(mut self, VerificationKeys(keys): VerificationKeys) -> Self {
+        for key in keys {
+            if !self.public.keys.contains(&key) {
+                self.public.keys.push(key);
+            }
+        }
+        self
+    }
+
     pub fn lifetimes(&self) -> Lifetimes {
         self.lifetimes
     }
 
-    /// The public key, as `/.well-known/jwks.json` serves it.
+    /// The public keys, as `/.well-known/jwks.json` serves them. The first one is that of the signing key.
     pub fn jwks(&self) -> &JwkSet {
         &self.public
     }

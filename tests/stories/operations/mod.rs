@@ -1,7 +1,9 @@
 //! Operations: processes, logs, metrics, outages, crashes, recovery and NATS permissions.
 
 mod compose;
+mod configuration;
 mod crashes;
+mod key_rotation;
 mod lambda;
 mod metrics_and_logs;
 mod monitoring;

@@ -1,4 +1,5 @@
-//! Outages of NATS and of the database: requests are refused with `retry-after`, and work again afterwards.
+//! Outages of NATS, the database and the storage: requests that need them are refused with `retry-after`, and work
+//! again afterwards.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -91,4 +92,51 @@ async fn a_database_outage_is_answered_with_retry_after() {
     })
     .await;
     post("/login/refresh", refresh).await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storage_outage_refuses_requests_for_files_only() {
+    let mut system = System::new(Database::Sqlite).await;
+    let endpoint = system.variables()["S3_ENDPOINT"].clone();
+    let port = endpoint.rsplit_once(':').unwrap().1.parse().unwrap();
+    let proxy = TcpProxy::to(port).await;
+    system.set_variable("S3_ENDPOINT", &format!("http://{}", proxy.address));
+    system.set_variable("S3_PUBLIC_ENDPOINT", &endpoint);
+    let base = system.start_functions().await;
+    let ada = system.user("ada").await.at(&base);
+    ada.create_room("lobby").await;
+    let new = json!({ "name": "a.txt", "size": 1, "type": "text/plain" });
+    let [stored, pending] = [(), ()].map(|()| ada.post("/room/lobby/file", new.clone()));
+    let (stored, pending) = (stored.await.ok(), pending.await.ok());
+    let path = |declared: &Value| format!("/file/{}", declared["file"]["id"].as_str().unwrap());
+    let (stored_path, pending_path) = (path(&stored), path(&pending));
+    assert!(system.upload(&stored, b"a").await.is_success());
+    ada.post(&format!("{stored_path}/complete"), json!({})).await.ok();
+    assert_eq!(ada.get(&stored_path).await.status, 302);
+    let ready = ada.get("/readyz").await.ok();
+    assert_eq!((&ready["status"], &ready["reasons"]), (&json!("ready"), &json!([])));
+
+    proxy.disconnect().await;
+    for_a_while(&ada.post(&format!("{pending_path}/complete"), json!({})).await);
+    // The storage's last answer counts for some seconds.
+    eventually("a download to be refused", || async {
+        (ada.get(&stored_path).await.status != 302).then_some(())
+    })
+    .await;
+    for_a_while(&ada.get(&stored_path).await);
+    for_a_while(&ada.post("/room/lobby/file", new.clone()).await);
+    let ready = ada.get("/readyz").await;
+    assert_eq!((ready.status.as_u16(), &ready.body["status"]), (200, &json!("degraded")));
+    assert_eq!((&ready.body["storage"], &ready.body["database"]), (&json!(false), &json!(true)));
+    assert!(ready.body["reasons"][0].as_str().unwrap().contains("storage"), "{}", ready.body);
+    assert_eq!(ada.post("/room/lobby/message", message()).await.status, 201);
+    system.login("ada").await.at(&base).get("/room").await.ok();
+
+    proxy.reconnect();
+    eventually("a download", || async {
+        (ada.get(&stored_path).await.status == 302).then_some(())
+    })
+    .await;
+    assert!(system.upload(&pending, b"a").await.is_success());
+    ada.post(&format!("{pending_path}/complete"), json!({})).await.ok();
 }

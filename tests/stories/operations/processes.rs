@@ -127,22 +127,34 @@ async fn functions_and_gateway_run_as_processes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_incomplete_environment_is_reported_as_a_whole() {
-    for (name, variables) in [
-        (
-            "functions",
-            ["DATABASE_URL", "NATS_URL", "S3_BUCKET", "SIGNING_KEY", "PUBLIC_URL"].as_slice(),
-        ),
-        ("gateway", &["NATS_URL", "JWKS_URL"]),
-        ("archive", &["DATABASE_URL", "NATS_URL", "S3_BUCKET"]),
-        ("provision", &["DATABASE_URL", "NATS_URL", "S3_BUCKET"]),
-    ] {
-        let (output, text) = refusal(Command::new(binary(name)).env_clear()).await;
-        assert!(!output.status.success());
-        for variable in variables {
-            assert!(text.contains(variable), "{name} does not name {variable}: {text}");
-        }
+async fn functions_serve_while_they_drain() {
+    const DRAIN: Duration = Duration::from_secs(3);
+    let system = System::new(Database::Sqlite).await;
+    let drain = DRAIN.as_secs().to_string();
+    let configure = |command: &mut Command| {
+        command.env("DRAIN_SECONDS", &drain);
+    };
+    let mut functions = system.start_server("functions", configure).await;
+    let ada = system.user("ada").await.at(&functions.base);
+    let signalled = Instant::now();
+    signal(functions.id(), "-TERM");
+    let ready = eventually("the process not to be ready", || async {
+        let ready = ada.get("/readyz").await;
+        (ready.status == 503).then_some(ready.body)
+    })
+    .await;
+    assert_eq!((&ready["status"], &ready["database"]), (&json!("draining"), &json!(true)));
+    while signalled.elapsed() < DRAIN.mul_f64(0.8) {
+        // A new connection each time, as a load balancer may open one.
+        let api = stories::Api::new(&functions.base);
+        assert_eq!(
+            api.request(reqwest::Method::GET, "/healthz").send().await.unwrap().status(),
+            200
+        );
+        tokio::time::sleep(stories::POLL_INTERVAL).await;
     }
+    let status = tokio::time::timeout(stories::DEADLINE, functions.child.wait()).await.unwrap();
+    assert!(status.unwrap().success() && signalled.elapsed() >= DRAIN);
 }
 
 /// Every file and folder below a folder, with its mode.

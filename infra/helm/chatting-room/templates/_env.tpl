@@ -19,6 +19,9 @@
 
 {{- define "chat.env.signingKey" -}}
 {{ include "chat.env.secret" (dict "name" "SIGNING_KEY" "secret" .Values.signingKey.existingSecret) }}
+# Public keys of the previous and the next signing key, while it is replaced.
+- name: VERIFICATION_KEYS
+  valueFrom: { secretKeyRef: { name: {{ .Values.signingKey.existingSecret }}, key: VERIFICATION_KEYS, optional: true } }
 {{- end }}
 
 {{- /* The S3 storage: dict "root" and "secret", the name of the Secret with the keys, or empty. */ -}}

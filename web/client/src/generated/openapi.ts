@@ -127,7 +127,7 @@ export interface paths {
       path?: never;
       cookie?: never;
     };
-    /** Check that database, NATS and storage answer */
+    /** Check that the process accepts requests: that database and NATS answer and it is not about to stop */
     get: operations['check_readiness'];
     put?: never;
     post?: never;
@@ -655,12 +655,20 @@ export interface components {
       /** @description Whether the caller is one of them. */
       mine: boolean;
     };
-    /** @description Which dependencies answer. */
+    /** @description Whether the process should get requests, and which dependencies answer. */
     Readiness: {
       database: boolean;
       nats: boolean;
+      /** @description Reasons for a status other than `ready`, for people. */
+      reasons: string[];
+      status: components['schemas']['ReadinessStatus'];
       storage: boolean;
     };
+    /**
+     * @description Whether the process should get requests.
+     * @enum {string}
+     */
+    ReadinessStatus: 'ready' | 'degraded' | 'unavailable' | 'draining';
     /** @description Request body of POST /login/refresh. */
     Refresh: {
       /** @description Default: the cookie `refreshToken` that a login set. */
