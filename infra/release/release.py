@@ -6,6 +6,7 @@
     infra/release/release.py notes 0.1.0                   print the section of CHANGELOG.md
     infra/release/release.py package TARGET BINARIES OUT   write OUT/chatting-room-VERSION-TARGET.tar.gz
     infra/release/release.py context FOLDER OUT            unpack the archives for Linux as infra/docker/Dockerfile needs
+    infra/release/release.py lambda FOLDER OUT             copy what `make lambda` built, with names for a release
     infra/release/release.py checksums FOLDER              write FOLDER/SHA256SUMS over all other files
 """
 
@@ -15,6 +16,7 @@ import inspect
 import os
 import pathlib
 import re
+import shutil
 import sys
 import tarfile
 
@@ -106,6 +108,17 @@ def context(folder, out):
                 file.chmod(0o755)
 
 
+def lambdas(folder, out):
+    """Copies FOLDER/ARCHITECTURE/FUNCTION/bootstrap.zip."""
+    found = sorted(pathlib.Path(folder).glob("*/*/bootstrap.zip"))
+    if not found:
+        raise Fault(f"{folder} holds no functions: run `make lambda`")
+    pathlib.Path(out).mkdir(parents=True, exist_ok=True)
+    for path in found:
+        architecture, function = path.parts[-3:-1]
+        shutil.copyfile(path, pathlib.Path(out, f"chatting-room-{version()}-lambda-{architecture}-{function}.zip"))
+
+
 def checksums(folder):
     """Writes SHA256SUMS in the format of `sha256sum --check`."""
     sums = pathlib.Path(folder, "SHA256SUMS")
@@ -123,6 +136,7 @@ COMMANDS = {
     "notes": notes,
     "package": package,
     "context": context,
+    "lambda": lambdas,
     "checksums": checksums,
 }
 

@@ -84,6 +84,19 @@ class Release(unittest.TestCase):
         with self.assertRaisesRegex(release.Fault, "aarch64"):
             release.context(self.folder / "out", self.folder / "context")
 
+    def test_functions_get_names_for_a_release(self):
+        for name in ["arm64/rooms", "arm64/files", "x86_64/rooms"]:
+            folder = self.folder / "lambda" / name
+            folder.mkdir(parents=True)
+            (folder / "bootstrap.zip").write_text(name)
+        release.lambdas(self.folder / "lambda", self.folder / "out")
+        prefix = f"chatting-room-{release.version()}-lambda"
+        found = {file.name: file.read_text() for file in (self.folder / "out").iterdir()}
+        self.assertEqual(found, {f"{prefix}-arm64-rooms.zip": "arm64/rooms", f"{prefix}-arm64-files.zip": "arm64/files",
+                                 f"{prefix}-x86_64-rooms.zip": "x86_64/rooms"})
+        with self.assertRaisesRegex(release.Fault, "make lambda"):
+            release.lambdas(self.folder / "binaries", self.folder / "out")
+
     def test_checksums_are_those_of_sha256sum(self):
         path = self.package()
         release.checksums(path.parent)
