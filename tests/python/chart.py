@@ -86,6 +86,8 @@ def comparable(objects):
 def pods(spec, config_maps):
     spec = json.loads(json.dumps(spec))
     for container in spec["template"]["spec"]["containers"]:
+        references = [entry["valueFrom"]["secretKeyRef"] for entry in container["env"] if "valueFrom" in entry]
+        container["optional"] = sorted(entry["key"] for entry in references if entry.get("optional"))
         container["env"] = environment(container, config_maps)
         container.pop("envFrom", None)
         container.pop("imagePullPolicy", None)
