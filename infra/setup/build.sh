@@ -112,4 +112,5 @@ ensure_linters() {
         'they check the Dockerfile, YAML files, manifests, chart and workflows'
     # Copies of the library of 81 MiB under its versioned names.
     rm -f "$tools"/lint/helm_python/lib/libhelm_c.so.*
+    python_packages aws aws.txt 'cfn-lint or checkov' 'they check the AWS templates'
 }
