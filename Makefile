@@ -52,6 +52,10 @@ types: setup-web web/node_modules/.package-lock.json ## regenerate the web clien
 helm-docs: setup-lint ## regenerate the table of values in the Helm chart's README
 	PYTHONPATH=.tools/lint python3 tests/python/chart.py --write
 
+.PHONY: metrics
+metrics: ## regenerate docs/metrics.md from the table in the code
+	UPDATE_METRICS_DOCUMENT=1 cargo test $(LOCKED) -p service --lib metric::document
+
 # --- checking ---------------------------------------------------------------------------------------------------------
 
 .PHONY: test

@@ -175,7 +175,7 @@ impl Bus {
             Ok(None) => "not-sent",
             Err(_) => "unknown",
         };
-        metrics::counter!("gateway_sent_lookups_total", "answer" => outcome).increment(1);
+        metrics::counter!("chat_gateway_message_lookups_total", "answer" => outcome).increment(1);
         answer.map_err(|reason| {
             LogError::Unavailable(
                 format!("the lookup of an earlier attempt failed: {reason}").into(),

@@ -29,6 +29,9 @@ use crate::{
     worker::{self, Running, Thread},
 };
 
+/// Interval of the readiness checks for the metrics. Load balancers check more often.
+const READINESS_WATCHED_EVERY: Duration = Duration::from_secs(5);
+
 /// A running gateway. Clones share it.
 #[derive(Clone)]
 pub struct Gateway(Arc<Inner>);
@@ -97,6 +100,8 @@ impl Gateway {
             },
             accepted: AtomicUsize::new(0),
         });
+        let watch = ended.clone().run_until_cancelled_owned(watch_readiness(http.clone()));
+        tokio::spawn(watch);
         Ok(Self(Arc::new(Inner { shared, http, threads: Mutex::new(running) })))
     }
 
@@ -198,6 +203,14 @@ impl Shared {
     }
 }
 
+/// Keeps the metrics of the readiness current.
+async fn watch_readiness(http: HttpState) {
+    loop {
+        http.readiness.check(http.draining.is_cancelled()).await;
+        tokio::time::sleep(READINESS_WATCHED_EVERY).await;
+    }
+}
+
 /// Starts the drain on shutdown: new sockets are refused, and the existing ones are asked to migrate.
 async fn drain_on(
     shutdown: CancellationToken,
@@ -207,7 +220,7 @@ async fn drain_on(
 ) {
     shutdown.cancelled().await;
     tracing::info!("draining: asking all sockets to migrate to another gateway");
-    metrics::gauge!("gateway_draining").set(1.0);
+    metrics::gauge!("chat_gateway_draining").set(1.0);
     draining.cancel();
     let deadline = Timestamp::from(Timestamp::now().utc() + within);
     workers.send_all(|| WorkerCommand::Drain { deadline, within }).await;

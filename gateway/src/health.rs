@@ -26,7 +26,7 @@ impl Health {
             Err(_) => format!("{name} panicked"),
         };
         tracing::error!(failure, "a supervised task failed; the gateway stops");
-        metrics::counter!("gateway_failures_total").increment(1);
+        metrics::counter!("chat_gateway_failures_total").increment(1);
         // Later failures are usually consequences of the first.
         self.0.send_if_modified(|first| {
             let is_first = first.is_none();

@@ -106,7 +106,7 @@ impl Mailbox {
         let bytes = state.bytes + message.size();
         if state.mail.len() - state.commands >= MESSAGES || bytes > BYTES {
             if !state.missed {
-                metrics::counter!("gateway_mailbox_overflows_total").increment(1);
+                metrics::counter!("chat_gateway_mailbox_overflows_total").increment(1);
             }
             state.missed = true;
         } else {

@@ -7,7 +7,9 @@ use gateway::{Config, Gateway};
 use service::{
     check_config,
     env::Env,
-    healthcheck, serve,
+    healthcheck,
+    metric::Part,
+    serve,
     telemetry::{self, TelemetryConfig},
     version,
 };
@@ -61,7 +63,7 @@ async fn run(Arguments { listen, .. }: Arguments) -> anyhow::Result<()> {
     let (config, limits, telemetry) = Env::of_process(configuration)?;
     let shutdown = serve::shutdown_on_signal()?;
     let ended = CancellationToken::new();
-    telemetry::start(&telemetry, telemetry::USUAL, ended.clone()).await?;
+    telemetry::start(&[Part::Gateway], &telemetry, telemetry::USUAL, ended.clone()).await?;
     let listener = serve::listen(listen).await?;
     let gateway = Gateway::start(config, shutdown).await?;
     tracing::info!(%listen, "serving");

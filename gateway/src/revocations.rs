@@ -196,7 +196,7 @@ impl Revocations {
     /// Revocations may have been missed: all sockets leave their rooms and must join again with new tickets.
     /// Sockets that presented their token before `shown_before` must connect again.
     async fn reauthenticate(&self, shown_before: Option<Instant>) {
-        metrics::counter!("gateway_proofs_demanded_total").increment(1);
+        metrics::counter!("chat_gateway_access_proofs_demanded_total").increment(1);
         let shown_before = shown_before.map(Instant::into_std);
         self.workers.send_all(|| WorkerCommand::Reauthenticate { shown_before }).await;
     }

@@ -61,7 +61,7 @@ impl HighWater {
     pub fn set_behind(&self, shard: Shard, is_behind: bool) {
         let Some(mark) = self.of(shard) else { return };
         let stream = shard.stream();
-        metrics::gauge!("stream_behind", "stream" => stream.clone()).set(f64::from(is_behind));
+        metrics::gauge!("chat_stream_behind", "stream" => stream.clone()).set(f64::from(is_behind));
         if mark.is_behind.swap(is_behind, Relaxed) == is_behind {
             return;
         }

@@ -11,6 +11,7 @@ pub mod env;
 pub mod healthcheck;
 pub mod high_water;
 mod log_error;
+pub mod metric;
 pub mod nats;
 pub mod presence;
 pub mod publish;

@@ -1,6 +1,12 @@
 //! Connecting to NATS.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use async_nats::{Client, ConnectOptions, Event, ServerAddr, connection::State};
 use protocol::subject::Shards;
@@ -95,6 +101,7 @@ pub async fn connect(
         ),
     };
     let role = config.role;
+    let gauge = Arc::new(ConnectionGauge::new(true));
     let servers: Vec<&str> = config.url.split(',').map(str::trim).collect();
     options
         .name(format!("chatting-room {role}"))
@@ -108,6 +115,11 @@ pub async fn connect(
         })
         .event_callback(move |event| {
             log(&event);
+            match event {
+                Event::Connected => gauge.set(true),
+                Event::Disconnected => gauge.set(false),
+                _ => {}
+            }
             on_event(&event);
             async {}
         })
@@ -132,15 +144,49 @@ pub fn shards_from_env(env: &mut Env<'_>) -> Option<Shards> {
     shards
 }
 
+/// A connection in the metric `chat_nats_connections`, until it is dropped.
+#[derive(Debug)]
+pub struct ConnectionGauge {
+    is_up: AtomicBool,
+}
+
+impl ConnectionGauge {
+    pub fn new(is_up: bool) -> Self {
+        Self::count(is_up, 1.0);
+        // Registers the other series.
+        Self::count(!is_up, 0.0);
+        Self { is_up: AtomicBool::new(is_up) }
+    }
+
+    pub fn set(&self, is_up: bool) {
+        let was_up = self.is_up.swap(is_up, Relaxed);
+        if was_up != is_up {
+            Self::count(was_up, -1.0);
+            Self::count(is_up, 1.0);
+        }
+    }
+
+    fn count(is_up: bool, change: f64) {
+        let state = if is_up { "up" } else { "down" };
+        metrics::gauge!("chat_nats_connections", "state" => state).increment(change);
+    }
+}
+
+impl Drop for ConnectionGauge {
+    fn drop(&mut self) {
+        Self::count(*self.is_up.get_mut(), -1.0);
+    }
+}
+
 fn log(event: &Event) {
     match event {
         Event::Connected => tracing::info!("connected to NATS"),
         Event::Disconnected => {
-            metrics::counter!("nats_disconnects_total").increment(1);
+            metrics::counter!("chat_nats_disconnects_total").increment(1);
             tracing::warn!("lost the connection to NATS; reconnecting");
         }
         Event::SlowConsumer(subscription) => {
-            metrics::counter!("nats_slow_consumer_total").increment(1);
+            metrics::counter!("chat_nats_slow_consumer_total").increment(1);
             tracing::warn!(subscription, "NATS messages were dropped for a slow subscription");
         }
         Event::ServerError(error) => tracing::error!(%error, "NATS reported an error"),

@@ -116,7 +116,8 @@ fn charge(
 
 /// Counts a refusal in the metrics, also for budgets that are kept elsewhere.
 pub fn count(over: &OverBudget) {
-    metrics::counter!("publish_refused_total", "code" => over.budget.code().as_str()).increment(1);
+    metrics::counter!("chat_publish_refused_total", "code" => over.budget.code().as_str())
+        .increment(1);
 }
 
 /// The arrival times of [`Rate`], by the UUID of a user or a room.

@@ -87,7 +87,7 @@ pub async fn serve(
         };
         limit_send_time(&stream);
         let Some(admitted) = connections.admit(peer) else {
-            metrics::counter!("http_connections_refused_total").increment(1);
+            metrics::counter!("chat_http_connections_refused_total").increment(1);
             continue;
         };
         let serving = connections.clone().serve(stream, peer, shutdown.clone());

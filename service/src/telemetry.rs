@@ -1,13 +1,9 @@
-//! Structured logs on standard error, and Prometheus metrics on a separate address.
+//! Starts logs, on standard error, and metrics.
 
 mod config;
 
-use std::{io::IsTerminal as _, sync::OnceLock, time::Duration};
+use std::io::IsTerminal as _;
 
-use anyhow::Context as _;
-use axum::{Router, extract::State, routing::get};
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::{Level, Metadata};
 use tracing_subscriber::{
@@ -16,17 +12,10 @@ use tracing_subscriber::{
 
 use self::config::Format;
 pub use self::config::TelemetryConfig;
-use crate::check_config::log_unknown_variables;
-
-/// Bounds of latency histograms in seconds: from a cached response up to waits after which most clients give
-/// up.
-const LATENCY_BUCKETS: [f64; 12] =
-    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
-/// How often the recorder merges samples into histograms. Without it, samples would accumulate while no scrape
-/// happens.
-const UPKEEP_EVERY: Duration = Duration::from_secs(5);
-
-static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
+use crate::{
+    check_config::log_unknown_variables,
+    metric::{self, Part},
+};
 
 /// The log filter unless `RUST_LOG` is set.
 pub const USUAL: &str = "info,async_nats=warn";
@@ -37,8 +26,10 @@ fn is_fit_to_log(metadata: &Metadata<'_>) -> bool {
     *metadata.level() != Level::TRACE || !metadata.target().starts_with("async_nats")
 }
 
-/// Starts logging and metrics, and logs misspelt variables. `usually` is the log filter unless `RUST_LOG` is set.
+/// Starts logging and metrics, and logs misspelt variables. `usually` is the log filter unless `RUST_LOG` is set. AWS
+/// Lambda functions without `METRICS_LISTEN` write metrics to standard output.
 pub async fn start(
+    parts: &[Part],
     config: &TelemetryConfig,
     usually: &str,
     shutdown: CancellationToken,
@@ -46,12 +37,18 @@ pub async fn start(
     start_logs(config, usually);
     log_unknown_variables();
     if let Some(address) = config.metrics_listen {
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("METRICS_LISTEN: cannot listen on {address}"))?;
-        serve_metrics(listener, shutdown)?;
+        metric::serve(address, parts, shutdown).await?;
+    } else if let Ok(function) = std::env::var("AWS_LAMBDA_FUNCTION_NAME") {
+        metric::install(&function, parts)?;
     }
     Ok(())
+}
+
+/// Writes what is still in memory, and returns its argument: for a layer around Lambda invocations. The response was
+/// sent before, and the process may be frozen afterwards.
+pub async fn flush_after<T>(result: T) -> T {
+    metric::flush();
+    result
 }
 
 fn start_logs(config: &TelemetryConfig, usually: &str) {
@@ -69,37 +66,4 @@ fn start_logs(config: &TelemetryConfig, usually: &str) {
             .with(tracing_subscriber::fmt::layer().json().with_writer(std::io::stderr))
             .try_init()
     };
-}
-
-fn serve_metrics(listener: TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
-    let handle = recorder()?;
-    let upkeep = handle.clone();
-    let stop = shutdown.clone();
-    tokio::spawn(async move {
-        let mut tick = tokio::time::interval(UPKEEP_EVERY);
-        while stop.run_until_cancelled(tick.tick()).await.is_some() {
-            upkeep.run_upkeep();
-        }
-    });
-    let router = Router::new().route("/metrics", get(render)).with_state(handle);
-    tokio::spawn(async move {
-        let served = axum::serve(listener, router)
-            .with_graceful_shutdown(async move { shutdown.cancelled().await });
-        if let Err(error) = served.await {
-            tracing::error!(%error, "the metrics server failed");
-        }
-    });
-    Ok(())
-}
-
-async fn render(State(handle): State<PrometheusHandle>) -> String {
-    handle.render()
-}
-
-fn recorder() -> anyhow::Result<PrometheusHandle> {
-    if let Some(handle) = METRICS.get() {
-        return Ok(handle.clone());
-    }
-    let handle = PrometheusBuilder::new().set_buckets(&LATENCY_BUCKETS)?.install_recorder()?;
-    Ok(METRICS.get_or_init(|| handle).clone())
 }

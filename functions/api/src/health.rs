@@ -10,14 +10,17 @@ use axum::{
 };
 use serde::Serialize;
 use serde_json::Value;
-use service::nats;
+use service::{metric, nats};
 use store::db::{SchemaError, check_schema};
+use tokio_util::sync::CancellationToken;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{error::ApiError, state::AppState};
 
 /// Time limit for a dependency to answer. After it, the dependency counts as not ready.
 const ANSWER_WITHIN: Duration = Duration::from_secs(2);
+/// Interval of the checks for the metrics. Load balancers check more often.
+const WATCH_EVERY: Duration = Duration::from_secs(5);
 
 /// `/healthz`, `/readyz`, `/.well-known/jwks.json`.
 pub fn router() -> OpenApiRouter<AppState> {
@@ -95,6 +98,16 @@ async fn alive() -> Json<Liveness> {
 #[utoipa::path(get, path = "/readyz", operation_id = "check_readiness", tag = "operation",
     responses((status = 200, body = Readiness), (status = 503, body = Readiness)))]
 async fn ready(State(state): State<AppState>) -> Response {
+    let ready = check(&state).await;
+    if ready.accepts_requests() {
+        return Json(ready).into_response();
+    }
+    let retry = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
+    (StatusCode::SERVICE_UNAVAILABLE, retry, Json(ready)).into_response()
+}
+
+/// Checks all dependencies, and sets the metrics of the readiness.
+async fn check(state: &AppState) -> Readiness {
     let schema = check_schema(&state.store.database);
     let nats = nats::is_ready(&state.nats, state.store.log.high_water());
     let (schema, nats, storage) = tokio::join!(
@@ -110,11 +123,17 @@ async fn ready(State(state): State<AppState>) -> Response {
         Ok(Err(error)) => Err(error.to_string()),
     };
     let ready = Readiness::new(state.is_draining(), database, nats.unwrap_or(false), storage);
-    if ready.accepts_requests() {
-        return Json(ready).into_response();
+    let checks = [("database", ready.database), ("nats", ready.nats), ("storage", ready.storage)];
+    metric::set_ready("functions", ready.accepts_requests(), &checks);
+    ready
+}
+
+/// Keeps the metrics of the readiness current until `shutdown`.
+pub async fn watch_readiness(state: AppState, shutdown: CancellationToken) {
+    while shutdown.run_until_cancelled(tokio::time::sleep(WATCH_EVERY)).await.is_some() {
+        check(&state).await;
+        state.store.database.report_pool();
     }
-    let retry = [(header::RETRY_AFTER, HeaderValue::from_static("1"))];
-    (StatusCode::SERVICE_UNAVAILABLE, retry, Json(ready)).into_response()
 }
 
 /// Get the keys that verify tokens (RFC 7517)

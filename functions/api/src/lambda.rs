@@ -9,13 +9,19 @@ use axum::{
     extract::{ConnectInfo, Request},
     middleware::map_request,
 };
-use lambda_http::request::RequestContext;
+use lambda_http::{
+    Adapter,
+    lambda_runtime::{Runtime, layers::TracingLayer},
+    request::RequestContext,
+};
 use service::{
     client,
     env::Env,
+    metric::Part,
     serve,
     telemetry::{self, TelemetryConfig},
 };
+use tower::util::ThenLayer;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{AppState, Config};
@@ -27,11 +33,13 @@ pub async fn run(resource: OpenApiRouter<AppState>) -> anyhow::Result<()> {
         Some((Config::from_env(env)?, telemetry))
     })?;
     let shutdown = serve::shutdown_on_signal()?;
-    telemetry::start(&telemetry, telemetry::USUAL, shutdown.clone()).await?;
+    telemetry::start(&[Part::Functions], &telemetry, telemetry::USUAL, shutdown.clone()).await?;
     let state = AppState::open(config, shutdown.clone()).await?;
     let router = crate::function(resource, state).layer(map_request(with_peer));
+    let runtime = Runtime::new(Adapter::from(router)).layer(TracingLayer::new());
+    let runtime = runtime.layer(ThenLayer::new(telemetry::flush_after));
     tokio::select! {
-        result = lambda_http::run(router) => {
+        result = runtime.run() => {
             result.map_err(|error| anyhow::anyhow!("Lambda runtime: {error}"))
         }
         () = shutdown.cancelled() => Ok(()),

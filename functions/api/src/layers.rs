@@ -161,8 +161,8 @@ async fn observe(mut request: Request, next: Next) -> Response {
     });
     let method = method_label(&method).to_owned();
     let labels = [("method", method), ("route", route), ("status", status.to_string())];
-    metrics::counter!("http_requests_total", &labels).increment(1);
-    metrics::histogram!("http_request_duration_seconds", &labels).record(started.elapsed());
+    metrics::counter!("chat_http_requests_total", &labels).increment(1);
+    metrics::histogram!("chat_http_request_duration_seconds", &labels).record(started.elapsed());
     response
 }
 

@@ -27,7 +27,7 @@ use axum::Router;
 use utoipa::OpenApi as _;
 use utoipa_axum::router::OpenApiRouter;
 
-pub use self::{config::Config, state::AppState};
+pub use self::{config::Config, health::watch_readiness, state::AppState};
 
 /// All resources, the API documents and the web page.
 pub fn router(state: AppState) -> Router {

@@ -106,7 +106,7 @@ where
                 "failed"
             }
         };
-        metrics::counter!("responses_cut_total", "reason" => reason).increment(1);
+        metrics::counter!("chat_http_responses_aborted_total", "reason" => reason).increment(1);
         if let Some(hang_up) = hang_up {
             hang_up.now();
         }

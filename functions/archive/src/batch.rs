@@ -144,7 +144,7 @@ impl BatchMover {
                 self.room_bytes.add(room, message.length);
             }
         }
-        metrics::counter!("archive_events_total").increment(messages.len() as u64);
+        metrics::counter!("chat_archive_events_total").increment(messages.len() as u64);
         stream_consumer::acknowledge(messages, &redelivered).await
     }
 

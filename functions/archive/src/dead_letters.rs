@@ -59,7 +59,7 @@ pub async fn park(
             }
         }
         tracing::error!(subject, %seq, reason, is_parked, "an event cannot be stored");
-        metrics::counter!("archive_dead_letters_total", "reason" => reason).increment(1);
+        metrics::counter!("chat_archive_dead_letters_total", "reason" => reason).increment(1);
         if Stored::parse(subject).is_none()
             && let Err(error) = stream.purge_foreign(subject).await
         {

@@ -80,7 +80,7 @@ async fn empty_and_remove(
             stream.purge_all(room).await?;
             execute(database, "DELETE FROM room WHERE id = $1 AND emptied_at < $2", id, Utc::now())
                 .await?;
-            metrics::counter!("archive_rooms_removed_total").increment(1);
+            metrics::counter!("chat_archive_rooms_removed_total").increment(1);
         }
     }
     Ok(())

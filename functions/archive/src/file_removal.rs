@@ -50,7 +50,7 @@ pub async fn remove_incomplete(database: &Database) -> anyhow::Result<()> {
         mark_object(&mut tx, key).await?;
     }
     tx.commit().await?;
-    metrics::counter!("archive_uploads_removed_total").increment(keys.len() as u64);
+    metrics::counter!("chat_archive_uploads_removed_total").increment(keys.len() as u64);
     Ok(())
 }
 

@@ -63,6 +63,7 @@ impl Archive {
 
     async fn follow_sweeps(&self) {
         loop {
+            self.store.database.report_pool();
             if let Err(error) = self.sweep().await {
                 tracing::warn!(error = format!("{error:#}"), "a sweep failed in part; retrying");
             }

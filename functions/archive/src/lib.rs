@@ -123,7 +123,7 @@ impl Archive {
         let streams: Vec<&ShardStream> = self.shards.iter().map(|shard| &shard.stream).collect();
         let mut failures = Failures::default();
         let swept = self.outbox.sweep(&self.store.database, &self.store.log).await.map(|swept| {
-            metrics::counter!("archive_outbox_swept_total").increment(swept);
+            metrics::counter!("chat_archive_outbox_swept_total").increment(swept);
         });
         failures.record(swept);
         failures.record(file_removal::remove_incomplete(&self.store.database).await);

@@ -9,14 +9,21 @@ use std::{
 
 use archive::{Archive, Config, follow};
 use clap::Parser;
-use lambda_http::{Error, LambdaEvent, lambda_runtime, service_fn};
+use lambda_http::{
+    Error, LambdaEvent,
+    lambda_runtime::{Runtime, layers::TracingLayer},
+    service_fn,
+};
 use service::{
     check_config,
     env::Env,
-    healthcheck, serve,
+    healthcheck,
+    metric::Part,
+    serve,
     telemetry::{self, TelemetryConfig},
     version,
 };
+use tower::util::ThenLayer;
 
 /// Moves stored events from JetStream into the database. Configured by environment variables; infra/README.md lists
 /// them.
@@ -53,7 +60,7 @@ fn configuration(env: &mut Env<'_>) -> Option<(Config, TelemetryConfig)> {
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let (config, telemetry) = Env::of_process(configuration)?;
     let shutdown = serve::shutdown_on_signal()?;
-    telemetry::start(&telemetry, telemetry::USUAL, shutdown.clone()).await?;
+    telemetry::start(&[Part::Archive], &telemetry, telemetry::USUAL, shutdown.clone()).await?;
     if arguments.follow {
         return Box::pin(follow(config, shutdown)).await;
     }
@@ -76,7 +83,7 @@ async fn run_passes(config: Config) -> anyhow::Result<()> {
         let moved = moved.map_err(|error| Error::from(format!("{error:#}")))?;
         Ok::<_, Error>(serde_json::json!({ "moved": moved }))
     });
-    lambda_runtime::run(handler)
-        .await
-        .map_err(|error| anyhow::anyhow!("the Lambda runtime: {error}"))
+    let runtime = Runtime::new(handler).layer(TracingLayer::new());
+    let runtime = runtime.layer(ThenLayer::new(telemetry::flush_after));
+    runtime.run().await.map_err(|error| anyhow::anyhow!("the Lambda runtime: {error}"))
 }

@@ -50,7 +50,10 @@ impl Purge {
         let mut ran_at = self.ran_at.lock().await;
         let size = self.stream.size().await?;
         let stream = self.stream.shard().stream();
-        metrics::gauge!("stream_bytes", "stream" => stream.clone()).set(size.bytes as f64);
+        metrics::gauge!("chat_stream_bytes", "stream" => stream.clone()).set(size.bytes as f64);
+        if let Some(max) = size.max_bytes {
+            metrics::gauge!("chat_stream_max_bytes", "stream" => stream.clone()).set(max as f64);
+        }
         let fill = FillLevel::of(&size);
         if ran_at.is_some_and(|at| at.elapsed() < fill.interval()) {
             return Ok(());
@@ -68,7 +71,7 @@ impl Purge {
             }
             FillLevel::Full => self.purge_until_normal(database, size).await?,
         };
-        metrics::counter!("archive_purged_rooms_total").increment(purged);
+        metrics::counter!("chat_archive_purged_rooms_total").increment(purged);
         if fill != FillLevel::Normal {
             tracing::warn!(
                 stream,

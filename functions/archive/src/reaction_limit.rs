@@ -44,7 +44,7 @@ pub async fn apply(tx: &mut Tx, rows: &mut BatchRows) -> sqlx::Result<()> {
     }
     let kinds = existing(tx, &targets).await?;
     let dropped = retain_first(&mut rows.reactions, kinds);
-    metrics::counter!("archive_reactions_dropped_total").increment(dropped as u64);
+    metrics::counter!("chat_archive_reactions_dropped_total").increment(dropped as u64);
     Ok(())
 }
 

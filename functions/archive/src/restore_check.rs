@@ -26,7 +26,8 @@ impl Archive {
             Some(stored) => acknowledged > stored,
             None => acknowledged > Seq::ZERO && stream_log::is_empty(database).await?,
         };
-        metrics::gauge!("database_behind", "stream" => stream.clone()).set(f64::from(is_ahead));
+        metrics::gauge!("chat_database_behind", "stream" => stream.clone())
+            .set(f64::from(is_ahead));
         anyhow::ensure!(
             !is_ahead,
             "the database is behind stream {stream}, which was archived up to {acknowledged}; restore \

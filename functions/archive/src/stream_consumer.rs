@@ -66,7 +66,8 @@ impl StreamConsumer {
     async fn info(&self) -> anyhow::Result<Info> {
         let info = self.consumer().await?.get_info().await;
         let info = info.context("cannot read the state of the consumer")?;
-        let lag = metrics::gauge!("archive_lag", "stream" => self.stream.shard().stream());
+        let lag =
+            metrics::gauge!("chat_archive_lag_events", "stream" => self.stream.shard().stream());
         lag.set(info.num_pending as f64);
         Ok(info)
     }

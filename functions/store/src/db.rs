@@ -4,6 +4,7 @@
 mod connect;
 mod errors;
 mod migrations;
+mod pool_metrics;
 mod run;
 mod schema_version;
 mod statement_cancellation;
@@ -58,6 +59,14 @@ impl Database {
 
     pub async fn ping(&self) -> sqlx::Result<()> {
         on_db!(self, e => sqlx::query_scalar::<_, i32>("SELECT 1").fetch_one(e)).map(drop)
+    }
+
+    /// Sets the gauges of the pool.
+    pub fn report_pool(&self) {
+        match self {
+            Self::Postgres(pool) => pool_metrics::report(pool),
+            Self::Sqlite(pool) => pool_metrics::report(pool),
+        }
     }
 
     pub async fn close(&self) {

@@ -104,7 +104,7 @@ impl HashQueue {
     pub async fn slot(&self, requester: Requester) -> Result<Slot, HashingBusy> {
         self.wait(requester).await.ok_or_else(|| {
             let share = requester.label();
-            metrics::counter!("password_hashing_refused_total", "share" => share).increment(1);
+            metrics::counter!("chat_password_hashing_refused_total", "share" => share).increment(1);
             HashingBusy
         })
     }

@@ -64,7 +64,8 @@ impl Budgets {
         let Some(rate) = self.new_rooms else { return Ok(()) };
         let wait = charge_key(&self.database, format!("new-rooms.{user}"), rate).await?;
         wait.map_or(Ok(()), |wait| {
-            metrics::counter!("publish_refused_total", "code" => "too-many-new-rooms").increment(1);
+            metrics::counter!("chat_publish_refused_total", "code" => "too-many-new-rooms")
+                .increment(1);
             Err(TooManyNewRooms { wait }.into())
         })
     }

@@ -69,7 +69,7 @@ impl RateLimit {
         let allowed_at: Option<i64> = on_tx!(tx, e => sqlx::query_scalar(
             "SELECT allowed_at FROM rate_limit WHERE key = $1"
         ).bind(&self.key).fetch_optional(e))?;
-        metrics::counter!("rate_limited_requests_total").increment(1);
+        metrics::counter!("chat_rate_limited_requests_total").increment(1);
         Err(Throttled { wait: wait(allowed_at.unwrap_or(now), rate, now) }.into())
     }
 }

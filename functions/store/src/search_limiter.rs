@@ -64,7 +64,7 @@ impl Inner {
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         let of_user = running.get(&user).copied().unwrap_or(0);
         if self.per_user > 0 && of_user >= self.per_user {
-            metrics::counter!("searches_refused_total").increment(1);
+            metrics::counter!("chat_searches_refused_total").increment(1);
             return None;
         }
         running.insert(user, of_user + 1);

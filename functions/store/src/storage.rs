@@ -60,8 +60,9 @@ pub struct UploadedObject {
     pub sha256: Option<String>,
 }
 
-/// Logs the cause and returns the domain error.
+/// Logs and counts the cause, and returns the domain error.
 fn failed(what: &'static str, error: impl std::error::Error) -> StoreError {
+    metrics::counter!("chat_storage_failures_total", "operation" => what).increment(1);
     tracing::warn!(error = %DisplayErrorContext(&error), "the storage failed to {what}");
     StorageUnavailable(what).into()
 }

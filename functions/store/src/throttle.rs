@@ -189,7 +189,7 @@ impl LoginAttempt {
 }
 
 fn throttled(until: DateTime<Utc>, now: DateTime<Utc>) -> Throttled {
-    metrics::counter!("throttled_guesses_total").increment(1);
+    metrics::counter!("chat_logins_throttled_total").increment(1);
     // Not zero, although the block may have ended since it was read.
     let wait = (until - now).to_std().unwrap_or_default();
     Throttled { wait: wait.max(FIRST_WAIT) }

@@ -1,6 +1,7 @@
 //! The checks behind `/readyz`.
 
 use serde_json::{Value, json};
+use service::metric;
 
 use crate::{
     bus::Bus, health::Health, keys::Keys, revoked::RevokedSet, subscriptions::Subscriptions,
@@ -17,7 +18,8 @@ pub struct Readiness {
 }
 
 impl Readiness {
-    /// Whether a load balancer may send new sockets to this gateway, and the result of each check.
+    /// Whether a load balancer may send new sockets to this gateway, and the result of each check. Also sets the
+    /// metrics of the readiness.
     pub async fn check(&self, is_draining: bool) -> (bool, Value) {
         let subscribed = self.subscriptions.iter().all(Subscriptions::is_connected);
         let nats = self.bus.is_ready().await && subscribed;
@@ -25,10 +27,15 @@ impl Readiness {
         let revocations = self.revoked.is_complete();
         let workers = self.health.is_good();
         let serving = !is_draining;
-        let checks = json!({
-            "nats": nats, "keys": keys, "revocations": revocations, "serving": serving,
-            "workers": workers
-        });
-        (nats && keys && revocations && serving && workers, checks)
+        let checks = [
+            ("nats", nats),
+            ("keys", keys),
+            ("revocations", revocations),
+            ("serving", serving),
+            ("workers", workers),
+        ];
+        let is_ready = checks.iter().all(|(_, works)| *works);
+        metric::set_ready("gateway", is_ready, &checks);
+        (is_ready, checks.into_iter().map(|(part, works)| (part, json!(works))).collect())
     }
 }

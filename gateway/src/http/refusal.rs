@@ -63,7 +63,8 @@ impl HandshakeRefusal {
 impl IntoResponse for HandshakeRefusal {
     fn into_response(self) -> Response {
         let (status, code, message, word) = self.parts();
-        metrics::counter!("gateway_handshakes_refused_total", "reason" => message).increment(1);
+        metrics::counter!("chat_gateway_handshakes_refused_total", "reason" => message)
+            .increment(1);
         let mut body = json!({ "code": code, "message": message });
         if let Some(word) = word {
             body["reason"] = json!(word);

@@ -56,7 +56,7 @@ struct Inner {
 impl Budget {
     /// A budget of `limit` bytes, none of them used.
     pub fn new(limit: usize) -> Self {
-        metrics::gauge!("gateway_memory_budget_bytes").set(limit as f64);
+        metrics::gauge!("chat_gateway_memory_budget_bytes").set(limit as f64);
         Self(Arc::new(Inner { limit, used: AtomicUsize::new(0) }))
     }
 
@@ -147,7 +147,7 @@ impl Reservation {
                     Purpose::Replay => "replay",
                     Purpose::Live => "live",
                 };
-                metrics::counter!("gateway_memory_refusals_total", "purpose" => purpose)
+                metrics::counter!("chat_gateway_memory_refusals_total", "purpose" => purpose)
                     .increment(1);
                 Err(Exhausted)
             }

@@ -58,7 +58,7 @@ impl Rooms {
         let mailbox = Mailbox::default();
         let sent = mailbox.command(command);
         rooms.insert(room, mailbox.clone());
-        metrics::gauge!("gateway_rooms").set(rooms.len() as f64);
+        metrics::gauge!("chat_gateway_rooms").set(rooms.len() as f64);
         let (thread, context) = self.home(room);
         thread.spawn(self.clone().run(room, context.clone(), mailbox));
         sent.map_err(|(RefusedCommand::Full(command) | RefusedCommand::Closed(command))| command)
@@ -71,7 +71,7 @@ impl Rooms {
         if rooms.get(&room).is_some_and(Mailbox::is_closed) {
             rooms.remove(&room);
         }
-        metrics::gauge!("gateway_rooms").set(rooms.len() as f64);
+        metrics::gauge!("chat_gateway_rooms").set(rooms.len() as f64);
     }
 
     /// Sends all rooms a command that another gateway has stopped or failed.

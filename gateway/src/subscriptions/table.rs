@@ -6,6 +6,7 @@ use protocol::{
     RoomId,
     subject::{self, Shards},
 };
+use service::nats::ConnectionGauge;
 use tokio::sync::oneshot;
 
 use crate::mailbox::Mailbox;
@@ -40,6 +41,7 @@ pub struct Table {
     /// sent after it. The server answers in order, so its `PONG` is the confirmation.
     waiting: Vec<(u64, oneshot::Sender<()>)>,
     is_connected: bool,
+    gauge: ConnectionGauge,
 }
 
 struct Entry {
@@ -59,6 +61,7 @@ impl Table {
             pongs: 0,
             waiting: Vec::new(),
             is_connected: false,
+            gauge: ConnectionGauge::new(false),
         }
     }
 
@@ -132,6 +135,7 @@ impl Table {
             entry.mailbox.mark_missed();
         }
         (self.is_connected, self.pings, self.pongs) = (true, 0, 0);
+        self.gauge.set(true);
         // Callers that waited for a confirmation on the old connection now wait for one on this connection.
         let ping = self.ping();
         self.waiting.iter_mut().for_each(|(waits_for, _)| *waits_for = ping);
@@ -139,6 +143,7 @@ impl Table {
 
     pub fn disconnected(&mut self) {
         self.is_connected = false;
+        self.gauge.set(false);
     }
 
     /// Queues a `PING` and returns its number. Without a connection, returns the number of the last one.

@@ -14,6 +14,7 @@ const ASK_WITHIN: f64 = 0.5;
 /// See the module.
 pub struct Draining {
     deadline: Timestamp,
+    began: Instant,
     ends: Instant,
 }
 
@@ -31,7 +32,13 @@ impl Draining {
             let wait = within.mul_f64(ASK_WITHIN * nth as f64 / count);
             timers.start(wait, *id, Due::Migrate);
         }
-        Self { deadline, ends: Instant::now() + within }
+        let began = Instant::now();
+        Self { deadline, began, ends: began + within }
+    }
+
+    /// The time since the drain's start.
+    pub fn lasts(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// The deadline in the event `migrate`.

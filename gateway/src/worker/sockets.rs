@@ -51,16 +51,16 @@ impl Sockets {
             generation: 0,
             flush: FlushQueue::new(wake),
             budget,
-            writes: metrics::counter!("gateway_writes_total"),
-            sent: metrics::counter!("gateway_sent_bytes_total"),
-            outgoing: metrics::gauge!("gateway_outgoing_events"),
+            writes: metrics::counter!("chat_gateway_writes_total"),
+            sent: metrics::counter!("chat_gateway_sent_bytes_total"),
+            outgoing: metrics::gauge!("chat_gateway_outgoing_events"),
         }
     }
 
     /// Adds a socket.
     pub fn insert(&mut self, socket: Socket) -> SocketId {
         let transport = socket.transport().name();
-        metrics::gauge!("gateway_sockets", "transport" => transport).increment(1);
+        metrics::gauge!("chat_gateway_sockets", "transport" => transport).increment(1);
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
         let index = self.slots.insert(Slot { generation, is_marked: false, socket }) as u32;
@@ -74,7 +74,7 @@ impl Sockets {
         }
         let Slot { mut socket, .. } = self.slots.remove(id.index as usize);
         let transport = socket.transport().name();
-        metrics::gauge!("gateway_sockets", "transport" => transport).decrement(1);
+        metrics::gauge!("chat_gateway_sockets", "transport" => transport).decrement(1);
         self.outgoing.decrement(socket.publishing_mut().queued() as f64);
         socket.transport_mut().stop_reading();
         socket.stats().report(transport);
@@ -189,7 +189,7 @@ impl Sockets {
 
     /// Queues an event for one socket.
     pub fn emit(&mut self, id: SocketId, event: &ServerEvent) {
-        metrics::counter!("gateway_events_out_total", "event" => event.name()).increment(1);
+        metrics::counter!("chat_gateway_events_out_total", "event" => event.name()).increment(1);
         self.push(id, ws::text(&["42", &event.encode()]));
     }
 
@@ -258,5 +258,5 @@ impl Sockets {
 }
 
 fn count_refusal(refusal: &Refusal) {
-    metrics::counter!("gateway_refusals_total", "code" => refusal.code.as_str()).increment(1);
+    metrics::counter!("chat_gateway_refusals_total", "code" => refusal.code.as_str()).increment(1);
 }

@@ -66,6 +66,7 @@ pub async fn run(
     // Messages sent over HTTP and over sockets share the same rate limits.
     functions.shared_budgets = Some(gateway.publish.clone());
     let state = api::AppState::connect(functions, drained.clone()).await?;
+    tokio::spawn(api::watch_readiness(state.clone(), drained.clone()));
     let gateway = gateway::Gateway::start(gateway, shutdown.clone()).await?;
     let router = api::router(state).merge(gateway.socket_router());
     let server = tokio::spawn(serve::serve(listener, router, limits, drained.clone()));

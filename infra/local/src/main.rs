@@ -7,6 +7,7 @@ use local::Options;
 use service::{
     check_config,
     env::Env,
+    metric::Part,
     serve,
     telemetry::{self, TelemetryConfig},
     version,
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
     serve::run(async {
         let telemetry = Env::of_process(configuration)?;
         let shutdown = serve::shutdown_on_signal()?;
-        telemetry::start(&telemetry, DEFAULT_LOG_FILTER, shutdown.clone()).await?;
+        telemetry::start(&Part::ALL, &telemetry, DEFAULT_LOG_FILTER, shutdown.clone()).await?;
         let shown = data.display().to_string();
         let running = local::run(Options { listen, s3_listen, data }, shutdown, |address| {
             let text = format!(

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
     }
     serve::run(async {
         let (config, telemetry) = Env::of_process(configuration)?;
-        telemetry::start(&telemetry, telemetry::USUAL, CancellationToken::new()).await?;
+        telemetry::start(&[], &telemetry, telemetry::USUAL, CancellationToken::new()).await?;
         let recovery = Recovery { advance, replay, is_asked: replay };
         provision::run(config.recovering(recovery)).await
     })

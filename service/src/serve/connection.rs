@@ -104,13 +104,13 @@ impl Connections {
             tokio::select! {
                 ended = connection.as_mut() => {
                     if let Err(error) = ended {
-                        metrics::counter!("http_connections_broken_total").increment(1);
+                        metrics::counter!("chat_http_connections_broken_total").increment(1);
                         tracing::debug!(%error, "a connection failed");
                     }
                     return;
                 }
                 () = hung_up.cancelled() => {
-                    metrics::counter!("http_connections_cut_total").increment(1);
+                    metrics::counter!("chat_http_connections_timed_out_total").increment(1);
                     tracing::debug!("closed a connection whose client does not read the response");
                     return;
                 }
@@ -124,7 +124,7 @@ impl Connections {
                 }
                 () = sleep_until(deadline) => {
                     if state != Waiting::NextRequest {
-                        metrics::counter!("http_connections_cut_total").increment(1);
+                        metrics::counter!("chat_http_connections_timed_out_total").increment(1);
                         tracing::debug!(?state, "closed a connection that timed out");
                         return;
                     }
@@ -142,7 +142,7 @@ impl Connections {
         peer: SocketAddr,
     ) -> Result<Response, std::convert::Infallible> {
         let Ok(admitted) = self.admit_request(request.headers(), peer) else {
-            metrics::counter!("http_requests_refused_total").increment(1);
+            metrics::counter!("chat_http_requests_refused_total").increment(1);
             return Ok(too_many());
         };
         let response = self.router.oneshot(request.map(Body::new)).await?;

@@ -182,13 +182,13 @@ async fn metrics_show_the_size_and_age_of_the_outbox() {
     let _archive = system.start_process("archive", &["--follow"]);
     let metrics = eventually("the outbox to be measured", || async {
         let text = system.http.get(format!("http://{METRICS}/metrics")).send().await.ok()?;
-        text.text().await.ok().filter(|text| text.contains("outbox_oldest_seconds"))
+        text.text().await.ok().filter(|text| text.contains("chat_outbox_oldest_seconds"))
     })
     .await;
-    assert!(metrics.contains("outbox_rows{kind=\"event\"} 3"), "{metrics}");
-    assert!(metrics.contains("outbox_rows{kind=\"revocation\"} 0"), "{metrics}");
+    assert!(metrics.contains("chat_outbox_rows{kind=\"event\"} 3"), "{metrics}");
+    assert!(metrics.contains("chat_outbox_rows{kind=\"revocation\"} 0"), "{metrics}");
     let age = metrics.lines().find_map(|line| {
-        line.strip_prefix("outbox_oldest_seconds{kind=\"event\"} ")?.parse::<f64>().ok()
+        line.strip_prefix("chat_outbox_oldest_seconds{kind=\"event\"} ")?.parse::<f64>().ok()
     });
     assert!(age.is_some_and(|age| age >= 60.0), "{age:?}");
 }

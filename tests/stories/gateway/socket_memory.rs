@@ -202,8 +202,8 @@ async fn unread_replays_stay_within_the_memory_budget() {
         assert_eq!(heard["seq"], sent["seq"]);
     };
     let answered = async || {
-        gateway.metric("gateway_replays_total").await
-            + gateway.metric("gateway_refusals_total").await
+        gateway.metric("chat_gateway_replays_total").await
+            + gateway.metric("chat_gateway_refusals_total").await
     };
     let all_answered = async {
         while answered().await < READERS as f64 {
@@ -216,8 +216,8 @@ async fn unread_replays_stay_within_the_memory_budget() {
     let grown = peak.most.load(Relaxed) - before;
     eprintln!("grew by {} MiB while nothing was read", grown / MIB);
     assert!(grown < BUDGET + BESIDES, "grew by {} MiB", grown / MIB);
-    assert!(gateway.metric("gateway_memory_refusals_total").await > 0.0, "it was tight");
-    assert_eq!(gateway.metric("gateway_memory_budget_bytes").await, BUDGET as f64);
+    assert!(gateway.metric("chat_gateway_memory_refusals_total").await > 0.0, "it was tight");
+    assert_eq!(gateway.metric("chat_gateway_memory_budget_bytes").await, BUDGET as f64);
 
     // A late reader receives everything.
     join_all(readers.into_iter().map(Reader::reads_everything)).await;
@@ -228,7 +228,7 @@ async fn unread_replays_stay_within_the_memory_budget() {
     assert!(grown < BUDGET + BESIDES, "grew by {} MiB", grown / MIB);
     // All memory of the closed sockets and rooms is released.
     eventually("what was held to be given back", || async {
-        (gateway.metric("gateway_memory_used_bytes").await < BUDGET as f64 / 4.0).then_some(())
+        (gateway.metric("chat_gateway_memory_used_bytes").await < BUDGET as f64 / 4.0).then_some(())
     })
     .await;
 }
@@ -277,7 +277,7 @@ async fn a_socket_that_never_reads_is_closed() {
     let gateway = MeasuredGateway::start(&system, &pings).await;
     let mut reader = Reader::join(&gateway.base, &ada, "long".to_owned()).await;
     eventually("it to be closed", || async {
-        let ended = gateway.metric("gateway_sockets_ended_total").await;
+        let ended = gateway.metric("chat_gateway_sockets_ended_total").await;
         (ended > 0.0).then_some(())
     })
     .await;

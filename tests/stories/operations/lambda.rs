@@ -3,11 +3,24 @@
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use stories::{Database, PASSWORD, RuntimeApi, System, binary};
-use tokio::process::{Child, Command};
+use stories::{DEADLINE, Database, PASSWORD, RuntimeApi, System, binary};
+use tokio::{
+    io::{AsyncBufReadExt as _, BufReader},
+    process::{Child, Command},
+};
 
 fn start(system: &System, api: &RuntimeApi, name: &str) -> Child {
-    Command::new(binary(name))
+    command(system, api, name).spawn().unwrap()
+}
+
+/// Starts a function whose standard output can be read.
+fn start_piped(system: &System, api: &RuntimeApi, name: &str) -> Child {
+    command(system, api, name).stdout(Stdio::piped()).spawn().unwrap()
+}
+
+fn command(system: &System, api: &RuntimeApi, name: &str) -> Command {
+    let mut command = Command::new(binary(name));
+    command
         .envs(system.variables())
         .env("AWS_LAMBDA_RUNTIME_API", &api.address)
         .env("AWS_LAMBDA_FUNCTION_NAME", name)
@@ -17,9 +30,8 @@ fn start(system: &System, api: &RuntimeApi, name: &str) -> Child {
         .env("AWS_LAMBDA_LOG_GROUP_NAME", "log")
         .env("RUST_LOG", "warn")
         .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .unwrap()
+        .kill_on_drop(true);
+    command
 }
 
 /// An event of API Gateway's HTTP API, payload format 2.0.
@@ -107,6 +119,27 @@ async fn accounts_rooms_and_files_answer_invocations() {
         "{answer}"
     );
     drop(files);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_invocation_writes_its_metrics_for_cloudwatch() {
+    let system = System::new(Database::Sqlite).await;
+    let mut api = RuntimeApi::start().await;
+    let mut rooms = start_piped(&system, &api, "rooms");
+    let mut lines = BufReader::new(rooms.stdout.take().unwrap()).lines();
+    let answer = api.invoke(event("GET", "/room", None, None)).await;
+    assert_eq!(answer["statusCode"], 401, "{answer}");
+    let line = loop {
+        let line = tokio::time::timeout(DEADLINE, lines.next_line()).await.unwrap().unwrap();
+        let line: Value = serde_json::from_str(&line.unwrap()).unwrap();
+        if line["chat_http_requests_total"].is_number() {
+            break line;
+        }
+    };
+    assert_eq!(line["chat_http_requests_total"], 1, "{line}");
+    assert_eq!((&line["route"], &line["status"]), (&json!("/room"), &json!("401")), "{line}");
+    assert_eq!(line["FunctionName"], "rooms");
+    assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Namespace"], "chat", "{line}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

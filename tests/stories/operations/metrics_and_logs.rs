@@ -37,21 +37,21 @@ async fn a_gateway_has_metrics_and_logs_each_socket() {
     };
     let text = eventually("metrics", metrics).await;
     for line in [
-        "gateway_sockets{transport=\"websocket\"} 1",
-        "gateway_sockets{transport=\"polling\"} 1",
-        "gateway_rooms 1",
-        "gateway_events_total{event=\"send-msg\"} 1",
-        "gateway_events_total{event=\"join-room\"} 1",
-        "gateway_events_out_total{event=\"receive-msg\"} 1",
-        "gateway_deliveries_total",
-        "gateway_writes_total",
-        "gateway_received_bytes_total",
-        "gateway_sent_bytes_total",
-        "gateway_store_seconds_bucket",
-        "gateway_outgoing_events 0",
-        "gateway_inbox{shard=\"0\"}",
-        "gateway_replays_total{recovered=\"true\"} 1",
-        "gateway_refusals_total{code=\"unknown-event\"} 1",
+        "chat_gateway_sockets{transport=\"websocket\"} 1",
+        "chat_gateway_sockets{transport=\"polling\"} 1",
+        "chat_gateway_rooms 1",
+        "chat_gateway_events_total{event=\"send-msg\"} 1",
+        "chat_gateway_events_total{event=\"join-room\"} 1",
+        "chat_gateway_events_out_total{event=\"receive-msg\"} 1",
+        "chat_gateway_deliveries_total",
+        "chat_gateway_writes_total",
+        "chat_gateway_received_bytes_total",
+        "chat_gateway_sent_bytes_total",
+        "chat_gateway_store_seconds_bucket",
+        "chat_gateway_outgoing_events 0",
+        "chat_gateway_inbox_commands{worker=\"0\"}",
+        "chat_gateway_replays_total{recovered=\"true\"} 1",
+        "chat_gateway_refusals_total{code=\"unknown-event\"} 1",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
     }
@@ -64,8 +64,8 @@ async fn a_gateway_has_metrics_and_logs_each_socket() {
     socket.closed().await;
     eventually("the end to be counted", || async {
         let text = metrics().await?;
-        let ended = "gateway_sockets_ended_total{reason=\"not a Socket.IO packet\"} 1";
-        let are_counted = text.contains(ended) && text.contains("gateway_violations_total 2");
+        let ended = "chat_gateway_sockets_ended_total{reason=\"not a Socket.IO packet\"} 1";
+        let are_counted = text.contains(ended) && text.contains("chat_gateway_violations_total 2");
         are_counted.then_some(())
     })
     .await;

@@ -99,7 +99,7 @@ pub async fn refresh(
         store_refresh_token(&mut tx, session, &next).await?;
         next
     } else if let Some(next) = unused_successor(&mut tx, token, &found).await? {
-        metrics::counter!("refreshes_repeated_total").increment(1);
+        metrics::counter!("chat_refreshes_repeated_total").increment(1);
         next
     } else {
         sessions::revoke(&mut tx, session).await?;

@@ -7,7 +7,9 @@ use clap::Parser;
 use service::{
     check_config,
     env::Env,
-    healthcheck, serve,
+    healthcheck,
+    metric::Part,
+    serve,
     telemetry::{self, TelemetryConfig},
     version,
 };
@@ -49,10 +51,11 @@ async fn run(Arguments { listen, .. }: Arguments) -> anyhow::Result<()> {
     let shutdown = serve::shutdown_on_signal()?;
     let drain = config.drain;
     let drained = CancellationToken::new();
-    telemetry::start(&telemetry, telemetry::USUAL, drained.clone()).await?;
+    telemetry::start(&[Part::Functions], &telemetry, telemetry::USUAL, drained.clone()).await?;
     let listener = serve::listen(listen).await?;
     // The database must outlive the last handler.
     let state = AppState::connect(config, Default::default()).await?;
+    tokio::spawn(api::watch_readiness(state.clone(), drained.clone()));
     tokio::spawn(stop_gently(state.clone(), drain, shutdown, drained.clone()));
     tracing::info!(%listen, "serving");
     serve::serve(listener, api::router(state), limits, drained).await

@@ -18,6 +18,8 @@ use std::{
 
 use sqlx::{Pool, Postgres, Sqlite, Transaction, pool::PoolConnection};
 
+use super::pool_metrics::acquire;
+
 /// SQLite calls the progress handler after so many instructions of its virtual machine, about every 100 µs.
 const PROGRESS_OPS: i32 = 10_000;
 
@@ -86,7 +88,7 @@ pub struct HeldConnection<DB: sqlx::Database> {
 
 impl HeldConnection<Postgres> {
     pub async fn postgres(pool: &LimitedPool<Postgres>) -> sqlx::Result<Self> {
-        let (connection, statement) = (pool.acquire().await?, Arc::default());
+        let (connection, statement) = (acquire(pool).await?, Arc::default());
         Ok(Self { connection, statement, within: None, closes_on_drop: true })
     }
 }
@@ -162,7 +164,7 @@ impl<DB: sqlx::Database> DerefMut for WatchedTransaction<DB> {
 
 impl LimitedPool<Postgres> {
     pub(super) async fn begin(&self) -> sqlx::Result<WatchedTransaction<Postgres>> {
-        let transaction = self.pool.begin().await?;
+        let transaction = Transaction::begin(acquire(self).await?, None).await?;
         Ok(WatchedTransaction {
             abandon_on_drop: AbandonOnDrop(Arc::default()),
             transaction,
@@ -189,7 +191,7 @@ impl LimitedPool<Sqlite> {
 async fn watched(
     pool: &LimitedPool<Sqlite>,
 ) -> sqlx::Result<(PoolConnection<Sqlite>, Arc<Statement>)> {
-    let mut connection = pool.acquire().await?;
+    let mut connection = acquire(pool).await?;
     let statement = Arc::<Statement>::default();
     let watch = statement.clone();
     connection

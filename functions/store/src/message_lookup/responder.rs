@@ -66,7 +66,7 @@ async fn answer_one(client: &Client, store: &Store, request: Message) {
         LookupReply::NotFound => "not-sent",
         LookupReply::Unknown => "unknown",
     };
-    metrics::counter!("sent_answers_total", "answer" => outcome).increment(1);
+    metrics::counter!("chat_message_lookup_answers_total", "answer" => outcome).increment(1);
     if let Err(error) = client.publish(reply, answer.encode().into()).await {
         tracing::warn!(%room, %error, "cannot reply to a message lookup");
     }

@@ -163,7 +163,7 @@ async fn sweep_revocation(database: &Database, log: &RoomLog, row: &OutboxRow) -
     published.is_ok()
 }
 
-/// Sets the metrics `outbox_rows` and `outbox_oldest_seconds` of each kind.
+/// Sets the metrics `chat_outbox_rows` and `chat_outbox_oldest_seconds` of each kind.
 async fn measure(database: &Database) -> anyhow::Result<()> {
     for (kind, count, oldest) in [
         (
@@ -182,8 +182,8 @@ async fn measure(database: &Database) -> anyhow::Result<()> {
         let oldest: Option<DateTime<Utc>> =
             on_db!(database, e => sqlx::query_scalar(oldest).fetch_optional(e))?;
         let age = oldest.map_or(0, |oldest| (Utc::now() - oldest).num_seconds().max(0));
-        metrics::gauge!("outbox_rows", "kind" => kind).set(rows as f64);
-        metrics::gauge!("outbox_oldest_seconds", "kind" => kind).set(age as f64);
+        metrics::gauge!("chat_outbox_rows", "kind" => kind).set(rows as f64);
+        metrics::gauge!("chat_outbox_oldest_seconds", "kind" => kind).set(age as f64);
     }
     Ok(())
 }

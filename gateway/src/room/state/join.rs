@@ -82,7 +82,7 @@ impl Room {
         self.presence.enter(person);
         let recovered = missed.is_some();
         if after.is_some() {
-            metrics::counter!("gateway_replays_total", "recovered" => recovered.to_string())
+            metrics::counter!("chat_gateway_replays_total", "recovered" => recovered.to_string())
                 .increment(1);
         }
         let done = Done::Joined(Joined {

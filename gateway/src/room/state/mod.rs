@@ -149,7 +149,7 @@ impl Room {
         let mut batch = BatchBuilder::default();
         for event in events {
             if self.place(&batch, event.position) == Place::AfterGap {
-                metrics::counter!("gateway_holes_total").increment(1);
+                metrics::counter!("chat_gateway_gaps_total").increment(1);
                 self.deliver(std::mem::take(&mut batch)).await;
                 Box::pin(self.catch_up()).await;
             }
@@ -249,7 +249,7 @@ fn ends_room(room: RoomId, entry: &Entry) -> bool {
 
 /// Counts an outgoing event once, for any number of receiving sockets.
 fn count_out(name: &str) {
-    metrics::counter!("gateway_events_out_total", "event" => name.to_owned()).increment(1);
+    metrics::counter!("chat_gateway_events_out_total", "event" => name.to_owned()).increment(1);
 }
 
 /// Parses a stored event. An invalid payload is a bug in the publisher; it is logged and skipped.

@@ -90,7 +90,7 @@ impl Room {
                 return self.restart(oldest_kept).await;
             }
             after = read_until;
-            metrics::counter!("gateway_hole_events_total").increment(entries.len() as u64);
+            metrics::counter!("chat_gateway_gap_events_total").increment(entries.len() as u64);
             let mut batch = BatchBuilder::default();
             for Entry { seq, payload } in &entries {
                 self.take(*seq, payload, &mut batch).await;

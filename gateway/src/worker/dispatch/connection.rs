@@ -132,7 +132,7 @@ impl Worker {
                 Due::Close => self.remove(id, None),
                 Due::Migrate if socket.session().is_some() => {
                     if let Some(draining) = &self.draining {
-                        metrics::counter!("gateway_migrations_total").increment(1);
+                        metrics::counter!("chat_gateway_migrations_total").increment(1);
                         let deadline = draining.deadline();
                         self.sockets.emit(id, &ServerEvent::Migrate { deadline });
                     }

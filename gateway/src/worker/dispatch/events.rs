@@ -20,7 +20,7 @@ use crate::{
 impl Worker {
     /// Performs an event. If it contains a token with an unknown key, the keys are fetched first.
     pub fn on_event(&mut self, id: SocketId, event: ClientEvent, ack: Option<u64>) {
-        metrics::counter!("gateway_events_total", "event" => event.name()).increment(1);
+        metrics::counter!("chat_gateway_events_total", "event" => event.name()).increment(1);
         let Some(verifier) = self.context.keys.verifier() else {
             let refusal =
                 Refusal::new(Code::Unavailable, "the gateway has no public keys yet; try again");

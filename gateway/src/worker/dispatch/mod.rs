@@ -56,7 +56,7 @@ impl Worker {
                 timers: Timers::default(),
                 draining: None,
                 read_buffer: Vec::new(),
-                received: metrics::counter!("gateway_received_bytes_total"),
+                received: metrics::counter!("chat_gateway_received_bytes_total"),
             })
         })
     }

@@ -83,7 +83,7 @@ impl Worker {
 
     /// Closes a session, and removes it without waiting for another request of its client.
     pub fn close_now(&mut self, id: SocketId, Violation { code, reason }: Violation) {
-        metrics::counter!("gateway_violations_total").increment(1);
+        metrics::counter!("chat_gateway_violations_total").increment(1);
         self.close(id, code, reason);
         self.flush_socket(id);
         self.remove(id, None);
@@ -112,7 +112,7 @@ impl Worker {
             let failure = match tokio::time::timeout(within, probed).await {
                 Ok(Ok(())) => return worker.borrow_mut().upgraded(id, stream, decoder),
                 Ok(Err(ProbeError::Violation(violation))) => {
-                    metrics::counter!("gateway_violations_total").increment(1);
+                    metrics::counter!("chat_gateway_violations_total").increment(1);
                     violation
                 }
                 Ok(Err(ProbeError::GaveUp)) | Err(_) => NO_SESSION,
@@ -129,8 +129,8 @@ impl Worker {
         let before = socket.transport().name();
         let mut transport = Transport::websocket(stream.clone());
         transport.set_reader(receive::spawn_reader(self.me.clone(), id, stream));
-        metrics::gauge!("gateway_sockets", "transport" => before).decrement(1);
-        metrics::gauge!("gateway_sockets", "transport" => transport.name()).increment(1);
+        metrics::gauge!("chat_gateway_sockets", "transport" => before).decrement(1);
+        metrics::gauge!("chat_gateway_sockets", "transport" => transport.name()).increment(1);
         self.rooms.unblock(id, &mut self.sockets);
         if let Some(socket) = self.sockets.get_mut(id) {
             // A poll that still waits is dropped: the client declared that it has stopped polling.

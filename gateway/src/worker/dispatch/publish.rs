@@ -59,7 +59,7 @@ async fn publish_all(worker: SharedWorker, id: SocketId) {
                 let (worker, bus) = (worker.clone(), bus.clone());
                 tokio::task::spawn_local(async move {
                     let outcome = pending.acknowledged(&bus, room).await;
-                    metrics::histogram!("gateway_store_seconds").record(started.elapsed());
+                    metrics::histogram!("chat_gateway_store_seconds").record(started.elapsed());
                     let outcome = outcome.map_err(|error| refusal(&error));
                     worker.borrow_mut().sockets.finish_event(id, size, ack, outcome);
                 });

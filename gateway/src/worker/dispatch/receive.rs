@@ -100,7 +100,7 @@ impl Worker {
                 Err(violation) => Err(violation),
             };
             if let Err(Violation { code, reason }) = handled {
-                metrics::counter!("gateway_violations_total").increment(1);
+                metrics::counter!("chat_gateway_violations_total").increment(1);
                 self.close(id, code, reason);
                 break;
             }

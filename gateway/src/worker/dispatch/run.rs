@@ -20,8 +20,9 @@ pub async fn run(index: usize, context: Context, mut inbox: WorkerInbox) {
     let worker = Worker::new(index, context, wake.clone());
     let flush = flush_each_turn(worker.clone(), wake).map(Ok);
     tokio::task::spawn_local(health.supervise(format!("the writer of worker {index}"), flush));
-    let depth = metrics::gauge!("gateway_inbox", "shard" => index.to_string());
-    let used = metrics::gauge!("gateway_memory_used_bytes");
+    let depth = metrics::gauge!("chat_gateway_inbox_commands", "worker" => index.to_string());
+    let used = metrics::gauge!("chat_gateway_memory_used_bytes");
+    let drain = metrics::gauge!("chat_gateway_drain_seconds");
     let mut tick = tokio::time::interval(TICK);
     let mut turn = Vec::with_capacity(TURN);
     loop {
@@ -38,7 +39,11 @@ pub async fn run(index: usize, context: Context, mut inbox: WorkerInbox) {
             _ = tick.tick() => {
                 depth.set(inbox.len() as f64);
                 used.set(budget.used() as f64);
-                worker.borrow_mut().rooms.link().retry();
+                let mut worker = worker.borrow_mut();
+                if let Some(draining) = &worker.draining {
+                    drain.set(draining.lasts().as_secs_f64());
+                }
+                worker.rooms.link().retry();
             }
         }
         if worker.borrow_mut().is_drained() {

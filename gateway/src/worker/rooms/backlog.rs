@@ -30,7 +30,7 @@ impl LocalRooms {
     fn lag(&mut self, id: SocketId, key: RoomKey, cursor: Cursor, sockets: &mut Sockets) {
         let Some(local) = self.room_mut(key) else { return };
         let (room_id, last) = (local.id(), local.log().seq_at(cursor));
-        metrics::counter!("gateway_lags_total").increment(1);
+        metrics::counter!("chat_gateway_lags_total").increment(1);
         if let Some(session) = sockets.session_mut(id) {
             session.forget(room_id);
         }
@@ -61,7 +61,7 @@ impl LocalRooms {
             return;
         }
         let change = if is_blocked { 1.0 } else { -1.0 };
-        metrics::gauge!("gateway_sockets_behind").increment(change);
+        metrics::gauge!("chat_gateway_sockets_behind").increment(change);
         for place in socket.backlog().places() {
             if let Some(slot) = self.rooms.get_mut(place.room.0) {
                 slot.room.set_blocked(is_blocked);

@@ -56,7 +56,7 @@ impl LocalRooms {
             flush: FlushQueue::new(wake),
             link,
             budget,
-            deliveries: metrics::counter!("gateway_deliveries_total"),
+            deliveries: metrics::counter!("chat_gateway_deliveries_total"),
         }
     }
 

@@ -67,7 +67,7 @@ impl SocketStats {
     /// Logs and counts the end of the socket.
     pub fn report(&self, transport: &'static str) {
         let reason = self.reason.unwrap_or("the client went away");
-        metrics::counter!("gateway_sockets_ended_total", "reason" => reason).increment(1);
+        metrics::counter!("chat_gateway_sockets_ended_total", "reason" => reason).increment(1);
         tracing::info!(
             user = self.user.map(tracing::field::display),
             transport,

@@ -1,16 +1,19 @@
-//! infra/monitoring: alert rules and dashboard name metrics that the processes really have.
+//! The table of metrics (`service::metric`) against the code, and infra/monitoring and infra/k8s against a real scrape.
 
 mod names;
+mod scrape;
 
-use std::{collections::BTreeSet, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use serde_json::json;
-use stories::{Database, Socket, System, eventually, free_address, signal};
+use service::metric::{GROUPS, Kind, Metric};
+use stories::{Database, Server, Socket, System, eventually, free_address, signal};
 
 /// The metric that Prometheus itself adds for each target.
 const UP: &str = "up";
-/// Gauges that exist only after a client did not read for some time.
-const RARE_GAUGES: [&str; 1] = ["gateway_sockets_behind"];
 
 fn root() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
@@ -20,31 +23,42 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join("infra").join(path)).unwrap()
 }
 
-/// The metrics that the rules and the dashboard use.
+fn table() -> BTreeMap<&'static str, &'static Metric> {
+    GROUPS.iter().flat_map(|group| group.metrics).map(|metric| (metric.name, metric)).collect()
+}
+
+/// The metrics that the rules, the dashboard and the autoscaler use.
 fn used() -> BTreeSet<String> {
     let alerts = names::alerts(&read("monitoring/rules.yml"));
     let dashboard = serde_json::from_str(&read("monitoring/dashboard.json")).unwrap();
     let panels = names::dashboard_expressions(&dashboard);
+    let folders = ["infra/helm", "infra/k8s"].map(|folder| root().join(folder));
+    let scaling: Vec<_> = folders.iter().flat_map(|folder| names::of_autoscaling(folder)).collect();
     assert!(alerts.len() > 20 && panels.len() > 40, "{} and {}", alerts.len(), panels.len());
-    let expressions = alerts.values().chain(&panels);
+    assert!(scaling.len() >= 3, "two autoscalers and an adapter: {scaling:?}");
+    let expressions = alerts.values().chain(&panels).chain(&scaling);
     let mut used: BTreeSet<_> = expressions.flat_map(|e| names::in_expression(e)).collect();
     assert!(used.remove(UP));
     used
 }
 
 #[test]
-fn every_metric_is_documented_and_in_the_sources() {
-    let documented = names::first_column(names::section(&read("README.md"), "What to watch"));
-    let sources: BTreeSet<_> = names::in_sources(&root()).into_keys().collect();
-    let unknown: Vec<_> = used().difference(&documented).cloned().collect();
-    assert!(
-        unknown.is_empty(),
-        "infra/monitoring uses what infra/README.md does not list: {unknown:?}"
-    );
-    let unset: Vec<_> = documented.difference(&sources).collect();
-    assert!(unset.is_empty(), "infra/README.md lists metrics that no code sets: {unset:?}");
-    let missing: Vec<_> = sources.difference(&documented).collect();
-    assert!(missing.is_empty(), "infra/README.md does not list {missing:?}");
+fn the_code_sets_the_metrics_of_the_table() {
+    let in_table: BTreeMap<String, &str> = table()
+        .into_iter()
+        .map(|(name, metric)| {
+            let kind = match metric.kind {
+                Kind::Counter => "counter",
+                Kind::Gauge => "gauge",
+                Kind::Histogram => "histogram",
+            };
+            (name.to_owned(), kind)
+        })
+        .collect();
+    let sources = names::in_sources(&root());
+    let sources: BTreeMap<String, &str> =
+        sources.iter().map(|(name, kind)| (name.clone(), kind.as_str())).collect();
+    assert_eq!(sources, in_table);
 }
 
 #[test]
@@ -64,13 +78,21 @@ fn every_alert_is_tested_and_in_the_runbook() {
     }
 }
 
-/// Counters appear with their first event, so only gauges can be expected in a scrape.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_gauge_is_in_a_real_scrape() {
+/// Processes whose metrics a story reads.
+struct Scraped {
+    system: System,
+    _processes: Vec<tokio::process::Child>,
+    _servers: Vec<Server>,
+    _socket: Socket,
+    addresses: Vec<String>,
+}
+
+/// Starts all processes, and makes every metric appear that alerts and panels use.
+async fn busy_system() -> Scraped {
     let mut system = System::new(Database::Postgres).await;
-    let mut addresses = [(); 3].map(|()| free_address());
+    let mut addresses: Vec<_> = [(); 4].into_iter().map(|()| free_address()).collect();
     system.set_variable("METRICS_LISTEN", &addresses[0]);
-    let _archive = system.start_process("archive", &["--follow"]);
+    let archive = system.start_process("archive", &["--follow"]);
     let functions = system.start_server("functions", |command| {
         addresses[1] = free_address();
         command.env("METRICS_LISTEN", &addresses[1]);
@@ -78,36 +100,73 @@ async fn every_gauge_is_in_a_real_scrape() {
     let functions = functions.await;
     let gateway = system.start_server("gateway", |command| {
         addresses[2] = free_address();
+        // One event is within the budget.
+        command.envs([("LIMIT_USER_EVENT_RATE", "0.001"), ("LIMIT_USER_EVENT_BURST", "1")]);
         command.envs([("METRICS_LISTEN", addresses[2].as_str()), ("DRAIN_SECONDS", "20")]);
     });
     let gateway = gateway.await;
 
-    let ada = system.user("ada").await;
+    let ada = system.user("ada").await.at(&functions.base);
     let room = ada.create_room("lobby").await;
-    ada.at(&functions.base).get("/room/lobby/message").await.ok();
+    let file = json!({ "name": "a.txt", "size": 3, "type": "text/plain" });
+    let file = ada.post("/room/lobby/file", file).await.ok();
+    let unknown = format!("{}/socket.io/?EIO=4&transport=polling&sid=unknown", gateway.base);
+    assert_eq!(system.http.get(unknown).send().await.unwrap().status(), 400);
+    Socket::connect(&gateway.base, &ada.access).await.send("4nonsense").await;
     let mut socket = Socket::connect(&gateway.base, &ada.access).await;
     socket.ok("join-room", ada.join_data("lobby", None).await).await;
-    socket.ok("send-msg", json!({ "roomId": room, "msg": "hi" })).await;
+    let message = json!({ "roomId": room, "msg": "hi" });
+    socket.ok("send-msg", message.clone()).await;
+    socket.refused("send-msg", message, "user-rate-limited").await;
     // The open socket keeps the gateway draining.
     signal(gateway.id(), "-TERM");
 
-    let kinds = names::in_sources(&root());
-    let is_expected =
-        |name: &String| kinds[name] == "gauge" && !RARE_GAUGES.contains(&name.as_str());
-    let gauges: Vec<_> = used().into_iter().filter(is_expected).collect();
-    assert!(gauges.len() > 10, "{gauges:?}");
-    let http = &system.http;
-    eventually("every gauge to be in a scrape", || async {
-        let mut text = String::new();
-        for address in &addresses {
-            let answer = http.get(format!("http://{address}/metrics")).send().await.ok()?;
-            text += &answer.text().await.ok()?;
-        }
-        let is_scraped = |name: &String| text.contains(&format!("# TYPE {name} gauge\n"));
-        let missing: Vec<_> = gauges.iter().filter(|name| !is_scraped(name)).collect();
-        eprintln!("not in the scrape: {missing:?}");
-        missing.is_empty().then_some(())
+    // Functions whose storage is away.
+    system.set_variable("METRICS_LISTEN", &addresses[3]);
+    system.set_variable("S3_ENDPOINT", "http://127.0.0.1:1");
+    let listen = free_address();
+    let broken = system.start_process("functions", &["--listen", &listen]);
+    let complete = format!("/file/{}/complete", file["file"]["id"].as_str().unwrap());
+    let without_storage = ada.at(&format!("http://{listen}"));
+    eventually("the functions without a storage", || async {
+        let request = without_storage.request(reqwest::Method::POST, &complete);
+        let status = request.json(&json!({})).send().await.ok()?.status();
+        (status == 503).then_some(())
     })
     .await;
-    drop(socket);
+    Scraped {
+        system,
+        _processes: vec![archive, broken],
+        _servers: vec![functions, gateway],
+        _socket: socket,
+        addresses,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metrics_in_use_are_in_a_real_scrape_and_every_series_is_described() {
+    let scraped = busy_system().await;
+    let (used, table) = (used(), table());
+    let http = &scraped.system.http;
+    let series = eventually("every metric to be in a scrape", || async {
+        let mut series = Vec::new();
+        for address in &scraped.addresses {
+            let answer = http.get(format!("http://{address}/metrics")).send().await.ok()?;
+            series.extend(scrape::series(&answer.text().await.ok()?));
+        }
+        let found: BTreeSet<&str> = series.iter().map(|series| series.name.as_str()).collect();
+        let missing: Vec<_> = used.iter().filter(|name| !found.contains(name.as_str())).collect();
+        eprintln!("not in the scrape: {missing:?}");
+        missing.is_empty().then_some(series)
+    })
+    .await;
+    for scrape::Series { name, kind, help, labels } in &series {
+        let metric =
+            table.get(name.as_str()).unwrap_or_else(|| panic!("{name} is not in the table"));
+        assert_eq!(help, metric.help, "{name}");
+        assert_eq!(*kind, format!("{:?}", metric.kind).to_lowercase(), "{name}");
+        let expected: BTreeSet<_> =
+            metric.labels.iter().map(|label| label.name.to_owned()).collect();
+        assert_eq!(*labels, expected, "{name}");
+    }
 }

@@ -1,8 +1,8 @@
-//! Metric names in alert rules, in the dashboard, in infra/README.md and in the sources.
+//! Metric names in alert rules, in the dashboard, in the manifests of autoscaling and in the sources.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use serde_json::Value;
@@ -73,6 +73,21 @@ pub fn dashboard_expressions(dashboard: &Value) -> Vec<String> {
     }
 }
 
+/// The expressions by which Kubernetes' autoscaler and the adapter select metrics, in all manifests below a folder.
+pub fn of_autoscaling(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for path in files(folder, "yaml") {
+        let manifest = std::fs::read_to_string(path).unwrap();
+        for start in ["metric: { name: ", "seriesQuery: "] {
+            let rest = manifest.split(start).skip(1);
+            found.extend(
+                rest.map(|rest| rest.lines().next().unwrap().trim_end_matches(" }").to_owned()),
+            );
+        }
+    }
+    found
+}
+
 /// The part of a document below a heading of the second level.
 pub fn section<'a>(document: &'a str, title: &str) -> &'a str {
     let (_, rest) = document.split_once(&format!("\n## {title}\n")).unwrap();
@@ -89,29 +104,29 @@ pub fn first_column(section: &str) -> BTreeSet<String> {
 /// The metrics that the code sets, with the macro that does: `counter`, `gauge` or `histogram`.
 pub fn in_sources(root: &Path) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
-    for folder in ["functions", "gateway", "infra", "service"] {
-        search(&root.join(folder), &mut found);
+    let folders = ["functions", "gateway", "infra", "service"].map(|name| root.join(name));
+    for path in folders.iter().flat_map(|folder| files(folder, "rs")) {
+        let source = std::fs::read_to_string(&path).unwrap();
+        for call in source.split("metrics::").skip(1) {
+            let Some((kind, rest)) = call.split_once("!(") else { continue };
+            let name = rest.trim_start().strip_prefix('"').and_then(|rest| rest.split_once('"'));
+            if let (true, Some((name, _))) = (kind.chars().all(is_word), name) {
+                let other = found.insert(name.to_owned(), kind.to_owned());
+                assert!(other.is_none_or(|other| other == kind), "{name} has two kinds");
+            }
+        }
     }
     found
 }
 
-fn search(folder: &Path, found: &mut BTreeMap<String, String>) {
-    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
-        let path = entry.path();
-        if path.is_dir() {
-            search(&path, found);
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            let source = std::fs::read_to_string(&path).unwrap();
-            for call in source.split("metrics::").skip(1) {
-                let Some((kind, rest)) = call.split_once("!(") else { continue };
-                let name =
-                    rest.trim_start().strip_prefix('"').and_then(|rest| rest.split_once('"'));
-                if let (true, Some((name, _))) = (kind.chars().all(is_word), name) {
-                    found.insert(name.to_owned(), kind.to_owned());
-                }
-            }
-        }
-    }
+/// All files below a folder with this extension.
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let (folders, plain): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    let of_extension =
+        plain.into_iter().filter(|path| path.extension().is_some_and(|e| e == extension));
+    let below = folders.iter().flat_map(|folder| files(folder, extension));
+    of_extension.chain(below).collect()
 }
 
 #[test]
