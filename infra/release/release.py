@@ -76,6 +76,8 @@ def package(target, binaries, out):
     name = f"chatting-room-{version()}-{target}"
     files = [(pathlib.Path(binaries, program), program, 0o755) for program in PROGRAMS]
     files += [(ROOT / document, document.replace("infra/README", "OPERATING"), 0o644) for document in DOCUMENTS]
+    # For `local` as a service.
+    files += [(file, f"systemd/{file.name}", 0o644) for file in (ROOT / "infra/systemd").iterdir()]
     missing = [str(source) for source, _, _ in files if not source.is_file()]
     if missing:
         raise Fault(f"missing: {', '.join(missing)}")

@@ -51,7 +51,9 @@ class Release(unittest.TestCase):
         self.assertEqual(path.name, f"{name}.tar.gz")
         subprocess.run(["tar", "-xzf", path, "-C", self.folder], check=True)
         found = sorted(file.name for file in (self.folder / name).iterdir())
-        self.assertEqual(found, sorted([*release.PROGRAMS, "CHANGELOG.md", "LICENSE", "README.md", "OPERATING.md"]))
+        documents = ["CHANGELOG.md", "LICENSE", "README.md", "OPERATING.md", "systemd"]
+        self.assertEqual(found, sorted([*release.PROGRAMS, *documents]))
+        self.assertTrue((self.folder / name / "systemd/chatting-room.service").is_file())
         for program in release.PROGRAMS:
             output = subprocess.run([self.folder / name / program], check=True, capture_output=True, text=True).stdout
             self.assertEqual(output, f"{program}\n")
