@@ -177,7 +177,7 @@ def peer_of(rule):
     return ", ".join(" ".join(labels[key] for key in sorted(labels, reverse=True)) for labels in peers)
 
 
-def scaling_faults(objects, adapter, readme):
+def scaling_faults(objects, adapter, metrics):
     """Autoscalers without a target or a metric, or whose target has a fixed number of replicas."""
     deployments = of_kind(objects, "Deployment")
     for name, scaler in of_kind(objects, "HorizontalPodAutoscaler").items():
@@ -186,8 +186,8 @@ def scaling_faults(objects, adapter, readme):
             yield f"the target of the autoscaler {name} does not exist or has a fixed number of replicas"
         for metric in [m["pods"]["metric"]["name"] for m in scaler["spec"]["metrics"] if m["type"] == "Pods"]:
             rules = [rule["seriesQuery"] for rule in adapter["rules"]["custom"]]
-            if not any(rule.startswith(metric + "{") for rule in rules) or f"`{metric}{{" not in readme:
-                yield f"values/prometheus-adapter.yaml or infra/README.md has no metric {metric}"
+            if not any(rule.startswith(metric + "{") for rule in rules) or f"`{metric}{{" not in metrics:
+                yield f"values/prometheus-adapter.yaml or docs/metrics.md has no metric {metric}"
 
 
 def nats_faults(values, configuration, compose, production):
@@ -249,7 +249,7 @@ def main():
     nats = yaml.safe_load((values / "nats.yaml").read_text())
     found += nats_faults(nats, (INFRA / "nats/nats.conf").read_text(), compose, production)
     adapter = yaml.safe_load((values / "prometheus-adapter.yaml").read_text())
-    found += scaling_faults(production, adapter, readme)
+    found += scaling_faults(production, adapter, (ROOT / "docs/metrics.md").read_text())
     postgres = yaml.safe_load((values / "postgres.yaml").read_text())
     found += database_faults(postgres, (INFRA / "postgres/roles.sh").read_text())
     print("\n".join(dict.fromkeys(found)) or f"{len(base)} and {len(production)} objects: no fault")
