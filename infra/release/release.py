@@ -22,9 +22,9 @@ import tarfile
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 # `local` is the chat in one process; the others are the processes of a deployment.
-PROGRAMS = ["archive", "functions", "gateway", "local", "provision"]
+PROGRAMS = ["archive", "chatctl", "functions", "gateway", "local", "provision"]
 # The programs of the image, and the names that Docker has for the architectures.
-SERVERS = ["archive", "functions", "gateway", "provision"]
+SERVERS = ["archive", "chatctl", "functions", "gateway", "provision"]
 ARCHITECTURES = {"x86_64-unknown-linux-gnu": "amd64", "aarch64-unknown-linux-gnu": "arm64"}
 DOCUMENTS = ["CHANGELOG.md", "LICENSE", "README.md", "infra/README.md"]
 # Every file that names the version, and the pattern that finds it.

@@ -48,7 +48,7 @@ build_stand_in() {
 build_ours() {
     local binary
     mkdir -p "$work/build/out"
-    for binary in functions archive gateway provision; do
+    for binary in functions archive gateway provision chatctl; do
         objcopy --strip-debug "$target/debug/$binary" "$work/build/out/$binary"
     done
     podman build --quiet --build-context "build=$work/build" --tag "$(image_of functions)" \

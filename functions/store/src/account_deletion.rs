@@ -1,12 +1,14 @@
-//! Takes a deleted account out of its rooms. In each, another member becomes the owner, or the room is deleted. The
-//! request that deletes the account handles the first rooms, the archive the rest.
+//! Deletes an account and its sessions, and takes it out of its rooms. In each, another member becomes the owner, or
+//! the room is deleted. The request that deletes the account handles the first rooms, the archive the rest.
 
-use protocol::{Role, RoomId, Timestamp, UserId, stored::StoredEvent};
+use chrono::Utc;
+use protocol::{Role, RoomId, Timestamp, UserId, stored::StoredEvent, subject::Revoked};
 use service::trace::TraceParent;
 use uuid::Uuid;
 
 use crate::{
     Store, StoreError, Transaction,
+    accounts::DELETED_NAME,
     db::{Database, Tx, on_db, on_tx},
     members::{self, LockedMember},
     room_deletion,
@@ -14,6 +16,34 @@ use crate::{
 
 /// Rooms of one call of [`leave_rooms`].
 const MAX_ROOMS: i64 = 50;
+
+/// Deletes an account, if it still has the expected password hash, and its sessions. Returns false otherwise. The
+/// caller commits and then calls [`leave_rooms`].
+pub async fn delete(
+    tx: &mut Transaction,
+    user: UserId,
+    expected_hash: Option<&str>,
+) -> Result<bool, StoreError> {
+    // The id replaces the name because it is unique and not a valid user name, so nobody can sign up with it. The
+    // empty hash matches no password.
+    let id = user.as_uuid();
+    let deleted = on_tx!(tx, e => sqlx::query(
+        "UPDATE account SET deleted_at = $2, name = $3, display_name = $4, password_hash = ''
+         WHERE id = $1 AND deleted_at IS NULL AND password_hash = COALESCE($5, password_hash)"
+    )
+    .bind(id)
+    .bind(Utc::now())
+    .bind(id.to_string())
+    .bind(DELETED_NAME)
+    .bind(expected_hash)
+    .execute(e))?;
+    if deleted == 0 {
+        return Ok(false);
+    }
+    on_tx!(tx, e => sqlx::query("DELETE FROM session WHERE user_id = $1").bind(id).execute(e))?;
+    tx.revoke(Revoked::User(user)).await?;
+    Ok(true)
+}
 
 /// Leaves up to `MAX_ROOMS` rooms, each in its own transaction. Returns whether there may be more.
 pub async fn leave_rooms(

@@ -4,6 +4,8 @@
 
 pub mod account_deletion;
 pub mod accounts;
+pub mod admin;
+pub mod bans;
 pub mod config;
 pub mod db;
 mod error;
@@ -18,6 +20,7 @@ pub mod refold;
 pub mod room_deletion;
 pub mod search_limiter;
 pub mod search_text;
+pub mod sessions;
 pub mod storage;
 pub mod stream_log;
 pub mod throttle;

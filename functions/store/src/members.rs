@@ -5,6 +5,7 @@ use protocol::{
     stored::{Person, StoredEvent},
     subject::MemberState,
 };
+use uuid::Uuid;
 
 use crate::{
     StoreError, Transaction, accounts,
@@ -64,6 +65,15 @@ impl LockedRoom {
         Ok(other.is_some())
     }
 
+    /// The owners other than this user.
+    pub async fn other_owners(&self, tx: &mut Tx, user: UserId) -> Result<Vec<UserId>, StoreError> {
+        let owners: Vec<Uuid> = on_tx!(tx, e => sqlx::query_scalar(
+            "SELECT user_id FROM active_member
+             WHERE room_id = $1 AND user_id <> $2 AND role = 'owner' ORDER BY user_id"
+        ).bind(self.room.as_uuid()).bind(user.as_uuid()).fetch_all(e))?;
+        Ok(owners.into_iter().map(UserId::from).collect())
+    }
+
     /// Changes a member's role and notifies every gateway.
     pub async fn set_role(
         &self,
@@ -75,6 +85,13 @@ impl LockedRoom {
             "UPDATE member SET role = $3 WHERE room_id = $1 AND user_id = $2"
         ).bind(self.room.as_uuid()).bind(user.as_uuid()).bind(role.as_str()).execute(e))?;
         self.notify_gateways(tx, user, Some(role)).await
+    }
+
+    /// Makes a member the creator, who may delete the room.
+    pub async fn set_creator(&self, tx: &mut Tx, user: UserId) -> Result<(), StoreError> {
+        on_tx!(tx, e => sqlx::query("UPDATE room SET creator_id = $2 WHERE id = $1")
+            .bind(self.room.as_uuid()).bind(user.as_uuid()).execute(e))?;
+        Ok(())
     }
 
     /// Removes a member: emits the event, then revokes their access at every gateway.

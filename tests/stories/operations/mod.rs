@@ -1,5 +1,6 @@
 //! Operations: processes, logs, metrics, outages, crashes, recovery and NATS permissions.
 
+mod chatctl;
 mod compose;
 mod configuration;
 mod crashes;

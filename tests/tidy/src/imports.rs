@@ -102,6 +102,11 @@ const NEVER: &[Never] = &[
         reason: "the release step builds without the servers",
     },
     Never {
+        place: "infra/chatctl/src/",
+        what: &["api", "archive", "axum", "gateway", "local", "provision", "sqlx"],
+        reason: "the operator's commands use the store, like the functions, and build without the servers",
+    },
+    Never {
         place: "bench/src/",
         what: &[
             "service",

@@ -5,13 +5,8 @@ use axum::{
     extract::State,
     http::{HeaderMap, StatusCode},
 };
-use chrono::Utc;
-use protocol::subject::Revoked;
 use serde::Deserialize;
-use store::{
-    account_deletion::leave_rooms, accounts::DELETED_NAME, db::on_tx, password::ClaimedPassword,
-    throttle::FIRST_WAIT,
-};
+use store::{account_deletion, password::ClaimedPassword, throttle::FIRST_WAIT};
 
 use super::{
     cookie,
@@ -47,29 +42,14 @@ pub async fn delete(
 ) -> Result<(StatusCode, HeaderMap), ApiError> {
     let ConfirmedPassword { attempt, password_hash } =
         confirm(&state, user.id(), password, &caller).await?;
-    let id = user.id().as_uuid();
     let mut tx = state.begin(trace).await?;
     attempt.succeeded(&mut tx).await?;
-    // The id replaces the name because it is unique and not a valid user name, so nobody can sign up with it. The
-    // empty hash matches no password.
-    let deleted = on_tx!(&mut tx, e => sqlx::query(
-        "UPDATE account SET deleted_at = $2, name = $3, display_name = $4, password_hash = ''
-         WHERE id = $1 AND password_hash = $5"
-    )
-    .bind(id)
-    .bind(Utc::now())
-    .bind(id.to_string())
-    .bind(DELETED_NAME)
-    .bind(password_hash)
-    .execute(e))?;
-    if deleted == 0 {
+    if !account_deletion::delete(&mut tx, user.id(), Some(&password_hash)).await? {
         drop(tx);
         return Err(outdated_confirmation(&state, user.id()).await);
     }
-    on_tx!(&mut tx, e => sqlx::query("DELETE FROM session WHERE user_id = $1").bind(id).execute(e))?;
-    tx.revoke(Revoked::User(user.id())).await?;
     tx.commit().await?;
-    if let Err(error) = leave_rooms(&state.store, user.id(), trace).await {
+    if let Err(error) = account_deletion::leave_rooms(&state.store, user.id(), trace).await {
         tracing::warn!(%error, "removing a deleted user from rooms failed; the archive function will retry");
     }
     Ok((StatusCode::NO_CONTENT, cookie::set(&state, None)))

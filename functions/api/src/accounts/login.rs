@@ -43,9 +43,10 @@ struct CredentialsRow {
     display_name: String,
     created_at: DateTime<Utc>,
     password_hash: String,
+    disabled: bool,
 }
 
-refusals!(LoginRefusals: BadCredentials, TooManyAttempts(FIRST_WAIT));
+refusals!(LoginRefusals: BadCredentials, AccountDisabled, TooManyAttempts(FIRST_WAIT));
 
 /// Log in
 #[utoipa::path(post, path = "/login", operation_id = "log_in", tag = "accounts", request_body = Login,
@@ -79,9 +80,14 @@ pub async fn login(
         )
         .await?;
     let Some(found) = found.filter(|_| is_correct) else { return Err(ApiError::BadCredentials) };
-    let CredentialsRow { id, name, display_name, created_at, password_hash } = found;
+    let CredentialsRow { id, name, display_name, created_at, password_hash, disabled } = found;
     let mut tx = state.begin(trace).await?;
     attempt.succeeded(&mut tx).await?;
+    if disabled {
+        // Only somebody who knows the password gets this answer.
+        tx.commit().await?;
+        return Err(ApiError::AccountDisabled);
+    }
     let session = sessions::start(&mut tx, id.into(), &password_hash, caller.user_agent).await?;
     let user = UserRow { id, name, display_name, created_at };
     let tokens = Tokens::new(&state, session, user, first_refresh_token())?;
@@ -95,7 +101,8 @@ async fn find_credentials(
     name: &UserName,
 ) -> Result<Option<CredentialsRow>, ApiError> {
     Ok(on_tx!(tx, e => sqlx::query_as(
-        "SELECT id, name, display_name, created_at, password_hash FROM account WHERE name = $1"
+        "SELECT id, name, display_name, created_at, password_hash, disabled_at IS NOT NULL AS disabled
+         FROM account WHERE name = $1"
     ).bind(name.as_str()).fetch_optional(e))?)
 }
 
@@ -108,7 +115,7 @@ pub async fn logout(
     Trace(trace): Trace,
 ) -> Result<(StatusCode, HeaderMap), ApiError> {
     let mut tx = state.begin(trace).await?;
-    sessions::revoke(&mut tx, user.session()).await?;
+    store::sessions::revoke(&mut tx, user.session()).await?;
     tx.commit().await?;
     Ok((StatusCode::NO_CONTENT, cookie::set(&state, None)))
 }

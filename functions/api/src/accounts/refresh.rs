@@ -11,11 +11,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use protocol::SessionId;
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
-use store::db::{Tx, on_tx};
+use store::{
+    db::{Tx, on_tx},
+    sessions,
+};
 use uuid::Uuid;
 
 use super::{
-    cookie, sessions,
+    cookie,
     tokens::{TOKEN_BYTES, Tokens, hash, store_refresh_token, successor},
     user::UserRow,
 };

@@ -1,14 +1,14 @@
-//! Sessions: `GET /user/session`, `DELETE /user/session/{id}`, and the statements that start and revoke sessions. Each
-//! login starts a session.
+//! Sessions: `GET /user/session`, `DELETE /user/session/{id}`, and the start of a session, by each login.
 
 use axum::{Json, extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
-use protocol::{SessionId, Timestamp, UserId, subject::Revoked};
+use protocol::{SessionId, Timestamp, UserId};
 use serde::Serialize;
 use store::{
     Transaction,
     accounts::REFRESH_WITHIN,
     db::{Tx, on_db, on_tx},
+    sessions,
 };
 use uuid::Uuid;
 
@@ -120,7 +120,7 @@ pub async fn end(
         "SELECT 1 FROM session WHERE id = $1 AND user_id = $2 AND revoked_at IS NULL"
     ).bind(id.as_uuid()).bind(user.id().as_uuid()).fetch_optional(e))?;
     mine.ok_or(ApiError::NoSuchSession)?;
-    revoke(&mut tx, id).await?;
+    sessions::revoke(&mut tx, id).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -130,19 +130,19 @@ pub async fn end(
 const START_IN_POSTGRES: &str = "
     INSERT INTO session (id, user_id, created_at, user_agent)
     SELECT $1, id, $3, $4 FROM (
-      SELECT id FROM account WHERE id = $2 AND password_hash = $5 FOR SHARE
+      SELECT id FROM account WHERE id = $2 AND password_hash = $5 AND disabled_at IS NULL FOR SHARE
     ) AS proven
     RETURNING (
       SELECT COUNT(*) FROM session WHERE user_id = $2 AND revoked_at IS NULL AND id <> $1
     )";
 const START_IN_SQLITE: &str = "
     INSERT INTO session (id, user_id, created_at, user_agent)
-    SELECT $1, id, $3, $4 FROM account WHERE id = $2 AND password_hash = $5
+    SELECT $1, id, $3, $4 FROM account WHERE id = $2 AND password_hash = $5 AND disabled_at IS NULL
     RETURNING (
       SELECT COUNT(*) FROM session WHERE user_id = $2 AND revoked_at IS NULL AND id <> $1
     )";
 
-/// Starts a session of a user, if the account still has the password hash that was verified.
+/// Starts a session of a user, if the account still has the password hash that was verified and is not disabled.
 pub async fn start(
     tx: &mut Transaction,
     user: UserId,
@@ -181,34 +181,5 @@ async fn revoke_oldest(tx: &mut Transaction, user: UserId) -> Result<(), ApiErro
     .bind(REVOKED_PER_LOGIN)
     .bind(SESSIONS_PER_USER)
     .fetch_all(e))?;
-    revoke_at_gateways(tx, revoked).await
-}
-
-/// Revokes a session, if it is not revoked yet: its tokens are refused and, after the commit, gateways close its
-/// sockets.
-pub async fn revoke(tx: &mut Transaction, session: SessionId) -> Result<(), ApiError> {
-    let revoked: Vec<Uuid> = on_tx!(tx, e => sqlx::query_scalar(
-        "UPDATE session SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL RETURNING id"
-    ).bind(session.as_uuid()).bind(Utc::now()).fetch_all(e))?;
-    revoke_at_gateways(tx, revoked).await
-}
-
-/// Revokes all sessions of a user except one.
-pub async fn revoke_others(
-    tx: &mut Transaction,
-    user: UserId,
-    kept: SessionId,
-) -> Result<(), ApiError> {
-    let revoked: Vec<Uuid> = on_tx!(tx, e => sqlx::query_scalar(
-        "UPDATE session SET revoked_at = $3
-         WHERE user_id = $1 AND id <> $2 AND revoked_at IS NULL RETURNING id"
-    ).bind(user.as_uuid()).bind(kept.as_uuid()).bind(Utc::now()).fetch_all(e))?;
-    revoke_at_gateways(tx, revoked).await
-}
-
-async fn revoke_at_gateways(tx: &mut Transaction, sessions: Vec<Uuid>) -> Result<(), ApiError> {
-    for session in sessions {
-        tx.revoke(Revoked::Session(session.into())).await?;
-    }
-    Ok(())
+    Ok(sessions::revoke_at_gateways(tx, revoked).await?)
 }

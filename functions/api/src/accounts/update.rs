@@ -4,16 +4,17 @@ use axum::{Json, extract::State};
 use protocol::{Code, DisplayName, json::JsonError};
 use serde::Deserialize;
 use store::{
+    accounts,
     db::on_tx,
     hash_queue::Requester,
     password::{ClaimedPassword, NewPassword},
     rate_limit::RateLimit,
+    sessions,
     throttle::FIRST_WAIT,
 };
 
 use super::{
     password_confirmation::{ConfirmedPassword, confirm, outdated_confirmation},
-    sessions,
     user::{self, User},
 };
 use crate::{
@@ -65,14 +66,12 @@ pub async fn update(
     let mut tx = state.begin(trace).await?;
     if let Some((ConfirmedPassword { attempt, password_hash }, new_hash)) = new_password {
         attempt.succeeded(&mut tx).await?;
-        let changed = on_tx!(&mut tx, e => sqlx::query(
-            "UPDATE account SET password_hash = $3 WHERE id = $1 AND password_hash = $2"
-        ).bind(user.id().as_uuid()).bind(password_hash).bind(new_hash).execute(e))?;
-        if changed == 0 {
+        let expected = Some(password_hash.as_str());
+        if !accounts::change_password(&mut tx, user.id(), expected, &new_hash).await? {
             drop(tx);
             return Err(outdated_confirmation(&state, user.id()).await);
         }
-        sessions::revoke_others(&mut tx, user.id(), user.session()).await?;
+        sessions::revoke_all(&mut tx, user.id(), Some(user.session())).await?;
     }
     if let Some(name) = &display_name {
         on_tx!(&mut tx, e => sqlx::query(

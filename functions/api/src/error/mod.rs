@@ -40,6 +40,8 @@ pub enum ApiError {
     SessionRevoked,
     #[error("the name or the password is wrong")]
     BadCredentials,
+    #[error("this account is disabled; ask the operator")]
+    AccountDisabled,
     #[error("the refresh token is unknown or has expired; log in again")]
     RefreshInvalid,
     #[error("the refresh token was used before; all its successors are revoked, log in again")]
@@ -142,6 +144,7 @@ impl ApiError {
             }
             Self::SessionRevoked => (S::UNAUTHORIZED, Code::SessionRevoked.as_str()),
             Self::BadCredentials => (S::UNAUTHORIZED, "bad-credentials"),
+            Self::AccountDisabled => (S::FORBIDDEN, "account-disabled"),
             Self::RefreshInvalid => (S::UNAUTHORIZED, "refresh-invalid"),
             Self::RefreshReused => (S::UNAUTHORIZED, "refresh-reused"),
             Self::TooManyAttempts(_) => (S::TOO_MANY_REQUESTS, "too-many-attempts"),

@@ -6,7 +6,7 @@ use protocol::{
     stored::{Person, StoredEvent},
 };
 use store::{
-    Transaction,
+    Transaction, bans,
     db::{self, Tx, on_tx},
 };
 
@@ -81,7 +81,6 @@ async fn lift_ban(tx: &mut Tx, room: RoomId, by: UserId, user: UserId) -> Result
         Some(_) => return Err(ApiError::NotAModerator),
         None => return Err(ApiError::NotAMember),
     }
-    on_tx!(tx, e => sqlx::query("DELETE FROM ban WHERE room_id = $1 AND user_id = $2")
-        .bind(room.as_uuid()).bind(user.as_uuid()).execute(e))?;
+    bans::lift(tx, room, user).await?;
     Ok(())
 }

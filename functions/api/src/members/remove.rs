@@ -1,11 +1,10 @@
 //! `DELETE /room/{name}/member/{userId}`: leaves a room, or removes or bans a member.
 
 use axum::{extract::State, http::StatusCode};
-use chrono::Utc;
-use protocol::{Role, RoomId, RoomName, Timestamp, UserId, stored::StoredEvent};
+use protocol::{Role, RoomName, Timestamp, UserId, stored::StoredEvent};
 use serde::Deserialize;
 use store::{
-    db::{Tx, on_tx},
+    bans,
     members::{self, LockedMember},
 };
 
@@ -57,20 +56,21 @@ pub async fn remove(
     } else if mine.role == Role::Owner && !locked.has_other_owner(&mut tx, me).await? {
         return Err(ApiError::LastOwner);
     }
-    if banned {
-        insert_ban(&mut tx, room, target, me).await?;
-    }
     match theirs {
+        theirs if banned => {
+            if !bans::ban(&mut tx, &locked, target, theirs, me).await? {
+                return Err(ApiError::NoSuchMember);
+            }
+        }
         Some(LockedMember { person, .. }) => {
             let at = Timestamp::now();
             let event = if me == target {
                 StoredEvent::MemberLeft { user: person, at }
             } else {
-                StoredEvent::MemberRemoved { user: person, by: me, banned, at }
+                StoredEvent::MemberRemoved { user: person, by: me, banned: false, at }
             };
             locked.remove(&mut tx, target, &event).await?;
         }
-        None if banned => locked.revoke_access(&mut tx, target).await?,
         None => return Err(ApiError::NoSuchMember),
     }
     tx.commit().await?;
@@ -85,22 +85,4 @@ fn check_may_remove(mine: Role, theirs: Option<Role>) -> Result<(), ApiError> {
         Role::Moderator => Err(ApiError::NotAnOwner),
         Role::Member => Err(ApiError::NotAModerator),
     }
-}
-
-/// Inserts a ban. The user need not be a member: the ban then prevents them from joining.
-async fn insert_ban(tx: &mut Tx, room: RoomId, user: UserId, by: UserId) -> Result<(), ApiError> {
-    let exists: Option<i32> = on_tx!(tx, e => sqlx::query_scalar(
-        "SELECT 1 FROM account WHERE id = $1 AND deleted_at IS NULL"
-    ).bind(user.as_uuid()).fetch_optional(e))?;
-    exists.ok_or(ApiError::NoSuchMember)?;
-    on_tx!(tx, e => sqlx::query(
-        "INSERT INTO ban (room_id, user_id, banned_by, at) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (room_id, user_id) DO NOTHING"
-    )
-    .bind(room.as_uuid())
-    .bind(user.as_uuid())
-    .bind(by.as_uuid())
-    .bind(Utc::now())
-    .execute(e))?;
-    Ok(())
 }

@@ -67,6 +67,7 @@ export const en = {
   /** Error messages, by code. */
   errors: {
     'bad-credentials': 'Name or password is wrong.',
+    'account-disabled': 'This account is disabled.',
     'name-taken': 'This name is taken.',
     'room-exists': 'A room of this name exists.',
     'no-such-room': 'There is no such room.',

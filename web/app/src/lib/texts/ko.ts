@@ -68,6 +68,7 @@ export const ko: Texts = {
   /** Error messages, by code. */
   errors: {
     'bad-credentials': '이름 또는 비밀번호가 올바르지 않습니다.',
+    'account-disabled': '사용할 수 없는 계정입니다.',
     'name-taken': '이미 사용 중인 이름입니다.',
     'room-exists': '같은 이름의 대화방이 있습니다.',
     'no-such-room': '그런 대화방이 없습니다.',
