@@ -190,6 +190,25 @@ def scaling_faults(objects, adapter, metrics):
                 yield f"values/prometheus-adapter.yaml or docs/metrics.md has no metric {metric}"
 
 
+def scrape_faults(objects, prometheus):
+    """Pods that values/prometheus.yaml does not select, or whose job the alert rules do not expect."""
+    rules = prometheus["scrapeConfigs"]["chatting-room"]["relabel_configs"]
+    name, port = (rule["regex"] for rule in rules[:2])
+    if [rule["source_labels"][0].split("_pod_")[1] for rule in rules if rule.get("target_label") == "job"] != [
+        "label_app_kubernetes_io_component"
+    ]:
+        yield "values/prometheus.yaml does not name jobs by component"
+    alerts = (INFRA / "monitoring/rules.yml").read_text()
+    for process, deployment in of_kind(objects, "Deployment").items():
+        template = deployment["spec"]["template"]
+        labels = template["metadata"]["labels"]
+        ports = [entry["name"] for entry in template["spec"]["containers"][0]["ports"]]
+        if labels["app.kubernetes.io/name"] != name or ports.count(port) != 1:
+            yield f"values/prometheus.yaml does not select {process}"
+        if not re.search(rf'job=~"[a-z|]*\b{labels["app.kubernetes.io/component"]}\b', alerts):
+            yield f"infra/monitoring/rules.yml expects no job of the name of {process}"
+
+
 def nats_faults(values, configuration, compose, production):
     """Values of NATS's chart that contradict nats.conf, compose.yaml or the number of replicas."""
     missing = set(re.findall(r"\$(NATS_\w+)", configuration)) - values["container"]["env"].keys()
@@ -250,6 +269,7 @@ def main():
     found += nats_faults(nats, (INFRA / "nats/nats.conf").read_text(), compose, production)
     adapter = yaml.safe_load((values / "prometheus-adapter.yaml").read_text())
     found += scaling_faults(production, adapter, (ROOT / "docs/metrics.md").read_text())
+    found += scrape_faults(production, yaml.safe_load((values / "prometheus.yaml").read_text()))
     postgres = yaml.safe_load((values / "postgres.yaml").read_text())
     found += database_faults(postgres, (INFRA / "postgres/roles.sh").read_text())
     print("\n".join(dict.fromkeys(found)) or f"{len(base)} and {len(production)} objects: no fault")

@@ -30,17 +30,6 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 https://{{ .Values.public.host }}
 {{- end }}
 
-{{- /* Annotations of the pods of a server: dict "root" and "values", those of the process. */ -}}
-{{- define "chat.podAnnotations" -}}
-{{- $annotations := dict }}
-{{- if not .root.Values.serviceMonitor.enabled }}
-{{- $annotations = dict "prometheus.io/scrape" "true" "prometheus.io/port" "9090" }}
-{{- end }}
-{{- with merge (deepCopy .values.podAnnotations) $annotations -}}
-annotations: {{- toYaml . | nindent 2 }}
-{{- end }}
-{{- end }}
-
 {{- /* Fields of a pod's `spec` that all processes share: dict "root", "process" and "values". */ -}}
 {{- define "chat.pod" -}}
 serviceAccountName: {{ include "chat.fullname" .root }}-{{ .process }}
