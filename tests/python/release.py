@@ -5,6 +5,7 @@
 
 import importlib.util
 import pathlib
+import re
 import subprocess
 import sys
 import tarfile
@@ -76,10 +77,16 @@ class Release(unittest.TestCase):
             release.package(target, self.binaries, self.folder / "out")
         release.context(self.folder / "out", self.folder / "context")
         found = sorted(str(file.relative_to(self.folder)) for file in self.folder.glob("context/out/*/*"))
-        servers = ["archive", "functions", "gateway", "provision"]
+        servers = ["archive", "chatctl", "functions", "gateway", "provision"]
         self.assertEqual(found, [f"context/out/{to}/{name}" for to in ("amd64", "arm64") for name in servers])
         for file in found:
             subprocess.run([self.folder / file], check=True, capture_output=True)
+
+    def test_the_workflow_and_the_image_build_the_same_programs(self):
+        for file, programs in [(".github/workflows/release.yml", release.PROGRAMS),
+                               ("infra/docker/Dockerfile", release.SERVERS)]:
+            built = re.findall(r"--bin (\w+)", (release.ROOT / file).read_text())
+            self.assertEqual(sorted(built), programs, file)
 
     def test_an_image_of_one_architecture_is_refused(self):
         self.package()
