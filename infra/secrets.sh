@@ -49,6 +49,11 @@ add_missing NATS_SYS_PASSWORD random_password 24
 # Some S3 implementations accept at most 20 and 40 characters, the usual lengths.
 add_missing S3_ACCESS_KEY_ID random_password 8
 add_missing S3_SECRET_ACCESS_KEY random_password 19
+add_missing S3_PROVISION_KEY_ID random_password 8
+add_missing S3_PROVISION_SECRET random_password 19
+add_missing S3_APP_KEY_ID random_password 8
+add_missing S3_APP_SECRET random_password 19
+add_missing GRAFANA_PASSWORD random_password 24
 add_missing SIGNING_KEY random_signing_key
 
 [ -z "$added" ] || echo "secrets: added to infra/.env:$added"
