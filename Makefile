@@ -69,8 +69,8 @@ tests/node/node_modules/.package-lock.json: tests/node/package.json tests/node/p
 	npm ci --prefix tests/node --no-audit --no-fund
 	@touch $@
 
-SHELL_SCRIPTS = .ci/run infra/*.sh infra/aws/*.sh infra/k8s/*.sh infra/postgres/*.sh \
-	tests/containers/*.sh tests/containers/standins/*.sh
+SHELL_SCRIPTS = .ci/run infra/*.sh infra/aws/*.sh infra/k8s/*.sh infra/nats/*.sh infra/postgres/*.sh \
+	infra/storage/*.sh tests/containers/*.sh tests/containers/standins/*.sh
 
 .PHONY: lint
 lint: setup-lint web tests/node/node_modules/.package-lock.json
@@ -122,8 +122,9 @@ upgrade-test: setup-test web ## run the previous release beside this one (PREVIO
 	@test -x "$(PREVIOUS)/functions" || { echo "set PREVIOUS to a folder with the previous release's binaries"; exit 1; }
 	PREVIOUS_RELEASE="$(abspath $(PREVIOUS))" cargo test $(LOCKED) -p stories --test upgrade
 
+# The compose test needs Linux and root.
 .PHONY: ci
-ci: setup-ci lint test ## lint and test, as CI does
+ci: setup-ci lint test $(if $(filter Linux/0,$(shell uname -s)/$(shell id -u)),compose-test) ## lint and test, as CI does
 
 # Prints nothing and takes a fraction of a second when nothing is missing.
 .PHONY: setup-run setup-test setup-lint setup-containers setup-ci setup-web setup-bench

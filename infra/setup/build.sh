@@ -83,23 +83,23 @@ ensure_shellcheck() {
 }
 
 # Unpacked into .tools instead of installed, because Debian's package starts a Prometheus server.
+unpack_prometheus() {
+    require_apt Prometheus prometheus
+    scratch=$(mktemp -d)
+    (cd "$scratch" && run_logged apt-get --quiet download prometheus) ||
+        die_with_log 'Prometheus could not be downloaded'
+    run_logged dpkg -x "$scratch"/prometheus_*.deb "$scratch/unpacked" ||
+        die_with_log 'the prometheus package could not be unpacked'
+    mkdir -p "$tools/bin"
+    mv "$scratch"/unpacked/usr/bin/{promtool,prometheus} "$tools/bin/"
+    rm -rf "$scratch"
+    scratch=
+}
+
 ensure_promtool() {
     has_command promtool && return
     info 'promtool is missing (it checks and tests the alert rules): installing it'
-    if is_macos; then
-        brew_install promtool prometheus
-    else
-        require_apt promtool prometheus
-        scratch=$(mktemp -d)
-        (cd "$scratch" && run_logged apt-get --quiet download prometheus) ||
-            die_with_log 'promtool could not be downloaded'
-        run_logged dpkg -x "$scratch"/prometheus_*.deb "$scratch/unpacked" ||
-            die_with_log 'the prometheus package could not be unpacked'
-        mkdir -p "$tools/bin"
-        mv "$scratch/unpacked/usr/bin/promtool" "$tools/bin/promtool"
-        rm -rf "$scratch"
-        scratch=
-    fi
+    if is_macos; then brew_install promtool prometheus; else unpack_prometheus; fi
     hash -r
     has_command promtool || die 'promtool was installed, but is not on PATH'
 }

@@ -5,13 +5,17 @@
 ensure_containers() {
     is_macos && die 'the compose test needs Linux: on macOS, start the compose file with Docker (make compose)'
     local program
-    for program in podman runc mmdebstrap iptables /usr/lib/podman/netavark /usr/lib/podman/aardvark-dns; do
+    for program in podman runc mmdebstrap iptables ip objcopy /usr/lib/podman/netavark /usr/lib/podman/aardvark-dns; do
         has_command "$program" && continue
         info 'podman is missing (a test starts the compose file in it): installing it'
         # runc: Debian 12's crun refuses hosts with cgroups in hybrid mode. mmdebstrap makes the images' root file
         # systems.
-        apt_install podman podman runc netavark aardvark-dns iptables catatonit mmdebstrap
+        apt_install podman podman runc netavark aardvark-dns iptables iproute2 catatonit mmdebstrap binutils
         break
     done
+    if [ ! -x "$tools/bin/prometheus" ]; then
+        info 'Prometheus is missing (a test starts the compose file with it): installing it'
+        unpack_prometheus
+    fi
     python_packages containers ../containers/requirements.txt 'Docker Compose' 'a test starts the compose file with it'
 }

@@ -13,6 +13,7 @@ pub struct Compose {
     /// The program and its options, as the environment variable COMPOSE lists them.
     command: Vec<String>,
     port: String,
+    storage_port: String,
     env_file: String,
 }
 
@@ -25,6 +26,7 @@ impl Compose {
         Self {
             command: variable("COMPOSE").split(' ').map(str::to_owned).collect(),
             port: variable("CHAT_PORT"),
+            storage_port: variable("CHAT_S3_PORT"),
             env_file: variable("SECRETS_FILE"),
         }
     }
@@ -32,6 +34,11 @@ impl Compose {
     /// The address of the reverse proxy.
     pub fn address(&self) -> String {
         format!("http://localhost:{}", self.port)
+    }
+
+    /// The address of the S3 server.
+    pub fn storage_address(&self) -> String {
+        format!("http://localhost:{}", self.storage_port)
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
@@ -69,6 +76,11 @@ impl Compose {
         eventually(&format!("{service} to be healthy"), healthy).await;
     }
 
+    /// One value of the file of secrets.
+    pub fn secret(&self, name: &str) -> String {
+        self.secrets().into_iter().find(|(other, _)| other == name).unwrap().1
+    }
+
     /// All values of the file of secrets.
     pub fn secrets(&self) -> Vec<(String, String)> {
         let file = fs::read_to_string(&self.env_file).unwrap();
@@ -77,7 +89,7 @@ impl Compose {
             .filter_map(|line| line.split_once('='))
             .map(|(name, value)| (name.to_owned(), secret_part(value).to_owned()))
             .collect();
-        assert!(secrets.len() >= 11, "{} secrets", secrets.len());
+        assert!(secrets.len() >= 16, "{} secrets", secrets.len());
         secrets
     }
 }

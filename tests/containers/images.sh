@@ -5,12 +5,16 @@
 # The Debian release of the final image in infra/docker/Dockerfile, and of the stand-ins.
 readonly debian=bookworm
 
-# image_of SERVICE: the image that infra/compose.yaml names, with the registry that Docker would use.
+# image_of SERVICE: the image that infra/compose*.yaml name, with the registry that Docker would use.
 image_of() {
     local image
     image=$("${compose[@]}" config --format json |
         python3 -c 'import json, sys; print(json.load(sys.stdin)["services"][sys.argv[1]]["image"])' "$1")
-    case $image in */*) ;; *) image=docker.io/library/$image ;; esac
+    case $image in
+    */*/*) ;;
+    */*) image=docker.io/$image ;;
+    *) image=docker.io/library/$image ;;
+    esac
     printf '%s' "$image"
 }
 
@@ -34,6 +38,8 @@ build_distroless() {
         "$debian" "$work/distroless" >>"$log" 2>&1
     # Packages are unpacked and not configured, so that this file is missing.
     cat "$work"/distroless/usr/share/ca-certificates/mozilla/*.crt >"$work/distroless/etc/ssl/certs/ca-certificates.crt"
+    # As in the real image: the hosts file comes before DNS.
+    echo 'hosts: files dns' >"$work/distroless/etc/nsswitch.conf"
     chmod 1777 "$work/distroless/tmp"
     tar -C "$work/distroless" -c . | podman import --quiet --change "LABEL inputs=$1" - "$2" >>"$log"
     rm -rf "$work/distroless"
@@ -41,18 +47,21 @@ build_distroless() {
 
 # build_stand_in TARGET IMAGE: builds a target of standins/Containerfile.
 build_stand_in() {
-    podman build --quiet --target "$1" --tag "$2" --file "$here/standins/Containerfile" "$work/stand-ins" >>"$log"
+    podman build --quiet --network none --target "$1" --tag "$2" --file "$here/standins/Containerfile" \
+        "$work/stand-ins" >>"$log"
 }
 
 # Our image: the final stage of the real Dockerfile around the binaries of the development profile.
 build_ours() {
-    local binary
-    mkdir -p "$work/build/out"
+    local binary arch out
+    arch=$(podman info --format '{{ .Host.Arch }}')
+    out=$work/build/out/$arch
+    mkdir -p "$out"
     for binary in functions archive gateway provision chatctl; do
-        objcopy --strip-debug "$target/debug/$binary" "$work/build/out/$binary"
+        objcopy --strip-debug "$target/debug/$binary" "$out/$binary"
     done
-    podman build --quiet --build-context "build=$work/build" --tag "$(image_of functions)" \
-        --file "$root/infra/docker/Dockerfile" "$work/build" >>"$log"
+    podman build --quiet --network none --build-arg "TARGETARCH=$arch" --build-context "build=$work/build" \
+        --tag "$(image_of functions)" --file "$root/infra/docker/Dockerfile" "$work/build" >>"$log"
 }
 
 build_images() {
@@ -62,13 +71,14 @@ build_images() {
     is_current localhost/chat-test/root "$inputs" || build_debian_root "$inputs"
     is_current "$base" "$inputs" || build_distroless "$inputs" "$base"
     mkdir -p "$work/stand-ins"
-    cp "$here"/standins/*.sh "$tools"/containers/bin/{caddy,weed} "$work/stand-ins/"
+    cp "$here"/standins/*.sh "$tools"/containers/bin/{caddy,weed} "$tools/bin/prometheus" "$work/stand-ins/"
     cp "$("$root/infra/setup.sh" nats-path)" "$work/stand-ins/nats-server"
     # Unchanged layers come from the engine's cache.
     build_stand_in nats "$(image_of nats)"
     build_stand_in caddy "$(image_of front)"
     build_stand_in postgres "$(image_of postgres)"
-    build_stand_in s3 "$(image_of minio)"
+    build_stand_in storage "$(image_of storage)"
+    build_stand_in prometheus "$(image_of prometheus)"
     build_ours
     # Images of earlier runs.
     podman image prune --force >>"$log"
