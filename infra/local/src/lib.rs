@@ -10,7 +10,7 @@ pub mod services;
 mod settings;
 mod variables;
 
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use anyhow::Context as _;
 use service::{env::Env, serve};
@@ -28,8 +28,10 @@ use self::{
     variables::Variables,
 };
 
-/// Interval of the check that the NATS server is still running.
-const NATS_CHECK_INTERVAL: Duration = Duration::from_millis(500);
+/// The SQLite database in the data folder.
+const DATABASE: &str = "chat.db";
+/// The variables of further processes in the data folder.
+const VARIABLES: &str = "env";
 
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -56,7 +58,7 @@ pub async fn run(
     let s3_listen = options.s3_listen.unwrap_or(SocketAddr::new(address.ip(), 0));
     let (mut nats, services) = start_services(&data, &settings, s3_listen, drained.clone()).await?;
     let variables = Variables::new(services, &settings);
-    secrets::write_private(&data.join("env"), &variables.to_shell())?;
+    secrets::write_private(&data.join(VARIABLES), &variables.to_shell())?;
 
     let read = Env::read(|name| variables.get(name), Configuration::from_env)?;
     let Configuration { provision, archive, gateway, mut functions, limits } = read;
@@ -74,9 +76,7 @@ pub async fn run(
 
     let result = tokio::select! {
         () = shutdown.cancelled() => Ok(()),
-        () = nats_exited(&mut nats) => Err(anyhow::anyhow!(
-            "nats-server exited; its log is {}", data.join("nats/nats.log").display()
-        )),
+        never = nats::keep_running(&mut nats) => match never {},
         failure = gateway.failed() => Err(failure),
     };
     shutdown.cancel();
@@ -104,7 +104,7 @@ async fn start_services(
     nats_passwords.remove("sys");
     let s3_key = S3Key { id: secrets.password("s3-key")?, secret: secrets.password("s3-secret")? };
     let s3_address = s3::serve(
-        &data.join("s3"),
+        &data.join(s3::FOLDER),
         s3_listen,
         (&s3_key.id, &s3_key.secret),
         &settings.allowed_origins,
@@ -112,7 +112,7 @@ async fn start_services(
     )
     .await?;
     let services = Services {
-        database_url: format!("sqlite://{}", data.join("chat.db").display()),
+        database_url: format!("sqlite://{}", data.join(DATABASE).display()),
         nats_url: nats.url(),
         nats_passwords,
         s3_address,
@@ -121,12 +121,6 @@ async fn start_services(
         functions_url: settings::without_slash(&settings.functions_url),
     };
     Ok((nats, services))
-}
-
-async fn nats_exited(nats: &mut Nats) {
-    while !nats.has_exited() {
-        tokio::time::sleep(NATS_CHECK_INTERVAL).await;
-    }
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {

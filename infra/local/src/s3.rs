@@ -1,9 +1,14 @@
 //! An S3 server over a folder. It has a port of its own, so that uploaded files never have the origin of the web page.
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use axum::http::{HeaderName, HeaderValue, Method, header};
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo},
     server::conn::auto::Builder,
@@ -23,6 +28,9 @@ use tower_http::{
 
 /// Wait after a failed accept, which usually means that no file descriptor is free.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// Where the data folder has the objects.
+pub const FOLDER: &str = "s3";
 
 type FileService = SetResponseHeader<Cors<S3Service>, HeaderValue>;
 
@@ -51,6 +59,16 @@ pub async fn serve(
         shutdown.run_until_cancelled(accept_connections(listener, service)).await;
     });
     Ok(address)
+}
+
+/// The files of an object, relative to the server's folder: its content, and what s3s-fs keeps about it.
+pub fn files_of(bucket: &str, key: &str) -> [PathBuf; 3] {
+    let [bucket_name, key_name] = [bucket, key].map(|name| BASE64_URL_SAFE_NO_PAD.encode(name));
+    [
+        Path::new(bucket).join(key),
+        format!(".bucket-{bucket_name}.object-{key_name}.metadata.json").into(),
+        format!(".bucket-{bucket_name}.object-{key_name}.internal.json").into(),
+    ]
 }
 
 async fn accept_connections(listener: TcpListener, service: FileService) {

@@ -6,10 +6,11 @@ pub enum Part {
     Functions,
     Gateway,
     Archive,
+    Local,
 }
 
 impl Part {
-    pub const ALL: [Self; 3] = [Self::Functions, Self::Gateway, Self::Archive];
+    pub const ALL: [Self; 4] = [Self::Functions, Self::Gateway, Self::Archive, Self::Local];
 }
 
 /// Metrics that the same parts have.

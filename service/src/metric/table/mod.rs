@@ -21,4 +21,5 @@ pub const GROUPS: &[Group] = &[
     },
     Group { title: "Functions", parts: &[Part::Functions], metrics: functions::FUNCTIONS },
     Group { title: "Archive", parts: &[Part::Archive], metrics: functions::ARCHIVE },
+    Group { title: "One box: local", parts: &[Part::Local], metrics: shared::LOCAL },
 ];

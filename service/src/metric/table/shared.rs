@@ -54,3 +54,9 @@ pub const HTTP: &[Metric] = &[
     counter("chat_http_connections_broken_total", "Connections that failed, for instance by endless headers.")
         .watch("it jumps"),
 ];
+
+pub const LOCAL: &[Metric] = &[counter(
+    "chat_nats_server_restarts_total",
+    "Times that `local` started its nats-server again after an exit.",
+)
+.watch("it grows: the log of nats-server has the reason")];
