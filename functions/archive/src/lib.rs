@@ -4,6 +4,7 @@
 mod archive_entry;
 mod batch;
 mod batch_rows;
+mod catch_up;
 mod config;
 mod dead_letters;
 mod deleted_accounts;
@@ -41,8 +42,8 @@ use store::{
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
-pub use self::config::Config;
 use self::{batch::BatchMover, failures::Failures, purge::Purge, room_bytes::RoomBytes};
+pub use self::{catch_up::wait_until_archived, config::Config};
 
 /// Interval of removing expired rows.
 const EXPIRED_EVERY: Duration = Duration::from_secs(10 * 60);

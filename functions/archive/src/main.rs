@@ -1,5 +1,5 @@
 //! `archive [--follow]`: one pass of the archive, or passes until it is stopped. As a Lambda function, each invocation
-//! is one pass, which ends before the invocation's deadline.
+//! is one pass, which ends before the invocation's deadline. `archive --catch-up` waits for another archive.
 
 use std::{
     net::SocketAddr,
@@ -7,7 +7,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use archive::{Archive, Config, follow};
+use archive::{Archive, Config, follow, wait_until_archived};
 use clap::Parser;
 use lambda_http::{
     Error, LambdaEvent,
@@ -33,6 +33,10 @@ struct Arguments {
     /// Run until stopped, instead of one pass.
     #[arg(long)]
     follow: bool,
+    /// Wait until a running archive has stored every event that was acknowledged before, then exit: the first step of a
+    /// backup.
+    #[arg(long, conflicts_with = "follow")]
+    catch_up: bool,
     /// Ask the archive that serves its metrics there whether it runs, instead of starting one: exit code 0 or 1.
     #[arg(long, value_name = "ADDRESS:PORT")]
     healthcheck: Option<SocketAddr>,
@@ -60,6 +64,9 @@ fn configuration(env: &mut Env<'_>) -> Option<(Config, TelemetryConfig)> {
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let (config, telemetry) = Env::of_process(configuration)?;
     let shutdown = serve::shutdown_on_signal()?;
+    if arguments.catch_up {
+        return wait_until_archived(&config).await;
+    }
     telemetry::start(&[Part::Archive], &telemetry, telemetry::USUAL, shutdown.clone()).await?;
     if arguments.follow {
         return Box::pin(follow(config, shutdown)).await;

@@ -42,6 +42,8 @@ pub struct Progress {
     pub acknowledged: Seq,
     /// Every event that was stored before this time is archived.
     pub archived_until: DateTime<Utc>,
+    /// Whether no event is left to archive.
+    pub is_complete: bool,
 }
 
 impl StreamConsumer {
@@ -76,15 +78,15 @@ impl StreamConsumer {
         let asked_at = Utc::now();
         let info = self.info().await?;
         let acknowledged = Seq::try_from(info.ack_floor.stream_sequence)?;
-        let next = match (info.num_pending, info.num_ack_pending) {
-            (0, 0) => None,
+        let is_complete = info.num_pending == 0 && info.num_ack_pending == 0;
+        let next = if is_complete {
+            None
+        } else {
             // Times in the stream increase with the seqs.
-            _ => self.stream.time_of_first(acknowledged.next()).await?,
+            self.stream.time_of_first(acknowledged.next()).await?
         };
-        Ok(Progress {
-            acknowledged,
-            archived_until: next.map_or(asked_at, |next| next.min(asked_at)),
-        })
+        let archived_until = next.map_or(asked_at, |next| next.min(asked_at));
+        Ok(Progress { acknowledged, archived_until, is_complete })
     }
 
     /// The seq up to which every event is stored or among the caller's `unacknowledged` events.
