@@ -21,6 +21,7 @@ pub mod room_deletion;
 pub mod search_limiter;
 pub mod search_text;
 pub mod sessions;
+pub mod sqlite_copy;
 pub mod storage;
 pub mod stream_log;
 pub mod throttle;

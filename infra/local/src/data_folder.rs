@@ -8,10 +8,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use rustix::fs::Mode;
 
 const GROUP_AND_OTHERS: u32 = 0o077;
+const LOCK: &str = "lock";
+/// Exists while a backup is being restored into the folder.
+pub const RESTORING: &str = "restoring";
 
 pub struct DataFolder {
     path: PathBuf,
@@ -22,17 +25,36 @@ impl DataFolder {
     /// Opens the folder and creates it if necessary. Sets the umask, so that this process and its children create files
     /// for the owner only, and removes permissions that an older version granted.
     pub fn open(path: &Path) -> anyhow::Result<Self> {
+        let folder = Self::open_unless_used(path)?;
+        let folder = folder.with_context(|| {
+            let path = path.display();
+            format!("another `local` uses {path}; stop it, or choose another folder with --data")
+        })?;
+        anyhow::ensure!(
+            !folder.join(RESTORING).exists(),
+            "a restore into {} was interrupted; delete the folder and restore again",
+            path.display()
+        );
+        Ok(folder)
+    }
+
+    /// Like [`Self::open`]; none if another process has locked the folder. It may hold an interrupted restore.
+    pub fn open_unless_used(path: &Path) -> anyhow::Result<Option<Self>> {
         let path = std::path::absolute(path)?;
-        rustix::process::umask(Mode::from_raw_mode(GROUP_AND_OTHERS));
+        make_new_files_private();
         make_private(&path).with_context(|| format!("cannot make {} private", path.display()))?;
-        let lock = lock(&path)?;
-        Ok(Self { path, _lock: lock })
+        Ok(lock(&path)?.map(|lock| Self { path, _lock: lock }))
     }
 
     /// The path of an entry.
     pub fn join(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
+}
+
+/// Sets the umask of this process.
+pub fn make_new_files_private() {
+    rustix::process::umask(Mode::from_raw_mode(GROUP_AND_OTHERS));
 }
 
 fn make_private(folder: &Path) -> io::Result<()> {
@@ -61,16 +83,13 @@ fn restrict(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode & !GROUP_AND_OTHERS))
 }
 
-/// Two processes on the same folder would corrupt it.
-fn lock(folder: &Path) -> anyhow::Result<File> {
-    let path = folder.join("lock");
+/// Two processes on the same folder would corrupt it. None if another one has the lock.
+fn lock(folder: &Path) -> anyhow::Result<Option<File>> {
+    let path = folder.join(LOCK);
     let file = File::create(&path).with_context(|| format!("cannot create {}", path.display()))?;
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => bail!(
-            "another `local` uses {}; stop it, or choose another folder with --data",
-            folder.display()
-        ),
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(error).context("cannot lock the data folder"),
     }
 }

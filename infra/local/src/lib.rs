@@ -1,6 +1,7 @@
 //! The whole system in one process, for a single machine: NATS as a child process, an S3 server over a folder, SQLite,
 //! and the same functions, gateway and archive that run as separate processes elsewhere.
 
+pub mod backup;
 mod configuration;
 mod data_folder;
 pub mod nats;

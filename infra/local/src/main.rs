@@ -1,6 +1,9 @@
 //! `local [--listen 127.0.0.1:8080] [--s3-listen …] [--data .local]`: the whole system in one process.
+//! `local backup FOLDER` and `local restore FOLDER` back up its data folder and restore it.
 
-use std::{io::Write as _, net::SocketAddr, path::PathBuf, process::ExitCode};
+mod commands;
+
+use std::{net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 use local::Options;
@@ -13,10 +16,14 @@ use service::{
     version,
 };
 
+use self::commands::Command;
+
 /// Runs the whole system in one process, for a single machine.
 #[derive(Parser)]
-#[command(version = version::LONG)]
+#[command(version = version::LONG, args_conflicts_with_subcommands = true)]
 struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
     /// Address of the web page, the HTTP functions and the gateway.
     #[arg(long, default_value = "127.0.0.1:8080")]
     listen: SocketAddr,
@@ -36,7 +43,10 @@ struct Arguments {
 const DEFAULT_LOG_FILTER: &str = "warn,provision=error,s3s=off";
 
 fn main() -> ExitCode {
-    let Arguments { listen, s3_listen, data, check_config } = Arguments::parse();
+    let Arguments { command, listen, s3_listen, data, check_config } = Arguments::parse();
+    if let Some(command) = command {
+        return serve::run(Box::pin(command.run()));
+    }
     let configuration = |env: &mut Env<'_>| {
         let telemetry = TelemetryConfig::from_env(env);
         local::check_config(env, listen)?;
@@ -51,15 +61,13 @@ fn main() -> ExitCode {
         telemetry::start(&Part::ALL, &telemetry, DEFAULT_LOG_FILTER, shutdown.clone()).await?;
         let shown = data.display().to_string();
         let running = local::run(Options { listen, s3_listen, data }, shutdown, |address| {
-            let text = format!(
+            commands::print(&format!(
                 "ready http://{address}\n  \
                  Open it in two browser profiles, sign up in both, create a room in one and open it in the other.\n  \
                  All data is in {shown}. To add a gateway, run:\n    \
                  set -a; . {shown}/env; cargo run -p gateway -- --listen 127.0.0.1:8081\n  \
                  Ctrl-C stops everything.\n"
-            );
-            // A closed standard output is not a reason to stop.
-            let _ = std::io::stdout().write_all(text.as_bytes());
+            ));
         });
         // Boxed, because the future of all parts is large.
         Box::pin(running).await

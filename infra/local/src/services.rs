@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use crate::nats;
 
 /// Bucket of all files.
-const S3_BUCKET: &str = "files";
+pub const S3_BUCKET: &str = "files";
 /// Required by the AWS SDK. The S3 server accepts any region.
 const S3_REGION: &str = "us-east-1";
 

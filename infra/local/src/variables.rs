@@ -35,6 +35,16 @@ impl Variables {
         Self(variables)
     }
 
+    /// Reads what [`Self::to_shell`] wrote.
+    pub fn from_shell(text: &str) -> Self {
+        let exports = text.lines().filter_map(|line| {
+            let (name, value) = line.strip_prefix("export ")?.split_once('=')?;
+            let value = value.strip_prefix('\'')?.strip_suffix('\'')?.replace(r"'\''", "'");
+            Some((name.to_owned(), value))
+        });
+        Self(exports.collect())
+    }
+
     /// A variable as the parts read it. Those that `local` does not set, such as limits, come from its own environment.
     pub fn get(&self, name: &str) -> Option<String> {
         if let Some(value) = self.0.get(name) {
@@ -52,5 +62,18 @@ impl Variables {
             self.0.iter().map(|(name, value)| format!("export {name}={}\n", quote(value)));
         let header = "# Environment of a further `gateway` or `functions` that joins this `local`. Contains secrets.\n";
         std::iter::once(header.to_owned()).chain(exports).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shell_format_is_read_back() {
+        let values = [("PLAIN", "nats://127.0.0.1:4222"), ("QUOTED", "it's = 'quoted'")];
+        let variables = values.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let variables = Variables(variables.into());
+        assert_eq!(Variables::from_shell(&variables.to_shell()).0, variables.0);
     }
 }
