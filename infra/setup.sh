@@ -64,6 +64,7 @@ ensure_test() {
     ensure_postgres
     ensure_chromium
     ensure_python_client
+    ensure_caddy
     ensure_schemathesis
 }
 

@@ -87,6 +87,10 @@ ensure_python_client() {
     python_packages python requirements.txt 'the Python client of Socket.IO' 'a test chats with it'
 }
 
+ensure_caddy() {
+    python_packages caddy caddy.txt Caddy 'a test runs `local` behind it'
+}
+
 has_new_python() {
     has_command python3 && python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null
 }

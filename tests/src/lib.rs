@@ -10,6 +10,7 @@
 mod api_client;
 pub mod engine_io;
 mod lambda_runtime;
+mod nats_cluster;
 mod postgres;
 mod process;
 mod query_plans;
@@ -22,6 +23,7 @@ mod wait;
 pub use api_client::{Answer, Api, PASSWORD, User};
 pub use engine_io::{PollingSession, WebSocket};
 pub use lambda_runtime::RuntimeApi;
+pub use nats_cluster::NatsCluster;
 pub use process::{
     Server, binary, free_address, signal, start_local, start_local_at, start_local_with,
 };

@@ -65,6 +65,13 @@ impl System {
         done.unwrap()
     }
 
+    /// Uses a new, empty database for everything that is started after this; returns its URL.
+    pub async fn use_new_database(&mut self) -> String {
+        let url = crate::postgres::new_database().await;
+        self.set_variable("DATABASE_URL", &url);
+        url
+    }
+
     /// Copies every table, as a backup does.
     pub async fn back_up_database(&self) {
         for table in TABLES {

@@ -119,6 +119,14 @@ impl System {
         self.archive = Some((stop, archive));
     }
 
+    /// Stops the archive, if one was started, and waits until it has ended.
+    pub async fn stop_archive(&mut self) {
+        if let Some((stop, archive)) = self.archive.take() {
+            stop.cancel();
+            archive.await.unwrap().unwrap();
+        }
+    }
+
     /// Runs the archive once: it moves all events of the streams and sweeps. Returns how many it moved.
     pub async fn archive_once(&self) -> usize {
         self.try_archive_once().await.unwrap()
@@ -132,10 +140,7 @@ impl System {
 
     /// Archives everything again from the stream's beginning; returns the number of stored messages.
     pub async fn archive_from_start(&mut self) -> i64 {
-        if let Some((stop, archive)) = self.archive.take() {
-            stop.cancel();
-            archive.await.unwrap().unwrap();
-        }
+        self.stop_archive().await;
         let admin = async_nats::jetstream::new(self.nats_as("provision").await);
         admin.delete_consumer_from_stream("archive", "CHAT_0").await.unwrap();
         self.provision().await;

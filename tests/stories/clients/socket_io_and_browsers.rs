@@ -18,7 +18,7 @@ fn scripts() -> PathBuf {
     folder
 }
 
-async fn passes(command: &mut Command) {
+pub async fn passes(command: &mut Command) {
     let run = command.stdin(Stdio::null()).kill_on_drop(true).output();
     let Output { status, stdout, stderr } =
         tokio::time::timeout(WITHIN, run).await.unwrap().unwrap();
@@ -79,7 +79,7 @@ async fn the_python_client_works_unmodified() {
 }
 
 /// A command that runs a script with Chromium against the pages at `base`.
-fn browsers(script: &str, base: &str) -> Command {
+pub fn browsers(script: &str, base: &str) -> Command {
     let shots = binary("local").with_file_name("screenshots");
     let chromium = ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(|name| {
         let found =

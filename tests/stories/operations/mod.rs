@@ -1,6 +1,7 @@
 //! Operations: processes, logs, metrics, outages, crashes, recovery and NATS permissions.
 
 mod chatctl;
+mod cluster;
 mod compose;
 mod configuration;
 mod crashes;
@@ -9,7 +10,10 @@ mod lambda;
 mod metrics_and_logs;
 mod monitoring;
 mod nats_roles;
+mod one_box;
 mod outages;
 mod processes;
 mod recovery;
 mod secrets_in_logs;
+mod sizes;
+mod traffic;

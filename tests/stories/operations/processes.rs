@@ -30,23 +30,23 @@ async fn wait_until_ended(process: u32) {
     .await;
 }
 
-/// The process id of the nats-server that `local` started for this data folder.
-fn nats_of(data: &Path) -> u32 {
+/// The process id of the nats-server that `local` started for this data folder, if one runs.
+pub fn nats_of(data: &Path) -> Option<u32> {
     let listing = std::process::Command::new("ps").args(["-eo", "pid,args"]).output().unwrap();
     let listing = String::from_utf8_lossy(&listing.stdout).into_owned();
     let folder = data.join("nats").display().to_string();
     let line = listing.lines().find(|line| line.contains("nats-server") && line.contains(&folder));
-    line.unwrap().split_whitespace().next().unwrap().parse().unwrap()
+    line?.split_whitespace().next()?.parse().ok()
 }
 
-fn local(listen: &str, data: &Path) -> Command {
+pub fn local(listen: &str, data: &Path) -> Command {
     let mut command = Command::new(binary("local"));
     command.args(["--listen", listen, "--data"]).arg(data);
     command
 }
 
 /// Asserts that a command fails with one line of error output, which contains `reason`.
-async fn assert_refused(command: &mut Command, reason: &str) {
+pub async fn assert_refused(command: &mut Command, reason: &str) {
     let (output, text) = refusal(command).await;
     assert!(
         !output.status.success() && text.lines().count() == 1 && text.contains(reason),
@@ -62,7 +62,7 @@ async fn local_serves_everything_and_keeps_its_data() {
     let body = json!({ "name": "ada", "password": "correct horse" });
     let made = http.post(format!("{base}/user")).json(&body).send().await.unwrap();
     assert_eq!(made.status(), 201);
-    let nats = nats_of(data.path());
+    let nats = nats_of(data.path()).unwrap();
 
     // Another gateway joins with the variables that `local` wrote.
     let command = |address: &str| {
@@ -103,7 +103,7 @@ async fn local_serves_everything_and_keeps_its_data() {
     let login = http.post(format!("{base}/login")).json(&body).send().await.unwrap();
     assert_eq!(login.status(), 200);
     // Its child ends with it, even when it is killed.
-    let nats = nats_of(data.path());
+    let nats = nats_of(data.path()).unwrap();
     second.kill().await.unwrap();
     wait_until_ended(nats).await;
 }

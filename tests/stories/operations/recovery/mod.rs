@@ -1,6 +1,7 @@
 //! Disks that are lost, or restored to an earlier state. Only what infra/README.md names is lost, and
 //! nothing that is acknowledged afterwards.
 
+mod backup;
 mod database;
 mod nats;
 mod storage;
