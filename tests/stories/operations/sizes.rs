@@ -7,7 +7,7 @@ use protocol::{
     stored::{Message, Person, StoredEvent},
     subject::{self, Shards},
 };
-use stories::{System, User, stories};
+use stories::{Database, System, User};
 
 const ROOMS: usize = 100;
 const MESSAGES_PER_ROOM: usize = 500;
@@ -98,26 +98,35 @@ async fn stream_bytes(system: &System) -> u64 {
     admin.get_stream("CHAT_0").await.unwrap().cached_info().state.bytes
 }
 
-stories! {
-    #[ignore = "prints measurements and asserts nothing"]
-    async fn bytes_of_a_message(system: System) {
-        let ada = system.user("ada").await;
-        let mut rooms = Vec::new();
-        for number in 0..ROOMS {
-            rooms.push(ada.create_room(&format!("room-{number}")).await);
-        }
-        while system.archive_once().await > 0 {}
-        for words in [5, 20, 100] {
-            let (database, stream) = (database_bytes(&system).await, stream_bytes(&system).await);
-            let text = publish(&system, &rooms, &ada, words).await;
-            while system.archive_once().await > 0 {}
-            let messages = (ROOMS * MESSAGES_PER_ROOM) as i64;
-            println!(
-                "{}: text {text} B, stream {} B, database {} B",
-                if system.is_postgres() { "PostgreSQL" } else { "SQLite" },
-                (stream_bytes(&system).await - stream) / messages as u64,
-                (database_bytes(&system).await - database) / messages,
-            );
-        }
+async fn measure(system: System) {
+    let ada = system.user("ada").await;
+    let mut rooms = Vec::new();
+    for number in 0..ROOMS {
+        rooms.push(ada.create_room(&format!("room-{number}")).await);
     }
+    while system.archive_once().await > 0 {}
+    for words in [5, 20, 100] {
+        let (database, stream) = (database_bytes(&system).await, stream_bytes(&system).await);
+        let text = publish(&system, &rooms, &ada, words).await;
+        while system.archive_once().await > 0 {}
+        let messages = (ROOMS * MESSAGES_PER_ROOM) as i64;
+        println!(
+            "{}: text {text} B, stream {} B, database {} B",
+            if system.is_postgres() { "PostgreSQL" } else { "SQLite" },
+            (stream_bytes(&system).await - stream) / messages as u64,
+            (database_bytes(&system).await - database) / messages,
+        );
+    }
+}
+
+#[ignore = "prints measurements and asserts nothing"]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_of_a_message_on_sqlite() {
+    measure(System::new(Database::Sqlite).await).await;
+}
+
+#[ignore = "prints measurements and asserts nothing"]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_of_a_message_on_postgres() {
+    measure(System::new(Database::Postgres).await).await;
 }
