@@ -112,7 +112,7 @@ bench/peers/node_modules/.package-lock.json: bench/peers/package.json bench/peer
 
 # The servers are built with the same options as for `make test`, so that CI compiles them once.
 .PHONY: compose-test
-compose-test: setup-containers web ## start the compose file in podman and test it; Linux only, as root
+compose-test: setup-containers web ## test compose files and Kubernetes pods in podman; Linux only, as root
 	cargo build $(LOCKED) --workspace --bins
 	tests/containers/run.sh
 

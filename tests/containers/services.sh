@@ -44,16 +44,32 @@ check_health() {
 }
 check_health &
 
-# test_with TEST: starts the services, runs the test against them and stops them.
-test_with() {
-    if ! "${compose[@]}" up --detach --wait --wait-timeout 120 --no-build >>"$log" 2>&1; then
+# start_services [SERVICE…]: starts these services, or all, and waits until they are healthy.
+start_services() {
+    if ! "${compose[@]}" up --detach --wait --wait-timeout 120 --no-build "$@" >>"$log" 2>&1; then
         echo 'compose-test: the services did not become healthy' >&2
         exit 1
     fi
+}
+stop_services() { "${compose[@]}" down --volumes --timeout 1 >>"$log" 2>&1; }
+
+# test_with TEST: starts the services, runs the test against them and stops them.
+test_with() {
+    start_services
     timeout 300 "$test" --exact "$1"
-    "${compose[@]}" down --volumes --timeout 1 >>"$log" 2>&1
+    stop_services
+}
+
+# Plays the pods of infra/k8s/base beside the stand-ins of the compose files.
+test_pods() {
+    use_files "${files[@]}" "$here/kube/compose.yaml"
+    start_services nats postgres storage
+    ENGINE="${engine[*]}" NETWORK=chat-test_edge ADDRESSES=$work/addresses.json CLIENT_PATH=$tools/python \
+        PYTHONPATH=$tools/lint timeout 300 python3 "$root/tests/python/pods.py"
+    stop_services
 }
 
 test_with system::the_compose_file_serves_a_chat
 use_files "${files[@]}" "$root"/infra/compose.{cluster,tls}.yaml "$here/compose.cluster.yaml"
 test_with cluster::a_cluster_serves_over_tls
+test_pods
