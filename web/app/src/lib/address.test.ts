@@ -1,6 +1,17 @@
 import { expect, test } from 'vitest';
 
-import { destination, loginPath, roomInPath } from './address.ts';
+import { destination, loginPath, pagePath, roomInPath } from './address.ts';
+
+test.each([
+  ['/room/a', '', '/room/a'],
+  ['/', '', '/'],
+  ['/prod/room/a', '/prod', '/room/a'],
+  ['/prod', '/prod', '/'],
+  ['/prod/', '/prod', '/'],
+  ['/production', '/prod', '/production'],
+])('the page at %s below "%s" is %s', (pathname, base, path) => {
+  expect(pagePath(pathname, base)).toBe(path);
+});
 
 test.each([
   ['/room/lobby', 'lobby'],

@@ -1,5 +1,10 @@
 /** Parses addresses. None of these functions throws, because users can type any address. */
 
+/** The path of a page: that of the address without the `base` in front. */
+export function pagePath(pathname: string, base: string): string {
+  return pathname === base || pathname.startsWith(`${base}/`) ? pathname.slice(base.length) || '/' : pathname;
+}
+
 /** Name of the room in a path of the form `/room/{name}` or `/room:{name}`, which was used earlier. */
 export function roomInPath(path: string): string | null {
   const name = /^\/room[/:]([^/]+)\/?$/.exec(path)?.[1];

@@ -1,15 +1,21 @@
 import { Api, type User } from '@chatting-room/client';
 
-import { destination, loginPath, roomInPath } from './address.ts';
+import { destination, loginPath, pagePath, roomInPath } from './address.ts';
+import { BASE } from './base.ts';
 
 const SESSION_KEY = 'session';
 
+function currentPath(): string {
+  return pagePath(location.pathname, BASE);
+}
+
 /** The session and the address of the page. */
 class AppState {
-  path = $state(location.pathname);
+  path = $state(currentPath());
   user = $state<User | null>(null);
 
   readonly api = new Api({
+    base: BASE,
     store: {
       get: () => localStorage.getItem(SESSION_KEY),
       set: (value) =>
@@ -20,16 +26,17 @@ class AppState {
 
   constructor() {
     this.user = this.api.session.user;
-    addEventListener('popstate', () => (this.path = location.pathname));
+    addEventListener('popstate', () => (this.path = currentPath()));
     // The event comes from other tabs: one of them logged out.
     addEventListener('storage', ({ key }) => {
       if (key === SESSION_KEY && this.user && !this.api.session.user) this.#onSessionEnd();
     });
   }
 
+  /** Opens a page by its path below the base. */
   go(path: string, { replace = false } = {}): void {
-    history[replace ? 'replaceState' : 'pushState'](null, '', path);
-    this.path = location.pathname;
+    history[replace ? 'replaceState' : 'pushState'](null, '', BASE + path);
+    this.path = currentPath();
     scrollTo(0, 0);
   }
 
@@ -51,7 +58,7 @@ class AppState {
 
   #onSessionEnd(): void {
     this.user = null;
-    this.go(loginPath(location.pathname), { replace: true });
+    this.go(loginPath(currentPath()), { replace: true });
   }
 }
 
@@ -62,5 +69,5 @@ export function followLink(event: MouseEvent): void {
   if (event.metaKey || event.ctrlKey || event.shiftKey || event.button) return;
   event.preventDefault();
   const { pathname, search } = event.currentTarget as HTMLAnchorElement;
-  app.go(pathname + search);
+  app.go(pagePath(pathname, BASE) + search);
 }
