@@ -58,7 +58,7 @@ pub struct PresenceRequest {
 }
 
 impl Bus {
-    /// Connects; fails when NATS cannot be reached at start.
+    /// Connects in the background: the gateway starts while NATS is away, and is not ready.
     pub async fn connect(config: &Config, high_water: HighWater) -> anyhow::Result<Self> {
         let (disturb, disturbed) = watch::channel(0);
         let disturb = Arc::new(disturb);
@@ -67,7 +67,7 @@ impl Bus {
                 disturb.send_modify(|count| *count += 1);
             }
         };
-        let client = nats::connect(&config.nats, on_event).await?;
+        let client = nats::connect_in_background(&config.nats, on_event).await?;
         let log = RoomLog::new(client.clone(), config.shards).sharing(high_water);
         let stored = DirectGet::new(client.clone());
         let revoked = Bucket::new(stored.clone(), REVOKED_BUCKET);

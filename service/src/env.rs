@@ -5,7 +5,7 @@ mod urls;
 
 use std::{fmt::Display, ops::RangeInclusive, str::FromStr};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
 pub use self::names::{UnknownVariable, unknown_variables};
 
@@ -104,14 +104,51 @@ impl Env<'_> {
         bounds: RangeInclusive<T>,
         default: T,
     ) -> T {
-        match self.optional(name) {
-            Some(value) if bounds.contains(&value) => value,
-            Some(_) => {
-                self.fault(format!("{name} must be {} to {}", bounds.start(), bounds.end()));
-                default
-            }
-            None => default,
+        self.optional_within(name, bounds).unwrap_or(default)
+    }
+
+    /// An optional variable with bounds. `None` if it is not set or faulty.
+    pub fn optional_within<T: FromStr<Err: Display> + PartialOrd + Display>(
+        &mut self,
+        name: &str,
+        bounds: RangeInclusive<T>,
+    ) -> Option<T> {
+        let value: T = self.optional(name)?;
+        if bounds.contains(&value) {
+            return Some(value);
         }
+        self.fault(format!("{name} must be {} to {}", bounds.start(), bounds.end()));
+        None
+    }
+
+    /// One of several words; the first one is the default.
+    pub fn choice(&mut self, name: &str, words: &[&'static str]) -> &'static str {
+        let default = words.first().copied().unwrap_or_default();
+        let Some(text) = self.get(name) else { return default };
+        words.iter().find(|word| **word == text.trim()).copied().unwrap_or_else(|| {
+            self.fault(format!("{name} must be {}", words.join(" or ")));
+            default
+        })
+    }
+
+    /// Certificates, keys or credentials with lines of dashes, as in PEM: the text itself or the path of a file.
+    pub fn pem(&mut self, name: &str) -> Option<SecretString> {
+        let given = self.secret(name)?;
+        if given.expose_secret().trim_start().starts_with("-----BEGIN ") {
+            return Some(given);
+        }
+        let path = given.expose_secret().trim();
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) if text.contains("-----BEGIN ") => return Some(text.into()),
+            Ok(_) => format!("{name}: {path} holds no PEM"),
+            // The message omits the value if it is not a path: it may be a secret.
+            Err(error) if path.starts_with(['/', '.']) => {
+                format!("{name}: cannot read {path}: {error}")
+            }
+            Err(_) => format!("{name} is neither PEM nor the path of a file that can be read"),
+        };
+        self.fault(text);
+        None
     }
 
     /// A secret, from `NAME` or from the file that `NAME_FILE` names.
@@ -171,8 +208,6 @@ impl FromStr for List {
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
-
     use super::*;
 
     fn variables(name: &str) -> Option<String> {
@@ -224,6 +259,24 @@ mod tests {
             Some((env.within("FITS", 9..=20, 15), env.within("UNSET", 10..=20, 15)))
         });
         assert_eq!(read.unwrap(), (9, 15));
+    }
+
+    #[test]
+    fn pem_is_given_as_text_or_as_a_path_and_a_fault_does_not_show_it() {
+        const PEM: &str = "-----BEGIN CERTIFICATE-----\nMA==\n-----END CERTIFICATE-----\n";
+        let path = std::env::temp_dir().join(format!("chat-pem-{}", std::process::id()));
+        std::fs::write(&path, PEM).unwrap();
+        let read = |value: &str| {
+            let value = value.to_owned();
+            let lookup = move |name: &str| (name == "CA").then(|| value.clone());
+            Env::read(lookup, |env| env.pem("CA")).map_err(|faults| faults.to_string())
+        };
+        for value in [PEM, path.to_str().unwrap()] {
+            assert_eq!(read(value).unwrap().expose_secret(), PEM);
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(read("/nowhere").unwrap_err().contains("cannot read /nowhere"));
+        assert!(!read("hunter2").unwrap_err().contains("hunter2"));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Connecting to NATS.
 
+mod tls;
+
 use std::{
     sync::{
         Arc,
@@ -11,6 +13,7 @@ use std::{
 use async_nats::{Client, ConnectOptions, Event, ServerAddr, connection::State};
 use protocol::subject::Shards;
 use secrecy::{ExposeSecret as _, SecretString};
+use tokio_rustls::rustls::ClientConfig;
 
 use crate::{env::Env, high_water::HighWater};
 
@@ -27,37 +30,44 @@ pub struct NatsConfig {
     /// `NATS_URL`: one or more of `nats://host:port`, separated by commas.
     pub url: String,
     pub credentials: Credentials,
+    /// `NATS_CA`, `NATS_CERT`, `NATS_KEY`; without them the machine's root certificates and no client certificate.
+    pub tls: Option<Arc<ClientConfig>>,
 }
 
-/// Credentials for NATS, one of: `NATS_CREDS`, a credentials file; `NATS_USER` and `NATS_PASSWORD`;
+/// Credentials for NATS, one of: `NATS_CREDS`, a JWT and a seed; `NATS_USER` and `NATS_PASSWORD`;
 /// `NATS_<ROLE>_PASSWORD`, so that processes can share an environment; none.
 #[derive(Debug, Clone)]
 pub enum Credentials {
     None,
-    File(std::path::PathBuf),
-    Password { user: String, password: SecretString },
+    /// The text of a credentials file.
+    Creds(SecretString),
+    Password {
+        user: String,
+        password: SecretString,
+    },
 }
 
 impl NatsConfig {
     /// Reads `NATS_URL` and the credentials of a role.
     pub fn from_env(env: &mut Env<'_>, role: &'static str) -> Option<Self> {
         let url = servers_from_env(env);
-        let file: Option<std::path::PathBuf> = env.optional("NATS_CREDS");
+        let creds = env.pem("NATS_CREDS");
+        let tls = tls::from_env(env);
         let user: Option<String> = env.optional("NATS_USER");
         let password = env.secret("NATS_PASSWORD");
         let of_role = env.secret(&format!("NATS_{}_PASSWORD", role.to_uppercase()));
-        let credentials = match (file, user, password) {
+        let credentials = match (creds, user, password) {
             (None, None, None) => Some(of_role.map_or(Credentials::None, |password| {
                 Credentials::Password { user: role.to_owned(), password }
             })),
-            (Some(file), None, None) => Some(Credentials::File(file)),
+            (Some(creds), None, None) => Some(Credentials::Creds(creds)),
             (None, Some(user), Some(password)) => Some(Credentials::Password { user, password }),
             _ => {
                 env.fault("set NATS_CREDS, or both NATS_USER and NATS_PASSWORD, or none of them");
                 None
             }
         };
-        Some(Self { role, url: url?, credentials: credentials? })
+        Some(Self { role, url: url?, credentials: credentials?, tls })
     }
 }
 
@@ -76,6 +86,13 @@ fn servers_from_env(env: &mut Env<'_>) -> Option<String> {
     Some(url)
 }
 
+impl NatsConfig {
+    /// The configuration of TLS.
+    pub fn tls_config(&self) -> std::io::Result<Arc<ClientConfig>> {
+        self.tls.as_ref().map_or_else(tls::default, |tls| Ok(tls.clone()))
+    }
+}
+
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     #[error("NATS_CREDS: {0}")]
@@ -84,26 +101,54 @@ pub enum ConnectError {
     Connect { url: String, source: async_nats::ConnectError },
 }
 
-/// Connects. Each role has its own inbox prefix, so that no other role can subscribe to its replies. `on_event` is
-/// called for every event of the connection, after it was logged.
+/// Connects now. Fails if NATS cannot be reached. `on_event` is called for every event of the connection, after it was
+/// logged.
 pub async fn connect(
     config: &NatsConfig,
     on_event: impl Fn(&Event) + Clone + Send + Sync + 'static,
 ) -> Result<Client, ConnectError> {
+    start(options(config, on_event)?, config).await
+}
+
+/// Connects in the background, and tries again until it succeeds. Meanwhile the client's requests wait, and fail by
+/// their timeouts. So a process starts while NATS is away.
+pub async fn connect_in_background(
+    config: &NatsConfig,
+    on_event: impl Fn(&Event) + Clone + Send + Sync + 'static,
+) -> Result<Client, ConnectError> {
+    start(options(config, on_event)?.retry_on_initial_connect(), config).await
+}
+
+async fn start(options: ConnectOptions, config: &NatsConfig) -> Result<Client, ConnectError> {
+    let servers: Vec<&str> = config.url.split(',').map(str::trim).collect();
+    options
+        .connect(servers)
+        .await
+        .map_err(|source| ConnectError::Connect { url: config.url.clone(), source })
+}
+
+/// Each role has its own inbox prefix, so that no other role can subscribe to its replies.
+fn options(
+    config: &NatsConfig,
+    on_event: impl Fn(&Event) + Clone + Send + Sync + 'static,
+) -> Result<ConnectOptions, ConnectError> {
     let options = match &config.credentials {
         Credentials::None => ConnectOptions::new(),
-        Credentials::File(path) => {
-            ConnectOptions::with_credentials_file(path).await.map_err(ConnectError::Credentials)?
-        }
+        Credentials::Creds(creds) => ConnectOptions::with_credentials(creds.expose_secret())
+            .map_err(ConnectError::Credentials)?,
         Credentials::Password { user, password } => ConnectOptions::with_user_and_password(
             user.clone(),
             password.expose_secret().to_owned(),
         ),
     };
+    let options = match &config.tls {
+        Some(tls) => options.tls_client_config(ClientConfig::clone(tls)),
+        None => options,
+    };
     let role = config.role;
-    let gauge = Arc::new(ConnectionGauge::new(true));
-    let servers: Vec<&str> = config.url.split(',').map(str::trim).collect();
-    options
+    // Until the event that the connection is made.
+    let gauge = Arc::new(ConnectionGauge::new(false));
+    let options = options
         .name(format!("chatting-room {role}"))
         .custom_inbox_prefix(format!("_INBOX_{role}"))
         .request_timeout(Some(ANSWER_WITHIN))
@@ -122,10 +167,8 @@ pub async fn connect(
             }
             on_event(&event);
             async {}
-        })
-        .connect(servers)
-        .await
-        .map_err(|source| ConnectError::Connect { url: config.url.clone(), source })
+        });
+    Ok(options)
 }
 
 /// Whether NATS answers and no stream is behind its high-water mark.

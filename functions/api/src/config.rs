@@ -11,12 +11,13 @@ use protocol::{
 use secrecy::{ExposeSecret as _, SecretString};
 use service::{
     client,
-    env::{Env, List},
+    env::Env,
     nats::{NatsConfig, shards_from_env},
     publish::{PublishBudgets, PublishLimits},
 };
 use store::config::{DatabaseConfig, StorageConfig};
-use url::Url;
+
+use crate::site::Site;
 
 /// Shorter than the time limit of a request ([`crate::layers`]), so that the request can report the cause.
 const STATEMENT_SECONDS: std::ops::RangeInclusive<u64> = 1..=14;
@@ -28,6 +29,20 @@ const SEARCHES_PER_USER: usize = 2;
 /// limit would have to create and delete rooms to fill it.
 const ROOMS_PER_HOUR: u32 = 1_000;
 
+/// What a function needs besides the database and NATS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// The object storage.
+    pub storage: bool,
+    /// The private key, to sign tokens.
+    pub signing_key: bool,
+}
+
+impl Needs {
+    /// For a process with all functions.
+    pub const ALL: Self = Self { storage: true, signing_key: true };
+}
+
 /// See `infra/README.md` for the variables.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -35,17 +50,13 @@ pub struct Config {
     pub nats: NatsConfig,
     /// `CHAT_SHARDS`: must be the same in all processes.
     pub shards: Shards,
-    pub storage: StorageConfig,
-    /// `SIGNING_KEY` or `SIGNING_KEY_FILE`: Ed25519 private key, PKCS#8 PEM.
-    pub signing_key: SecretString,
+    /// `None` if the function uses no storage.
+    pub storage: Option<StorageConfig>,
+    /// `SIGNING_KEY` or `SIGNING_KEY_FILE`: Ed25519 private key, PKCS#8 PEM. `None` if the function signs no tokens.
+    pub signing_key: Option<SecretString>,
     /// `VERIFICATION_KEYS` or `VERIFICATION_KEYS_FILE`: public keys of the previous and the next signing key.
     pub verification_keys: VerificationKeys,
-    /// `PUBLIC_URL`: the URL of the functions for browsers.
-    pub public_url: Url,
-    /// `GATEWAY_URL`: the URL of the gateways for browsers. `PUBLIC_URL` by default.
-    pub gateway_url: Url,
-    /// `ALLOWED_ORIGINS`: pages of these origins may call the functions and upload files.
-    pub origins: Vec<String>,
+    pub site: Site,
     /// `LIMIT_FILE_BYTES`: size limit of a file.
     pub file_bytes: u64,
     /// `ACCESS_TOKEN_SECONDS`, `TICKET_SECONDS`
@@ -55,7 +66,6 @@ pub struct Config {
     pub message_chars: usize,
     /// `LIMIT_EXPORTS`: account exports that run at the same time. 0 for no limit.
     pub exports_at_once: usize,
-    pub pace: Pace,
     /// `LIMIT_USER_EVENT_RATE`, `LIMIT_ROOM_EVENT_RATE` and their `_BURST` variables.
     pub publish: PublishLimits,
     /// Publish budgets that a gateway in the same process shares. Otherwise they are counted in the database.
@@ -83,16 +93,6 @@ pub struct Limits {
     pub new_passwords_per_hour: u32,
 }
 
-/// Time limits for clients that read a large response body.
-#[derive(Debug, Clone, Copy)]
-pub struct Pace {
-    /// `RESPONSE_STALL_SECONDS`: for the next piece. The kernel of a slow client accepts some hundred KiB at once, and
-    /// then nothing until the client has read them.
-    pub stall: Duration,
-    /// `RESPONSE_SECONDS`: for the whole body.
-    pub total: Duration,
-}
-
 /// Enough for a company or a school behind one address, and too few to fill the database with accounts.
 const SIGN_UPS_PER_HOUR: u32 = 300;
 const NEW_PASSWORDS_PER_HOUR: u32 = 100;
@@ -100,23 +100,23 @@ const NEW_PASSWORDS_PER_HOUR: u32 = 100;
 const MAX_HASHES: usize = 4096;
 /// An export buffers at most about 500 KiB.
 const EXPORTS: usize = 32;
-const STALL_SECONDS: u64 = 60;
-const RESPONSE_SECONDS: u64 = 30 * 60;
 /// Load balancers, and Kubernetes' nodes, need a moment to stop sending requests to a process that is not ready.
 const DRAIN_SECONDS: u64 = 5;
-const PACE_SECONDS: std::ops::RangeInclusive<u64> = 1..=24 * 3600;
 
 impl Config {
-    /// Reads all variables. Errors are collected in `env`.
+    /// Reads all variables of a process with all functions. Errors are collected in `env`.
     pub fn from_env(env: &mut Env<'_>) -> Option<Self> {
+        Self::for_function(env, Needs::ALL)
+    }
+
+    /// Reads all variables that a function needs. Errors are collected in `env`.
+    pub fn for_function(env: &mut Env<'_>, needs: Needs) -> Option<Self> {
         let database = DatabaseConfig::from_env(env);
         let nats = NatsConfig::from_env(env, "functions");
-        let storage = StorageConfig::from_env(env);
-        let signing_key = signing_key(env);
-        let public_url = env
-            .required_http_url("PUBLIC_URL", "the URL for browsers, such as https://chat.example");
-        let gateway_url = env.http_url("GATEWAY_URL").or_else(|| public_url.clone());
-        let own = public_url.as_ref().map(|url| url.origin().ascii_serialization());
+        let storage =
+            if needs.storage { StorageConfig::from_env(env).map(Some) } else { Some(None) };
+        let signing_key = if needs.signing_key { signing_key(env).map(Some) } else { Some(None) };
+        let site = Site::from_env(env);
         let statement_seconds =
             env.within("DATABASE_STATEMENT_SECONDS", STATEMENT_SECONDS, STATEMENT_SECONDS_DEFAULT);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -132,18 +132,11 @@ impl Config {
             sign_ups_per_hour: env.or("LIMIT_SIGN_UPS", SIGN_UPS_PER_HOUR),
             new_passwords_per_hour: env.or("LIMIT_NEW_PASSWORDS", NEW_PASSWORDS_PER_HOUR),
         };
-        let seconds = |value| Duration::from_secs(value);
-        let pace = Pace {
-            stall: seconds(env.within("RESPONSE_STALL_SECONDS", PACE_SECONDS, STALL_SECONDS)),
-            total: seconds(env.within("RESPONSE_SECONDS", PACE_SECONDS, RESPONSE_SECONDS)),
-        };
         Some(Self {
             lifetimes,
             limits,
-            pace,
             message_chars: env.limit("LIMIT_MESSAGE_CHARS", limits::MESSAGE_CHARS),
             exports_at_once: env.or("LIMIT_EXPORTS", EXPORTS),
-            origins: env.or("ALLOWED_ORIGINS", List(own.into_iter().collect())).0,
             file_bytes: env.within(
                 "LIMIT_FILE_BYTES",
                 1..=limits::SINGLE_PUT_BYTES,
@@ -158,16 +151,15 @@ impl Config {
             hashes_at_once: env.within("ARGON2_CONCURRENCY", 1..=MAX_HASHES, cores),
             statement_within: Duration::from_secs(statement_seconds),
             searches_per_user: env.or("LIMIT_SEARCHES_PER_USER", SEARCHES_PER_USER),
-            drain: seconds(env.or("DRAIN_SECONDS", DRAIN_SECONDS)),
+            drain: Duration::from_secs(env.or("DRAIN_SECONDS", DRAIN_SECONDS)),
             trusted_hops: client::trusted_hops_from_env(env),
             shards: shards_from_env(env)?,
             database: database?,
             nats: nats?,
             storage: storage?,
             signing_key: signing_key?,
-            verification_keys: verification_keys(env),
-            public_url: public_url?,
-            gateway_url: gateway_url?,
+            verification_keys: verification_keys(env, needs)?,
+            site: site?,
         })
     }
 }
@@ -181,12 +173,22 @@ fn signing_key(env: &mut Env<'_>) -> Option<SecretString> {
     Some(key)
 }
 
-fn verification_keys(env: &mut Env<'_>) -> VerificationKeys {
-    let Some(keys) = env.secret("VERIFICATION_KEYS") else { return VerificationKeys::default() };
-    keys.expose_secret().parse().unwrap_or_else(|error| {
-        env.fault(format!("VERIFICATION_KEYS is not valid: {error}"));
-        VerificationKeys::default()
-    })
+/// A function without the private key verifies tokens by these keys only.
+fn verification_keys(env: &mut Env<'_>, needs: Needs) -> Option<VerificationKeys> {
+    const NAME: &str = "VERIFICATION_KEYS";
+    let keys = if needs.signing_key {
+        let Some(keys) = env.secret(NAME) else { return Some(VerificationKeys::default()) };
+        keys
+    } else {
+        env.required_secret(NAME, "the public keys in PEM, among them that of SIGNING_KEY")?
+    };
+    match keys.expose_secret().parse() {
+        Ok(keys) => Some(keys),
+        Err(error) => {
+            env.fault(format!("{NAME} is not valid: {error}"));
+            None
+        }
+    }
 }
 
 #[cfg(test)]

@@ -22,9 +22,14 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 /// Interval of the checks for the metrics. Load balancers check more often.
 const WATCH_EVERY: Duration = Duration::from_secs(5);
 
-/// `/healthz`, `/readyz`, `/.well-known/jwks.json`.
-pub fn router() -> OpenApiRouter<AppState> {
-    OpenApiRouter::new().routes(routes!(alive)).routes(routes!(ready)).routes(routes!(jwks))
+/// `/healthz` and `/readyz`.
+pub fn checks() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(alive)).routes(routes!(ready))
+}
+
+/// `/.well-known/jwks.json`.
+pub fn public_keys() -> OpenApiRouter<AppState> {
+    OpenApiRouter::new().routes(routes!(jwks))
 }
 
 /// The answer of a running process.
@@ -113,7 +118,12 @@ async fn check(state: &AppState) -> Readiness {
     let (schema, nats, storage) = tokio::join!(
         tokio::time::timeout(ANSWER_WITHIN, schema),
         tokio::time::timeout(ANSWER_WITHIN, nats),
-        state.storage.ready(),
+        async {
+            match state.storage() {
+                Ok(storage) => storage.ready().await,
+                Err(_) => false,
+            }
+        },
     );
     let database = match schema {
         Ok(Ok(())) => Ok(()),
@@ -140,7 +150,7 @@ pub async fn watch_readiness(state: AppState, shutdown: CancellationToken) {
 #[utoipa::path(get, path = "/.well-known/jwks.json", operation_id = "get_public_keys", tag = "operation",
     responses((status = 200, body = Value)))]
 async fn jwks(State(state): State<AppState>) -> Result<Json<Value>, ApiError> {
-    let keys = serde_json::to_value(state.minter.jwks());
+    let keys = serde_json::to_value(&state.keys.public);
     keys.map(Json).map_err(|error| ApiError::Internal(error.into()))
 }
 

@@ -22,7 +22,7 @@ use tower_http::{
 };
 use tracing::Instrument as _;
 
-use crate::{config::Config, error::ApiError, paced_body};
+use crate::{error::ApiError, paced_body, site::Site};
 
 /// Bytes of a request body. The largest valid body is a message of 4,000 characters.
 const BODY_BYTES: usize = 64 * 1024;
@@ -43,14 +43,14 @@ const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// Adds all middleware and the fallbacks. A later `layer` is outside the earlier ones; in a tuple, the first layer is
 /// the outermost.
-pub fn wrap<S: Clone + Send + Sync + 'static>(router: Router<S>, config: &Config) -> Router<S> {
+pub fn wrap<S: Clone + Send + Sync + 'static>(router: Router<S>, site: &Site) -> Router<S> {
     let router = router
         .fallback(|| async { ApiError::NotFound })
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
         // Not tower-http's body limit, which answers without a problem body.
         .layer((CatchPanicLayer::custom(problem_of_panic), DefaultBodyLimit::max(BODY_BYTES)))
-        .layer(middleware::from_fn_with_state(config.pace, paced_body::pace_large))
-        .layer(cors(&config.origins))
+        .layer(middleware::from_fn_with_state(site.pace, paced_body::pace_large))
+        .layer(cors(&site.origins))
         .layer(middleware::from_fn(observe));
     with_headers(router)
 }

@@ -17,7 +17,7 @@ use axum::{
 use service::serve::HangUp;
 use tokio::{sync::mpsc, time::timeout};
 
-use crate::{config::Pace, state::AppState};
+use crate::{site::Pace, state::AppState};
 
 /// Small compared with a socket's buffer, large compared with the cost of passing a piece on.
 pub const PIECE_BYTES: usize = 16 * 1024;
@@ -39,7 +39,7 @@ impl FromRequestParts<AppState> for Reader {
         parts: &mut Parts,
         state: &AppState,
     ) -> Result<Self, Self::Rejection> {
-        Ok(Self { pace: state.config.pace, hang_up: parts.extensions.get().cloned() })
+        Ok(Self { pace: state.config.site.pace, hang_up: parts.extensions.get().cloned() })
     }
 }
 

@@ -25,8 +25,8 @@ pub struct Config {
     /// `REPLAY_WINDOW_SECONDS`: how long archived events stay in the stream. Within it gateways replay events that a
     /// socket missed, and a message can be edited, deleted and reacted to.
     pub replay_window: TimeDelta,
-    /// `ARCHIVE_PASS_SECONDS`: time limit of one pass, without `--follow` or in Lambda, where the invocation's deadline
-    /// limits it too.
+    /// `ARCHIVE_PASS_SECONDS`: time limit of one pass, without `--follow`. In Lambda the invocation's deadline limits
+    /// it instead.
     pub pass: Duration,
 }
 

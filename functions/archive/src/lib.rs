@@ -30,7 +30,6 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use secrecy::ExposeSecret as _;
 use service::{nats, roomlog::RoomLog, stream::ShardStream};
 use store::{
     Store,
@@ -49,6 +48,8 @@ pub use self::{catch_up::wait_until_archived, config::Config};
 const EXPIRED_EVERY: Duration = Duration::from_secs(10 * 60);
 /// Time of one sweep for recomputing search texts: after an upgrade there may be millions.
 const REFOLD_TIME: Duration = Duration::from_secs(1);
+/// Time of a pass that is left for the sweeps; at most a third of it.
+const SWEEPS_WITHIN: Duration = Duration::from_secs(20);
 /// Longer than a request's: the archive works in steps of some thousand rows, and no client waits for it.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
 
@@ -74,10 +75,9 @@ struct ArchivedShard {
 
 impl Archive {
     pub async fn connect(config: &Config) -> anyhow::Result<Self> {
-        let database = config.database.0.expose_secret();
-        let database = Database::connect_limited(database, STATEMENT_TIMEOUT).await?;
+        let database = Database::open(&config.database, STATEMENT_TIMEOUT)?;
         db::refuse_other_schema(&database).await?;
-        let client = nats::connect(&config.nats, |_| {}).await?;
+        let client = nats::connect_in_background(&config.nats, |_| {}).await?;
         let log = RoomLog::new(client.clone(), config.shards);
         let mut shards = Vec::new();
         for shard in config.shards.all() {
@@ -89,20 +89,24 @@ impl Archive {
                 purge: Purge::new(stream, room_bytes, config.replay_window),
             });
         }
-        let storage = Storage::connect(&config.storage).await?;
+        let storage = Storage::new(&config.storage)?;
         let (outbox, pass, expired_at) = (Sweeper::default(), config.pass, Mutex::default());
         let store = Store { database, log };
         Ok(Self { store, client, storage, shards, outbox, pass, expired_at })
     }
 
-    /// One pass: archives events until the streams are empty or two thirds of the time are used, then sweeps. A
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// One pass: archives events until the streams are empty or most of the time is used, then sweeps. A
     /// failure does not stop the other steps; all failures are returned at the end. `ends_at` is the caller's
     /// deadline, if it has one. Returns how many events were archived.
     pub async fn once(&self, ends_at: Option<Instant>) -> anyhow::Result<usize> {
         let now = Instant::now();
-        let left = ends_at.map_or(self.pass, |at| at.saturating_duration_since(now).min(self.pass));
-        // The last third is for the sweeps.
-        let until = now + left * 2 / 3;
+        let left = ends_at.map_or(self.pass, |at| at.saturating_duration_since(now));
+        // The rest is for the sweeps.
+        let until = now + left - (left / 3).min(SWEEPS_WITHIN);
         let drained = futures_util::future::join_all(self.shards.iter().map(|shard| async move {
             match self.check_restore(shard).await {
                 Ok(()) => shard.mover.drain(&self.store.database, until).await,
@@ -115,7 +119,8 @@ impl Archive {
         drained.into_iter().for_each(|(_, result)| failures.record(result));
         failures.record(self.purge().await);
         failures.record(self.sweep().await);
-        failures.into_result()?;
+        let failed = |error| anyhow::anyhow!("{moved} events were archived, but: {error:#}");
+        failures.into_result().map_err(failed)?;
         Ok(moved)
     }
 

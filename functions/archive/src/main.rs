@@ -9,11 +9,7 @@ use std::{
 
 use archive::{Archive, Config, follow, wait_until_archived};
 use clap::Parser;
-use lambda_http::{
-    Error, LambdaEvent,
-    lambda_runtime::{Runtime, layers::TracingLayer},
-    service_fn,
-};
+use lambda_runtime::{Error, LambdaEvent, Runtime, layers::TracingLayer, service_fn};
 use service::{
     check_config,
     env::Env,
@@ -23,6 +19,7 @@ use service::{
     telemetry::{self, TelemetryConfig},
     version,
 };
+use store::{aws::Environment, pause::Pause};
 use tower::util::ThenLayer;
 
 /// Moves stored events from JetStream into the database. Configured by environment variables; infra/README.md lists
@@ -62,7 +59,7 @@ fn configuration(env: &mut Env<'_>) -> Option<(Config, TelemetryConfig)> {
 }
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
-    let (config, telemetry) = Env::of_process(configuration)?;
+    let (config, telemetry) = Environment::load().await?.read(configuration)?;
     let shutdown = serve::shutdown_on_signal()?;
     if arguments.catch_up {
         return wait_until_archived(&config).await;
@@ -83,10 +80,12 @@ async fn run_passes(config: Config) -> anyhow::Result<()> {
         tracing::info!(moved, "the pass is complete");
         return Ok(());
     }
-    let archive = &archive;
+    let (archive, pause) = (&archive, &Pause::default());
     let handler = service_fn(|event: LambdaEvent<serde_json::Value>| async move {
+        pause.end(archive.store()).await;
         let left = event.context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
         let moved = archive.once(Some(Instant::now() + left)).await;
+        pause.begin(archive.store()).await;
         let moved = moved.map_err(|error| Error::from(format!("{error:#}")))?;
         Ok::<_, Error>(serde_json::json!({ "moved": moved }))
     });

@@ -3,11 +3,15 @@
 
 mod connect;
 mod errors;
+mod idle_check;
 mod migrations;
 mod pool_metrics;
 mod run;
 mod schema_version;
+mod session;
 mod statement_cancellation;
+
+use std::time::Duration;
 
 use protocol::{Role, Seq, role::ParseRoleError};
 use sqlx::{Postgres, Sqlite};
@@ -20,6 +24,9 @@ pub use self::{
     statement_cancellation::{HeldConnection, LimitedPool, WatchedTransaction},
 };
 pub use crate::{on_db, on_held, on_tx};
+
+/// How often [`Database::settled`] looks at the pool, which has no notification for that.
+const SETTLE_POLL: Duration = Duration::from_millis(1);
 
 #[derive(Debug, Clone)]
 pub enum Database {
@@ -66,6 +73,25 @@ impl Database {
         match self {
             Self::Postgres(pool) => pool_metrics::report(pool),
             Self::Sqlite(pool) => pool_metrics::report(pool),
+        }
+    }
+
+    /// Has every connection that is idle now pinged before its next use. For a process that was stopped for a while.
+    pub fn distrust_idle_connections(&self) {
+        match self {
+            Self::Postgres(pool) => pool.idle_check.distrust_idle(),
+            Self::Sqlite(pool) => pool.idle_check.distrust_idle(),
+        }
+    }
+
+    /// Waits until every connection is idle in the pool. A connection that is returned is pinged first.
+    pub async fn settled(&self) {
+        let is_settled = || match self {
+            Self::Postgres(pool) => pool.num_idle() >= pool.size() as usize,
+            Self::Sqlite(pool) => pool.num_idle() >= pool.size() as usize,
+        };
+        while !is_settled() {
+            tokio::time::sleep(SETTLE_POLL).await;
         }
     }
 

@@ -35,6 +35,15 @@ pub enum SearchRefused {
     TooMany,
 }
 
+/// Why an upload is not completed.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UploadRefused {
+    #[error("the file has not been uploaded")]
+    NotUploaded,
+    #[error("the upload differs from its declaration: {0}; it was removed")]
+    Mismatch(String),
+}
+
 /// The storage did not answer, or answered with an error. The cause is logged.
 #[derive(Debug, thiserror::Error)]
 #[error("the object storage failed to {0}")]
@@ -54,6 +63,8 @@ pub enum StoreError {
     Log(#[from] LogError),
     #[error(transparent)]
     Storage(#[from] StorageUnavailable),
+    #[error(transparent)]
+    Upload(#[from] UploadRefused),
     #[error(transparent)]
     HashingBusy(#[from] HashingBusy),
     #[error(transparent)]

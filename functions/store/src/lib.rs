@@ -5,6 +5,7 @@
 pub mod account_deletion;
 pub mod accounts;
 pub mod admin;
+pub mod aws;
 pub mod bans;
 pub mod config;
 pub mod db;
@@ -14,6 +15,7 @@ pub mod members;
 pub mod message_lookup;
 pub mod outbox;
 pub mod password;
+pub mod pause;
 pub mod publish_budgets;
 pub mod rate_limit;
 pub mod refold;
@@ -26,10 +28,12 @@ pub mod storage;
 pub mod stream_log;
 pub mod throttle;
 mod transaction;
+pub mod uploads;
 
 pub use self::{
     error::{
         HashingBusy, SearchRefused, StorageUnavailable, StoreError, Throttled, TooManyNewRooms,
+        UploadRefused,
     },
     transaction::{Store, Transaction},
 };

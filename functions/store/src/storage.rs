@@ -2,22 +2,26 @@
 
 mod reachability;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use aws_sdk_s3::{
     Client,
-    config::{BehaviorVersion, Credentials, Region, timeout::TimeoutConfig},
     error::{DisplayErrorContext, ProvideErrorMetadata as _},
     presigning::PresigningConfig,
     types::{ChecksumMode, Object},
 };
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures_util::future::try_join_all;
 use protocol::{RoomId, Timestamp};
-use secrecy::ExposeSecret as _;
+use tokio::sync::OnceCell;
 
 use self::reachability::Reachability;
-use crate::{StorageUnavailable, StoreError, config::StorageConfig};
+use crate::{
+    StorageUnavailable, StoreError,
+    aws::{http_client, sdk_config},
+    config::StorageConfig,
+};
 
 /// Lifetime of a presigned URL. An upload must start within it.
 pub const PRESIGNED_FOR: Duration = Duration::from_secs(10 * 60);
@@ -25,19 +29,25 @@ pub const PRESIGNED_FOR: Duration = Duration::from_secs(10 * 60);
 const HEAD_BYTES: u64 = 1024;
 /// Time limit of the readiness check.
 const READY_WITHIN: Duration = Duration::from_secs(2);
-/// Time limit of one call with all its retries. Below the time limit of a request.
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(10);
 /// Concurrent requests when many objects are deleted.
 const MAX_CONCURRENT_DELETES: usize = 8;
 
-/// One bucket of an S3 server.
+/// One bucket of an S3 server. Cheap to clone.
 #[derive(Clone)]
-pub struct Storage {
-    client: Client,
+pub struct Storage(Arc<Inner>);
+
+struct Inner {
+    config: StorageConfig,
+    http: SharedHttpClient,
+    /// Created at the first use.
+    clients: OnceCell<Clients>,
+    reachability: Reachability,
+}
+
+struct Clients {
+    internal: Client,
     /// Signs URLs under the address by which browsers reach the same server.
     public: Client,
-    bucket: String,
-    reachability: Reachability,
 }
 
 /// A presigned request, to be made by a browser.
@@ -68,34 +78,36 @@ fn failed(what: &'static str, error: impl std::error::Error) -> StoreError {
 }
 
 impl Storage {
-    /// Creates the client; sends nothing yet.
-    pub async fn connect(config: &StorageConfig) -> anyhow::Result<Self> {
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .region(Region::new(config.region.clone()))
-            .timeout_config(TimeoutConfig::builder().operation_timeout(OPERATION_TIMEOUT).build());
-        if let Some((key, secret)) = &config.credentials {
-            let secret = secret.expose_secret();
-            loader = loader.credentials_provider(Credentials::new(key, secret, None, None, "env"));
-        }
-        let shared = loader.load().await;
-        let client = |endpoint: &Option<url::Url>| {
-            let mut builder = aws_sdk_s3::config::Builder::from(&shared);
-            if let Some(endpoint) = endpoint {
-                builder = builder.endpoint_url(endpoint.as_str()).force_path_style(true);
-            }
-            Client::from_conf(builder.build())
+    /// Connects at the first use. Fails if no connection could be made on this machine.
+    pub fn new(config: &StorageConfig) -> anyhow::Result<Self> {
+        let http = http_client(&config.aws, config.uses_tls())?;
+        let (config, clients) = (config.clone(), OnceCell::new());
+        Ok(Self(Arc::new(Inner { config, http, clients, reachability: Reachability::default() })))
+    }
+
+    async fn clients(&self) -> &Clients {
+        let Inner { config, http, clients, .. } = &*self.0;
+        let create = || async {
+            let shared = sdk_config(&config.aws, http.clone()).await;
+            let client = |endpoint: &Option<url::Url>| {
+                let mut builder = aws_sdk_s3::config::Builder::from(&shared);
+                if let Some(endpoint) = endpoint {
+                    builder = builder.endpoint_url(endpoint.as_str()).force_path_style(true);
+                }
+                Client::from_conf(builder.build())
+            };
+            Clients { internal: client(&config.endpoint), public: client(&config.public_endpoint) }
         };
-        Ok(Self {
-            client: client(&config.endpoint),
-            public: client(&config.public_endpoint),
-            bucket: config.bucket.clone(),
-            reachability: Reachability::default(),
-        })
+        clients.get_or_init(create).await
+    }
+
+    fn bucket(&self) -> &str {
+        &self.0.config.bucket
     }
 
     /// The client and the bucket name, for `provision`.
-    pub fn admin(&self) -> (&Client, &str) {
-        (&self.client, &self.bucket)
+    pub async fn admin(&self) -> (&Client, &str) {
+        (&self.clients().await.internal, self.bucket())
     }
 
     /// Presigns a PUT of exactly this size and media type, which does not overwrite. With a checksum, the storage
@@ -111,9 +123,11 @@ impl Storage {
         let size = i64::try_from(size).map_err(|error| StoreError::Internal(error.into()))?;
         let checksum = sha256.map(|hash| BASE64_STANDARD.encode(hash));
         let request = self
+            .clients()
+            .await
             .public
             .put_object()
-            .bucket(&self.bucket)
+            .bucket(self.bucket())
             .key(key)
             .content_length(size)
             .content_type(media_type)
@@ -140,9 +154,11 @@ impl Storage {
     ) -> Result<Presigned, StoreError> {
         self.check_reachable().await?;
         let request = self
+            .clients()
+            .await
             .public
             .get_object()
-            .bucket(&self.bucket)
+            .bucket(self.bucket())
             .key(key)
             .response_content_disposition(disposition)
             .response_content_type(media_type)
@@ -159,9 +175,11 @@ impl Storage {
     /// The metadata of an object, if it exists.
     pub async fn head(&self, key: &str) -> Result<Option<UploadedObject>, StoreError> {
         let answer = self
-            .client
+            .clients()
+            .await
+            .internal
             .head_object()
-            .bucket(&self.bucket)
+            .bucket(self.bucket())
             .key(key)
             .checksum_mode(ChecksumMode::Enabled)
             .send()
@@ -189,7 +207,8 @@ impl Storage {
     /// The first bytes of an object.
     pub async fn first_bytes(&self, key: &str) -> Result<Vec<u8>, StoreError> {
         let range = format!("bytes=0-{}", HEAD_BYTES - 1);
-        let object = self.client.get_object().bucket(&self.bucket).key(key).range(range);
+        let object =
+            self.clients().await.internal.get_object().bucket(self.bucket()).key(key).range(range);
         let object = object.send().await.map_err(|error| failed("read an object", error))?;
         let body = object.body.collect().await.map_err(|error| failed("read an object", error))?;
         Ok(body.to_vec())
@@ -198,7 +217,7 @@ impl Storage {
     /// Hashes an object, a chunk at a time. Only for objects that the storage cannot check itself.
     pub async fn sha256(&self, key: &str) -> Result<String, StoreError> {
         use sha2::Digest as _;
-        let object = self.client.get_object().bucket(&self.bucket).key(key);
+        let object = self.clients().await.internal.get_object().bucket(self.bucket()).key(key);
         let object = object.send().await.map_err(|error| failed("read an object", error))?;
         let (mut body, mut hash) = (object.body, sha2::Sha256::new());
         while let Some(chunk) = body.next().await {
@@ -209,7 +228,15 @@ impl Storage {
 
     /// Deletes an object; a missing one is no error.
     pub async fn delete(&self, key: &str) -> Result<(), StoreError> {
-        let answer = self.client.delete_object().bucket(&self.bucket).key(key).send().await;
+        let answer = self
+            .clients()
+            .await
+            .internal
+            .delete_object()
+            .bucket(self.bucket())
+            .key(key)
+            .send()
+            .await;
         match answer {
             Ok(_) => Ok(()),
             Err(error) if error.code() == Some("NoSuchKey") => Ok(()),
@@ -222,7 +249,8 @@ impl Storage {
         if !key.ends_with('/') {
             return self.delete(key).await;
         }
-        let list = self.client.list_objects_v2().bucket(&self.bucket).prefix(key);
+        let list =
+            self.clients().await.internal.list_objects_v2().bucket(self.bucket()).prefix(key);
         let mut pages = list.into_paginator().send();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| failed("list objects", error))?;
@@ -236,7 +264,7 @@ impl Storage {
 
     /// Fails if the storage did not answer when it was last asked, some seconds ago at most.
     async fn check_reachable(&self) -> Result<(), StoreError> {
-        match self.reachability.get_or_check(self.answers()).await {
+        match self.0.reachability.get_or_check(self.answers()).await {
             true => Ok(()),
             false => Err(StorageUnavailable("answer").into()),
         }
@@ -245,7 +273,7 @@ impl Storage {
     /// Whether the storage answers in time. A refusal is an answer too: a role that may only read and write objects
     /// may not ask for the bucket.
     async fn answers(&self) -> bool {
-        let head = self.client.head_bucket().bucket(&self.bucket).send();
+        let head = self.clients().await.internal.head_bucket().bucket(self.bucket()).send();
         match tokio::time::timeout(READY_WITHIN, head).await {
             Ok(Ok(_)) => true,
             Ok(Err(error)) => {
@@ -266,7 +294,7 @@ impl Storage {
 
     /// Whether the bucket answers in time.
     pub async fn ready(&self) -> bool {
-        let head = self.client.head_bucket().bucket(&self.bucket).send();
+        let head = self.clients().await.internal.head_bucket().bucket(self.bucket()).send();
         matches!(tokio::time::timeout(READY_WITHIN, head).await, Ok(Ok(_)))
     }
 }

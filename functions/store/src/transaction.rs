@@ -1,7 +1,10 @@
 //! Transactions that emit messages to NATS. The messages are written to the outbox in the transaction and published
 //! after its commit. A caller can neither forget to publish nor publish messages that were rolled back.
 
-use std::ops::{Deref, DerefMut};
+use std::{
+    ops::{Deref, DerefMut},
+    time::Duration,
+};
 
 use protocol::{
     RoomId, UserId,
@@ -9,11 +12,15 @@ use protocol::{
     subject::{MemberState, Revoked},
 };
 use service::{roomlog::RoomLog, trace::TraceParent};
+use tokio::time::timeout;
 
 use crate::{
     db::{Database, Tx},
     outbox::{self, OutboxMessage},
 };
+
+/// Time limit of a ping of the database, and of a second one on a new connection if the first one failed.
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The database and the message log. Cheap to clone.
 #[derive(Clone)]
@@ -27,6 +34,19 @@ impl Store {
     pub async fn begin(&self, trace: TraceParent) -> sqlx::Result<Transaction> {
         let tx = self.database.begin().await?;
         Ok(Transaction { tx, store: self.clone(), trace, messages: Vec::new() })
+    }
+
+    /// Finds connections that broke without notice, for instance while the process was frozen, and replaces them: side
+    /// by side, in less than a second. Connections to the storage are not kept for that long.
+    pub async fn replace_broken_connections(&self) {
+        self.database.distrust_idle_connections();
+        let database = async {
+            // The pool replaces a connection that does not answer its ping.
+            if timeout(RECONNECT_TIMEOUT, self.database.ping()).await.is_err() {
+                tracing::warn!("the database does not answer after a pause");
+            }
+        };
+        tokio::join!(database, self.log.reconnect_unless_alive());
     }
 }
 

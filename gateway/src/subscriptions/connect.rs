@@ -1,6 +1,6 @@
 //! Connecting to a NATS server and authenticating.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, time::Duration};
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use secrecy::ExposeSecret as _;
@@ -11,10 +11,7 @@ use tokio::{
     net::TcpStream,
     time::timeout,
 };
-use tokio_rustls::{
-    TlsConnector,
-    rustls::{ClientConfig, RootCertStore, pki_types::ServerName},
-};
+use tokio_rustls::{TlsConnector, rustls::pki_types::ServerName};
 use url::Url;
 
 use super::wire::{Decoder, Operation, ServerInfo};
@@ -86,14 +83,14 @@ impl Server {
             }
         };
         if self.tls || info.tls_required {
-            stream = Box::new(secured(stream, &self.host).await?);
+            stream = Box::new(secured(stream, &self.host, config).await?);
         }
         let mut hello = json!({
             "verbose": false, "pedantic": false, "tls_required": self.tls, "lang": "rust",
             "version": env!("CARGO_PKG_VERSION"), "protocol": 1, "echo": true, "headers": true,
             "no_responders": true, "name": format!("chatting-room {} rooms", config.role),
         });
-        self.add_credentials(config, &info, &mut hello).await?;
+        self.add_credentials(config, &info, &mut hello)?;
         stream.write_all(format!("CONNECT {hello}\r\nPING\r\n").as_bytes()).await?;
         loop {
             match decoder.operation().map_err(broken)? {
@@ -106,7 +103,7 @@ impl Server {
     }
 
     /// Adds credentials to `hello`.
-    async fn add_credentials(
+    fn add_credentials(
         &self,
         config: &NatsConfig,
         info: &ServerInfo,
@@ -117,9 +114,8 @@ impl Server {
                 hello["user"] = json!(user);
                 hello["pass"] = json!(password.expose_secret());
             }
-            (Credentials::File(path), _) => {
-                let text = tokio::fs::read_to_string(path).await?;
-                let (jwt, seed) = credentials(&text)
+            (Credentials::Creds(creds), _) => {
+                let (jwt, seed) = credentials(creds.expose_secret())
                     .ok_or_else(|| broken("NATS_CREDS holds no JWT and seed of a user"))?;
                 let key = nkeys::KeyPair::from_seed(seed).map_err(broken)?;
                 let signature = key.sign(info.nonce.as_bytes()).map_err(broken)?;
@@ -145,12 +141,13 @@ pub async fn read(stream: &mut Box<dyn Carrier>, decoder: &mut Decoder) -> io::R
     }
 }
 
-async fn secured(stream: Box<dyn Carrier>, host: &str) -> io::Result<impl Carrier + use<>> {
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+async fn secured(
+    stream: Box<dyn Carrier>,
+    host: &str,
+    config: &NatsConfig,
+) -> io::Result<impl Carrier + use<>> {
     let name = ServerName::try_from(host.to_owned()).map_err(broken)?;
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+    TlsConnector::from(config.tls_config()?).connect(name, stream).await
 }
 
 /// The JWT and the seed in a credentials file, each between lines of dashes.

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use protocol::subject::Shards;
-use secrecy::ExposeSecret as _;
 use service::{
     env::Env,
     nats::{self, NatsConfig, shards_from_env},
@@ -45,8 +44,8 @@ pub struct Connections {
 impl Connections {
     pub async fn open(config: Config) -> anyhow::Result<Self> {
         let Config { database, nats, shards } = config;
-        let database =
-            Database::connect_limited(database.0.expose_secret(), STATEMENT_TIMEOUT).await?;
+        let database = Database::open(&database, STATEMENT_TIMEOUT)?;
+        database.ping().await.context("cannot connect to the database")?;
         db::refuse_other_schema(&database).await?;
         Ok(Self { database, nats, shards })
     }

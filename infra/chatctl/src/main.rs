@@ -11,8 +11,8 @@ mod users;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use service::{check_config, env::Env, serve, version};
-use store::admin;
+use service::{check_config, serve, version};
+use store::{admin, aws::Environment};
 
 use self::{
     connections::{Config, Connections},
@@ -58,7 +58,7 @@ fn main() -> ExitCode {
         return check_config::run(Config::from_env);
     };
     serve::run(async move {
-        let config = Env::of_process(Config::from_env)?;
+        let config = Environment::load().await?.read(Config::from_env)?;
         let connections = Connections::open(config).await?;
         let output = Output { json };
         match command {

@@ -9,7 +9,6 @@ mod sequences;
 mod stream_configs;
 mod streams;
 
-use secrecy::ExposeSecret as _;
 use service::nats;
 use store::{
     config::DatabaseConfig,
@@ -35,14 +34,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         database.close().await;
     }
     if let Some(bucket) = &config.bucket {
-        let storage = Storage::connect(&bucket.storage).await?;
+        let storage = Storage::new(&bucket.storage)?;
         s3_bucket::provision(&storage, &bucket.origins).await?;
     }
     Ok(())
 }
 
 async fn migrate(config: &DatabaseConfig) -> anyhow::Result<Database> {
-    let database = Database::connect(config.0.expose_secret()).await?;
+    let database = Database::connect_to(config).await?;
     let (before, now) = db::migrate(&database).await?;
     refold::after_migrations(&database).await?;
     let before = (before > 0).then_some(before);

@@ -12,6 +12,7 @@ use service::{
     telemetry::{self, TelemetryConfig},
     version,
 };
+use store::aws::Environment;
 use tokio_util::sync::CancellationToken;
 
 /// Brings database, NATS and S3 storage to the state that this version needs. Idempotent.
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
         return check_config::run(configuration);
     }
     serve::run(async {
-        let (config, telemetry) = Env::of_process(configuration)?;
+        let (config, telemetry) = Environment::load().await?.read(configuration)?;
         telemetry::start(&[], &telemetry, telemetry::USUAL, CancellationToken::new()).await?;
         let recovery = Recovery { advance, replay, is_asked: replay };
         provision::run(config.recovering(recovery)).await

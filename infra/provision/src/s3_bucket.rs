@@ -19,7 +19,7 @@ const ABORT_AFTER_DAYS: i32 = 1;
 /// Creates the bucket and sets its CORS and lifecycle rules. Storage that does not support such rules is not an error:
 /// MinIO, for example, configures CORS on the server.
 pub async fn provision(storage: &Storage, origins: &[String]) -> anyhow::Result<()> {
-    let (client, bucket) = storage.admin();
+    let (client, bucket) = storage.admin().await;
     let outcome = match client.create_bucket().bucket(bucket).send().await {
         Ok(_) => Outcome::Created,
         Err(error)

@@ -7,7 +7,7 @@ use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{
     DecodingKey,
     jwk::{
-        AlgorithmParameters, CommonParameters, EllipticCurve, Jwk, KeyAlgorithm,
+        AlgorithmParameters, CommonParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm,
         OctetKeyPairParameters, OctetKeyPairType, PublicKeyUse, ThumbprintHash,
     },
 };
@@ -28,6 +28,13 @@ pub enum VerificationKeysError {
     Private,
     #[error("one of the keys is not an Ed25519 public key")]
     NotEd25519,
+}
+
+impl VerificationKeys {
+    /// The keys alone, for a process that signs no tokens.
+    pub fn jwks(&self) -> JwkSet {
+        JwkSet { keys: self.0.clone() }
+    }
 }
 
 impl FromStr for VerificationKeys {

@@ -11,10 +11,15 @@ const NAMES: &[&str] = &[
     "ARCHIVE_PASS_SECONDS",
     "ARGON2_CONCURRENCY",
     "AWS_ACCESS_KEY_ID",
+    "AWS_CA_BUNDLE",
     "AWS_REGION",
     "AWS_SECRET_ACCESS_KEY",
     "CHAT_SHARDS",
     "CONFORMANCE_ECHO",
+    "DATABASE_AUTH",
+    "DATABASE_CA",
+    "DATABASE_CONNECTIONS",
+    "DATABASE_POOLER",
     "DATABASE_STATEMENT_SECONDS",
     "DATABASE_URL",
     "DRAIN_SECONDS",
@@ -45,7 +50,10 @@ const NAMES: &[&str] = &[
     "LOG_FORMAT",
     "MEMORY_BUDGET_BYTES",
     "METRICS_LISTEN",
+    "NATS_CA",
+    "NATS_CERT",
     "NATS_CREDS",
+    "NATS_KEY",
     "NATS_PASSWORD",
     "NATS_REPLICAS",
     "NATS_URL",
@@ -110,7 +118,7 @@ const PREFIXES: &[&str] = &[
 ];
 
 /// Suffixes of a variable that says where the value is.
-const INDIRECT: &[&str] = &["_FILE"];
+const INDIRECT: &[&str] = &["_ARN", "_FILE"];
 
 /// A variable that no process reads.
 #[derive(Debug, Clone, PartialEq, Eq)]

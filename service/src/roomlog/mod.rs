@@ -4,6 +4,8 @@ mod append;
 mod marks;
 mod read;
 
+use std::time::Duration;
+
 use async_nats::{
     Client,
     jetstream::{self, ErrorCode, context::GetStreamErrorKind},
@@ -12,6 +14,8 @@ use protocol::{
     RoomId, Seq,
     subject::{JETSTREAM_API, PURGED_BUCKET, Shard, Shards},
 };
+
+use tokio::time::timeout;
 
 pub use self::{
     append::{Appended, Pending, PendingEvent},
@@ -23,9 +27,13 @@ use crate::{
     nats::ANSWER_WITHIN,
 };
 
+/// Time limit of the request that finds a broken connection. Answers usually take a few milliseconds.
+const ALIVE_WITHIN: Duration = Duration::from_millis(300);
+
 /// The logs of all rooms. Cheap to clone.
 #[derive(Clone)]
 pub struct RoomLog {
+    client: Client,
     stored: DirectGet,
     purged: Bucket,
     context: jetstream::Context,
@@ -43,9 +51,10 @@ impl RoomLog {
             .ack_timeout(ANSWER_WITHIN)
             .build(client.clone());
         let api = jetstream::with_prefix(client.clone(), JETSTREAM_API);
-        let stored = DirectGet::new(client);
+        let stored = DirectGet::new(client.clone());
         let purged = Bucket::new(stored.clone(), PURGED_BUCKET);
-        Self { stored, purged, context, api, shards, high_water: HighWater::new(shards) }
+        let high_water = HighWater::new(shards);
+        Self { client, stored, purged, context, api, shards, high_water }
     }
 
     /// The same log with the high-water marks of another one: connections of one process share them.
@@ -81,6 +90,18 @@ impl RoomLog {
             self.high_water.set_behind(shard, last.is_none_or(|last| last < known));
         }
         Ok(())
+    }
+
+    /// Connects again if NATS does not answer on this connection. It may have been dropped without notice while the
+    /// process was frozen, which the client would find out only after several pings.
+    pub async fn reconnect_unless_alive(&self) {
+        let Some(shard) = self.shards.all().next() else { return };
+        // Not `flush`, which writes to the connection and waits for no answer.
+        if timeout(ALIVE_WITHIN, self.last_seq(shard)).await.is_err() {
+            tracing::info!("NATS does not answer after a pause; reconnecting");
+            // Fails only if the client was closed.
+            let _ = self.client.force_reconnect().await;
+        }
     }
 
     /// The newest seq of a shard's stream; `None` if there is no such stream.

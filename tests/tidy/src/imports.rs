@@ -55,13 +55,27 @@ const ONLY: &[Only] = &[
     },
     Only {
         what: "aws_config",
-        places: &["functions/store/src/storage"],
-        reason: "credentials for object storage are read in one place",
+        places: &["functions/store/src/aws/"],
+        reason: "credentials for AWS are read in one place",
+    },
+    Only {
+        what: "aws_sdk_secretsmanager",
+        places: &["functions/store/src/aws/secrets.rs"],
+        reason: "secrets are read at the start, in one place",
     },
     Only {
         what: "lambda_http",
-        places: &["functions/api/src/lambda.rs", "functions/archive/src/main.rs"],
+        places: &["functions/api/src/lambda/"],
         reason: "handlers are the same in a container and on Lambda",
+    },
+    Only {
+        what: "lambda_runtime",
+        places: &[
+            "functions/api/src/lambda/",
+            "functions/archive/src/main.rs",
+            "functions/uploads/src/main.rs",
+        ],
+        reason: "what a function does is independent of how it is invoked",
     },
 ];
 
@@ -95,6 +109,11 @@ const NEVER: &[Never] = &[
         place: "functions/archive/src/",
         what: &["api", "axum", "hyper", "tower_http", "utoipa", "utoipa_axum"],
         reason: "the archive builds without the HTTP functions",
+    },
+    Never {
+        place: "functions/uploads/src/",
+        what: &["api", "archive", "axum", "hyper", "lambda_http"],
+        reason: "event functions build without the HTTP functions",
     },
     Never {
         place: "infra/provision/src/",

@@ -9,6 +9,7 @@ use crate::{config::Config, error::ApiError, state::AppState};
 use store::accounts::REFRESH_WITHIN;
 
 const NAME: &str = "refreshToken";
+/// Below the path of `PUBLIC_URL`.
 const PATH: &str = "/login/refresh";
 /// The relation between the requesting page and this server, as reported by browsers (Fetch Metadata).
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -27,9 +28,10 @@ pub fn find(headers: &HeaderMap) -> Option<&str> {
 /// program that is not a browser, and no page can make such a program send the cookie.
 pub fn check_origin(headers: &HeaderMap, config: &Config) -> Result<(), ApiError> {
     let is_same_origin = headers.get(SEC_FETCH_SITE).is_some_and(|site| site == "same-origin");
-    let own = config.public_url.origin().ascii_serialization();
+    let own = config.site.public_url.origin().ascii_serialization();
     let origin = headers.get(header::ORIGIN).and_then(|origin| origin.to_str().ok());
-    let is_allowed = origin.is_some_and(|origin| is_allowed_origin(origin, &own, &config.origins));
+    let is_allowed =
+        origin.is_some_and(|origin| is_allowed_origin(origin, &own, &config.site.origins));
     let is_program = !headers.contains_key(header::ORIGIN) && !headers.contains_key(SEC_FETCH_SITE);
     if is_same_origin || is_allowed || is_program {
         Ok(())
@@ -51,14 +53,15 @@ fn is_allowed_origin(origin: &str, own: &str, allowed: &[String]) -> bool {
 /// Builds the `Set-Cookie` header that stores a token or, without a token, deletes the cookie.
 pub fn set(state: &AppState, token: Option<&str>) -> HeaderMap {
     let age = token.map_or(0, |_| REFRESH_WITHIN.num_seconds());
+    let site = &state.config.site;
     let cookie = Cookie::build((NAME, token.unwrap_or_default()))
-        .path(PATH)
+        .path(format!("{}{PATH}", site.base_path()))
         .max_age(Duration::seconds(age))
         .http_only(true)
         .same_site(SameSite::Strict)
         // Over plain HTTP, browsers discard cookies with `Secure`.
-        .secure(state.config.public_url.scheme() == "https");
-    // A token is base64url, so the text is always a valid header value.
+        .secure(site.public_url.scheme() == "https");
+    // A token is base64url and a path percent-encoded, so the text is always a valid header value.
     let value = HeaderValue::from_str(&cookie.to_string());
     value.into_iter().map(|value| (header::SET_COOKIE, value)).collect()
 }

@@ -40,8 +40,9 @@ impl Tokens {
         user: UserRow,
         refresh_token: String,
     ) -> Result<Self, ApiError> {
-        let access_token = state.minter.access(user.id.into(), session)?;
-        let expires_in = state.minter.lifetimes().access;
+        let minter = state.keys.minter()?;
+        let access_token = minter.access(user.id.into(), session)?;
+        let expires_in = minter.lifetimes().access;
         Ok(Self { access_token, expires_in, refresh_token, user: user.into() })
     }
 

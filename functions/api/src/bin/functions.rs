@@ -13,6 +13,7 @@ use service::{
     telemetry::{self, TelemetryConfig},
     version,
 };
+use store::aws::Environment;
 use tokio_util::sync::CancellationToken;
 
 /// All HTTP functions in one server. Configured by environment variables; infra/README.md lists them.
@@ -47,7 +48,7 @@ fn configuration(env: &mut Env<'_>) -> Option<(Config, serve::Limits, TelemetryC
 }
 
 async fn run(Arguments { listen, .. }: Arguments) -> anyhow::Result<()> {
-    let (config, limits, telemetry) = Env::of_process(configuration)?;
+    let (config, limits, telemetry) = Environment::load().await?.read(configuration)?;
     let shutdown = serve::shutdown_on_signal()?;
     let drain = config.drain;
     let drained = CancellationToken::new();

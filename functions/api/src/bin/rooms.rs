@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use api::function::Function;
+
 fn main() -> ExitCode {
-    service::serve::run(api::lambda::run(api::rooms_resource()))
+    service::serve::run(api::lambda::run(Function::Rooms))
 }

@@ -17,7 +17,7 @@ pub fn page(document: &Value) -> String {
     // Writing to a String cannot fail.
     let _ = write!(
         page,
-        "<h1>{}</h1><p>{}</p><p><a href=/asyncapi.json>asyncapi.json</a> · <a href=./>HTTP functions</a></p>",
+        "<h1>{}</h1><p>{}</p><p><a href=../asyncapi.json>asyncapi.json</a> · <a href=./>HTTP functions</a></p>",
         text(&info["title"]),
         text(&info["description"]),
     );

@@ -27,7 +27,9 @@ use url::{Position, Url};
 use utoipa_swagger_ui::{Config, serve};
 
 pub use self::openapi::Api;
-use crate::{error::ApiError, representation::Representation, web_app::REVALIDATE};
+#[cfg(test)]
+pub use self::openapi::document;
+use crate::{error::ApiError, representation::Representation, site::Site, web_app::REVALIDATE};
 
 /// Swagger UI sets inline styles. Nothing is loaded from other servers.
 const DOCS_POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; \
@@ -39,23 +41,30 @@ fn live_events(gateway: &Url) -> Value {
     asyncapi::document(protocol, &gateway[Position::BeforeHost..Position::AfterPort])
 }
 
+/// The paths of [`router`].
+pub const PATHS: [&str; 6] =
+    ["/openapi.json", "/asyncapi.json", "/docs", "/docs/", "/docs/events", "/docs/{*path}"];
+
 /// `/openapi.json`, `/asyncapi.json` and `/docs/`.
 pub fn router<S: Clone + Send + Sync + 'static>(
     api: &utoipa::openapi::OpenApi,
-    gateway: &Url,
+    site: &Site,
 ) -> Router<S> {
-    let live = live_events(gateway);
+    let live = live_events(&site.gateway_url);
     let page = text("text/html; charset=utf-8", events::page(&live));
-    let ui = Arc::new(Ui::default());
+    let base = site.base_path();
+    let ui = Arc::new(Ui::below(base));
     let index = ui.clone();
+    let docs = format!("{base}/docs/");
+    let document = openapi::below(base, openapi::document(api));
     Router::new()
         .route("/asyncapi.json", get(fixed(json_text(&live))))
-        .route("/openapi.json", get(fixed(json_text(&openapi::document(api)))))
+        .route("/openapi.json", get(fixed(json_text(&document))))
         .route(
             "/docs/events",
             get(move |headers: HeaderMap| std::future::ready(shown(&page, &headers))),
         )
-        .route("/docs", get(|| async { Redirect::permanent("/docs/") }))
+        .route("/docs", get(move || async move { Redirect::permanent(&docs) }))
         .route("/docs/", get(move |headers| async move { index.file("index.html", &headers) }))
         .route(
             "/docs/{*path}",
@@ -91,13 +100,12 @@ struct Ui {
     files: Mutex<HashMap<String, Representation>>,
 }
 
-impl Default for Ui {
-    fn default() -> Self {
-        Self { config: Arc::new(Config::from("/openapi.json")), files: Mutex::default() }
-    }
-}
-
 impl Ui {
+    fn below(base: &str) -> Self {
+        let config = Arc::new(Config::from(format!("{base}/openapi.json")));
+        Self { config, files: Mutex::default() }
+    }
+
     fn file(&self, path: &str, headers: &HeaderMap) -> Response {
         let known = self.files.lock().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
         if let Some(file) = known {

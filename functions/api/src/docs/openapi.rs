@@ -128,3 +128,13 @@ pub fn document(api: &utoipa::openapi::OpenApi) -> Value {
     refusals::describe(&mut document);
     document
 }
+
+/// The document for a server whose addresses begin with a path.
+pub fn below(base: &str, mut document: Value) -> Value {
+    if !base.is_empty() {
+        document["servers"][0]["url"] = base.into();
+        let description = document["info"]["description"].as_str().unwrap_or_default();
+        document["info"]["description"] = description.replace("](/", &format!("]({base}/")).into();
+    }
+    document
+}

@@ -1,7 +1,7 @@
 //! Errors of the store as errors of a request.
 
 use service::roomlog::LogError;
-use store::{SearchRefused, StoreError, Throttled, TooManyNewRooms};
+use store::{SearchRefused, StoreError, Throttled, TooManyNewRooms, UploadRefused};
 
 use super::ApiError;
 
@@ -26,6 +26,8 @@ impl From<StoreError> for ApiError {
             }
             // The storage client has logged the cause.
             StoreError::Storage(_) => Self::Unavailable("the storage"),
+            StoreError::Upload(UploadRefused::NotUploaded) => Self::NotUploaded,
+            StoreError::Upload(UploadRefused::Mismatch(detail)) => Self::FileMismatch(detail),
             StoreError::HashingBusy(_) | StoreError::SearchRefused(SearchRefused::TooMany) => {
                 Self::Busy
             }

@@ -31,6 +31,8 @@ pub enum ApiError {
     NotFound,
     #[error("this resource does not support the method")]
     MethodNotAllowed,
+    #[error("the address of the request is not a valid URI, or a header is not valid")]
+    UriInvalid,
 
     #[error("send the access token as Authorization: Bearer")]
     TokenMissing,
@@ -136,6 +138,7 @@ impl ApiError {
             Self::BodyBroken => (S::BAD_REQUEST, "body-broken"),
             Self::NotFound => (S::NOT_FOUND, "not-found"),
             Self::MethodNotAllowed => (S::METHOD_NOT_ALLOWED, "method-not-allowed"),
+            Self::UriInvalid => (S::BAD_REQUEST, "uri-invalid"),
             Self::TokenMissing => (S::UNAUTHORIZED, Code::TokenMissing.as_str()),
             Self::Token(TokenError::Expired) => (S::UNAUTHORIZED, Code::TokenExpired.as_str()),
             Self::Token(TokenError::WrongKind) => (S::UNAUTHORIZED, Code::TokenWrongKind.as_str()),

@@ -52,7 +52,7 @@ impl FromRequestParts<AppState> for AuthUser {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return Err(ApiError::TokenMissing);
         }
-        let access = state.verifier.access(token.trim())?;
+        let access = state.keys.verifier.access(token.trim())?;
         let session = access.session.as_uuid();
         let active: Option<i32> = on_db!(&state.store.database, e => sqlx::query_scalar(
             "SELECT 1 FROM session WHERE id = $1 AND revoked_at IS NULL"

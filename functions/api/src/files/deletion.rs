@@ -4,9 +4,11 @@
 use std::collections::BTreeSet;
 
 use protocol::{RoomId, Seq, stored::StoredEvent};
-use store::db::{self, on_db};
+use store::{
+    db::{self, on_db},
+    uploads::FileRow,
+};
 
-use super::file_row::FileRow;
 use crate::{error::ApiError, state::AppState};
 
 /// Events per read request to the stream.

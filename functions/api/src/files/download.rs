@@ -8,12 +8,12 @@ use axum::{
 };
 use protocol::{FileId, Timestamp};
 use serde::Serialize;
+use store::uploads::InlineType;
 
 use super::{
     content_disposition::content_disposition,
     deletion,
     file_row::{find, is_member},
-    inline_type::InlineType,
 };
 use crate::{
     error::ApiError,
@@ -46,7 +46,7 @@ pub async fn download(
     }
     let is_inline = InlineType::of(&row.media_type).is_some();
     let disposition = content_disposition(is_inline, &row.name);
-    let link = state.storage.presign_get(&row.object_key, &disposition, &row.media_type).await?;
+    let link = state.storage()?.presign_get(&row.object_key, &disposition, &row.media_type).await?;
     let wants_json = headers
         .get(header::ACCEPT)
         .and_then(|accept| accept.to_str().ok())

@@ -6,7 +6,6 @@ mod content_disposition;
 mod deletion;
 mod download;
 mod file_row;
-mod inline_type;
 mod media_type;
 #[cfg(test)]
 mod schema_tests;

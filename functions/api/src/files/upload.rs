@@ -98,7 +98,7 @@ pub async fn declare(
     };
     let key = object_key(room, file.id);
     let checksum = sha256.as_ref().map(|hash| &hash.0);
-    let presigned = state.storage.presign_put(&key, size, &file.media_type, checksum).await?;
+    let presigned = state.storage()?.presign_put(&key, size, &file.media_type, checksum).await?;
     let mut tx = state.store.database.begin().await?;
     let inserted = on_tx!(&mut tx, e => sqlx::query(
         "INSERT INTO file (id, room_id, uploader_id, name, size, media_type, sha256, object_key, created_at)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::{extract::State, http::StatusCode};
 use protocol::RoomName;
-use store::{room_deletion, storage};
+use store::{room_deletion, storage::room_prefix};
 
 use crate::{
     docs::refusals::{USER_OVER, refusals},
@@ -43,7 +43,9 @@ pub async fn delete(
     }
     tx.commit().await?;
     // The archive function removes objects that are left. The storage has logged the reason.
-    let files = storage::room_prefix(room);
-    let _ = tokio::time::timeout(REMOVE_TIMEOUT, state.storage.delete_all(&files)).await;
+    if let Ok(storage) = state.storage() {
+        let files = room_prefix(room);
+        let _ = tokio::time::timeout(REMOVE_TIMEOUT, storage.delete_all(&files)).await;
+    }
     Ok(StatusCode::NO_CONTENT)
 }

@@ -89,12 +89,13 @@ pub async fn enter(
     let membership = access.into_membership()?;
     let (room, role) = (membership.room, membership.role);
     let Person { name, .. } = accounts::person(user.id(), &display_name);
-    let ticket = state.minter.ticket(&user.access, name, room.room_id(), role, room.version)?;
+    let minter = state.keys.minter()?;
+    let ticket = minter.ticket(&user.access, name, room.room_id(), role, room.version)?;
     Ok(Json(RoomEntry {
         you: OwnMembership { role },
         ticket,
-        ticket_expires_in: state.minter.lifetimes().ticket,
-        gateway: state.config.gateway_url.as_str().trim_end_matches('/').to_owned(),
+        ticket_expires_in: minter.lifetimes().ticket,
+        gateway: state.config.site.gateway_url.as_str().trim_end_matches('/').to_owned(),
         head: head(&state, &room).await,
         members: MemberCount { count: members },
         room: room.into(),

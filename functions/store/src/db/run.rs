@@ -26,8 +26,13 @@ macro_rules! on_held {
             Ok(mut held) => {
                 let $executor = held.start();
                 let done = $query.await;
-                held.end();
-                done
+                match held.end(done.is_ok()) {
+                    Some(ending) => {
+                        let ended = ending.await;
+                        done.and_then(|done| ended.map(|()| done))
+                    }
+                    None => done,
+                }
             }
             Err(error) => Err(error),
         }

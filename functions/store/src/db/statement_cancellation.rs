@@ -6,8 +6,12 @@
 //! (`client_connection_check_interval`) and cancels it. SQLite: the progress handler interrupts the statement. A
 //! statement in a PostgreSQL transaction is limited by `statement_timeout` only, because its connection cannot be
 //! taken out of sqlx's [`Transaction`].
+//!
+//! Behind a transaction pooler, a statement of [`HeldConnection`] is a transaction of its own: the pooler keeps one
+//! server connection for the whole of it, between the messages of one statement too.
 
 use std::{
+    io,
     ops::{Deref, DerefMut},
     sync::{
         Arc, Mutex, PoisonError,
@@ -16,9 +20,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use sqlx::{Pool, Postgres, Sqlite, Transaction, pool::PoolConnection};
+use futures_util::future::{BoxFuture, FutureExt as _};
+use secrecy::ExposeSecret as _;
+use sqlx::{
+    AssertSqlSafe, Executor, Pool, Postgres, SqlSafeStr as _, Sqlite, Transaction,
+    pool::PoolConnection, postgres::PgConnectOptions,
+};
 
-use super::pool_metrics::acquire;
+use super::{idle_check::IdleCheck, pool_metrics::acquire};
+use crate::aws::RdsToken;
 
 /// SQLite calls the progress handler after so many instructions of its virtual machine, about every 100 µs.
 const PROGRESS_OPS: i32 = 10_000;
@@ -28,11 +38,22 @@ const PROGRESS_OPS: i32 = 10_000;
 pub struct LimitedPool<DB: sqlx::Database> {
     pub(super) pool: Pool<DB>,
     pub(super) statement: Option<Duration>,
+    /// Behind a transaction pooler: the statement that begins a transaction.
+    pub(super) begin: Option<Arc<str>>,
+    /// The password of new connections, if it expires.
+    pub(super) token: Option<RdsToken>,
+    pub(super) idle_check: IdleCheck,
 }
 
 impl<DB: sqlx::Database> Clone for LimitedPool<DB> {
     fn clone(&self) -> Self {
-        Self { pool: self.pool.clone(), statement: self.statement }
+        Self {
+            pool: self.pool.clone(),
+            statement: self.statement,
+            begin: self.begin.clone(),
+            token: self.token.clone(),
+            idle_check: self.idle_check.clone(),
+        }
     }
 }
 
@@ -84,19 +105,29 @@ pub struct HeldConnection<DB: sqlx::Database> {
     within: Option<Duration>,
     /// PostgreSQL only: closing the connection cancels the statement.
     closes_on_drop: bool,
+    /// The statement is in a transaction of its own, see the module.
+    is_transaction: bool,
 }
 
 impl HeldConnection<Postgres> {
     pub async fn postgres(pool: &LimitedPool<Postgres>) -> sqlx::Result<Self> {
+        pool.renew_password().await?;
         let (connection, statement) = (acquire(pool).await?, Arc::default());
-        Ok(Self { connection, statement, within: None, closes_on_drop: true })
+        let is_transaction = pool.begin.is_some();
+        let within = None;
+        let mut held = Self { connection, statement, within, closes_on_drop: true, is_transaction };
+        if let Some(begin) = &pool.begin {
+            Box::pin(held.execute(begin.to_string())).await?;
+        }
+        Ok(held)
     }
 }
 
 impl HeldConnection<Sqlite> {
     pub async fn sqlite(pool: &LimitedPool<Sqlite>) -> sqlx::Result<Self> {
         let (connection, statement) = watched(pool).await?;
-        Ok(Self { connection, statement, within: pool.statement, closes_on_drop: false })
+        let (within, closes_on_drop, is_transaction) = (pool.statement, false, false);
+        Ok(Self { connection, statement, within, closes_on_drop, is_transaction })
     }
 }
 
@@ -106,8 +137,29 @@ impl<DB: sqlx::Database> HeldConnection<DB> {
         &mut self.connection
     }
 
-    pub fn end(self) {
+    /// Ends the statement. If it has a transaction of its own, returns the end of that. Boxed, because it is rare, and
+    /// its size would be part of every handler's future.
+    pub fn end(self, is_done: bool) -> Option<BoxFuture<'static, sqlx::Result<()>>>
+    where
+        for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+    {
         self.statement.end();
+        let end = if is_done { "COMMIT" } else { "ROLLBACK" };
+        let is_transaction = self.is_transaction;
+        is_transaction.then(|| {
+            let mut held = self;
+            async move { held.execute(end.to_owned()).await }.boxed()
+        })
+    }
+
+    /// Executes a statement of this module.
+    async fn execute(&mut self, statement: String) -> sqlx::Result<()>
+    where
+        for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
+    {
+        self.start().execute(AssertSqlSafe(statement)).await?;
+        self.statement.end();
+        Ok(())
     }
 }
 
@@ -163,8 +215,23 @@ impl<DB: sqlx::Database> DerefMut for WatchedTransaction<DB> {
 }
 
 impl LimitedPool<Postgres> {
+    /// Sets a new password for new connections if the current one expires soon.
+    async fn renew_password(&self) -> sqlx::Result<()> {
+        let Some(token) = &self.token else { return Ok(()) };
+        // No credentials for now: like a database that cannot be reached.
+        let renewed = token.renewed().await.map_err(|error| io::Error::other(format!("{error:#}")));
+        if let Some(password) = renewed? {
+            let options = PgConnectOptions::clone(&self.pool.connect_options());
+            self.pool.set_connect_options(options.password(password.expose_secret()));
+        }
+        Ok(())
+    }
+
     pub(super) async fn begin(&self) -> sqlx::Result<WatchedTransaction<Postgres>> {
-        let transaction = Transaction::begin(acquire(self).await?, None).await?;
+        self.renew_password().await?;
+        let begin =
+            self.begin.as_ref().map(|begin| AssertSqlSafe(begin.to_string()).into_sql_str());
+        let transaction = Transaction::begin(acquire(self).await?, begin).await?;
         Ok(WatchedTransaction {
             abandon_on_drop: AbandonOnDrop(Arc::default()),
             transaction,
@@ -204,7 +271,10 @@ async fn watched(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::db::{Database, is_timeout, on_db, on_tx};
+    use crate::{
+        config::DatabaseConfig,
+        db::{Database, is_timeout, on_db, on_tx},
+    };
 
     /// A statement without an end and without rows.
     const ENDLESS: &str = "WITH RECURSIVE s (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM s)
@@ -217,7 +287,7 @@ mod tests {
     #[tokio::test]
     async fn sqlite_ends_a_statement_at_its_deadline() {
         let within = Duration::from_millis(200);
-        let database = Database::connect_limited("sqlite::memory:", within).await.unwrap();
+        let database = Database::open(&DatabaseConfig::of_url("sqlite::memory:"), within).unwrap();
         assert!(endless(&database).await.is_err_and(|error| is_timeout(&error)));
         let mut tx = database.begin().await.unwrap();
         let counted = on_tx!(&mut tx, e => sqlx::query_scalar::<_, i64>(ENDLESS).fetch_optional(e));
@@ -229,7 +299,7 @@ mod tests {
     #[tokio::test]
     async fn sqlite_ends_an_abandoned_statement() {
         let within = Duration::from_secs(3600);
-        let database = Database::connect_limited("sqlite::memory:", within).await.unwrap();
+        let database = Database::open(&DatabaseConfig::of_url("sqlite::memory:"), within).unwrap();
         // More than there are connections.
         for _ in 0..6 {
             let reading = tokio::time::timeout(Duration::from_millis(50), endless(&database));
