@@ -63,6 +63,7 @@ ensure_run() {
 ensure_test() {
     ensure_run
     ensure_postgres
+    ensure_pgbouncer
     ensure_chromium
     ensure_python_client
     ensure_caddy

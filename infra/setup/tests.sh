@@ -29,6 +29,17 @@ ensure_postgres() {
     has_postgres || die 'PostgreSQL was installed, but its initdb is not in /usr/lib/postgresql'
 }
 
+# One test connects to PostgreSQL through it. RUNLEVEL=1 stops the package from starting a service.
+ensure_pgbouncer() {
+    { has_command pgbouncer || [ -x /usr/sbin/pgbouncer ]; } && return
+    info 'PgBouncer is missing (a test connects to PostgreSQL through it): installing it, without a service'
+    if is_macos; then
+        brew_install PgBouncer pgbouncer
+    else
+        RUNLEVEL=1 apt_install PgBouncer pgbouncer
+    fi
+}
+
 # The tests run `chromium`. Where the browser has another name, .tools/bin/chromium starts it.
 wrap_other_chromium() {
     local path

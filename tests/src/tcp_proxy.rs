@@ -12,6 +12,8 @@ pub struct TcpProxy {
     /// `host:port` of the proxy.
     pub address: String,
     is_up: watch::Sender<bool>,
+    /// Rises when the connections stop carrying anything.
+    silenced: watch::Sender<u64>,
     server: JoinHandle<()>,
 }
 
@@ -21,16 +23,17 @@ impl TcpProxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (is_up, seen) = watch::channel(true);
+        let (silenced, silence) = watch::channel(0);
         let server = tokio::spawn(async move {
             loop {
                 let (near, _) = listener.accept().await.unwrap();
                 // While disconnected, a new connection is closed at once.
                 if *seen.borrow() {
-                    tokio::spawn(forward(near, port, seen.clone()));
+                    tokio::spawn(forward(near, port, seen.clone(), silence.clone()));
                 }
             }
         });
-        Self { address, is_up, server }
+        Self { address, is_up, silenced, server }
     }
 
     /// Closes all connections and refuses new ones. Nothing passes once this returns.
@@ -40,6 +43,12 @@ impl TcpProxy {
         while self.is_up.receiver_count() > 1 {
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Keeps all connections open without passing on anything any more, as a network does that has forgotten them. New
+    /// connections work.
+    pub fn black_hole(&self) {
+        self.silenced.send_modify(|count| *count += 1);
     }
 
     /// Accepts connections again.
@@ -54,11 +63,23 @@ impl Drop for TcpProxy {
     }
 }
 
-async fn forward(mut near: TcpStream, port: u16, mut is_up: watch::Receiver<bool>) {
+async fn forward(
+    mut near: TcpStream,
+    port: u16,
+    mut is_up: watch::Receiver<bool>,
+    mut silence: watch::Receiver<u64>,
+) {
+    silence.mark_unchanged();
     let Ok(mut far) = TcpStream::connect(("127.0.0.1", port)).await else { return };
-    tokio::select! {
-        // Both connections are dropped however this ends, so both sides see the end.
-        _ = copy_bidirectional(&mut near, &mut far) => {}
-        _ = is_up.wait_for(|is_up| !is_up) => {}
+    let is_silenced = tokio::select! {
+        // Both connections are dropped when this ends, so both sides see the end.
+        _ = copy_bidirectional(&mut near, &mut far) => false,
+        _ = is_up.wait_for(|is_up| !is_up) => false,
+        silenced = silence.changed() => silenced.is_ok(),
+    };
+    drop(is_up);
+    if is_silenced {
+        // Keeps both open until the proxy is dropped.
+        while silence.changed().await.is_ok() {}
     }
 }

@@ -102,7 +102,8 @@ impl System {
         Server::start(command, |base| async move { self.is_ready(&base).await }).await
     }
 
-    fn command(&self, name: &str) -> tokio::process::Command {
+    /// A command for a binary with this system's variables. See [`Self::start_process`].
+    pub fn command(&self, name: &str) -> tokio::process::Command {
         let log = self.folder().join(format!("{name}.log"));
         let log = std::fs::OpenOptions::new().append(true).create(true).open(log).unwrap();
         let mut command = tokio::process::Command::new(crate::process::binary(name));

@@ -4,6 +4,7 @@ mod api_walk;
 mod concurrent_requests;
 mod lock_races;
 mod plans;
+mod pooler;
 mod schemas;
 mod statement_limits;
 mod statements;

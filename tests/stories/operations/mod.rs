@@ -1,5 +1,6 @@
 //! Operations: processes, logs, metrics, outages, crashes, recovery and NATS permissions.
 
+mod certificates;
 mod chatctl;
 mod cluster;
 mod compose;

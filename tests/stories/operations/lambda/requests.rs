@@ -1,64 +1,10 @@
-//! The Lambda binaries, run against the Lambda runtime API.
-
-use std::process::Stdio;
+//! The HTTP functions answer the requests of their resources.
 
 use serde_json::{Value, json};
-use stories::{DEADLINE, Database, PASSWORD, RuntimeApi, System, binary};
-use tokio::{
-    io::{AsyncBufReadExt as _, BufReader},
-    process::{Child, Command},
-};
+use stories::{DEADLINE, Database, PASSWORD, RuntimeApi, System};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-fn start(system: &System, api: &RuntimeApi, name: &str) -> Child {
-    command(system, api, name).spawn().unwrap()
-}
-
-/// Starts a function whose standard output can be read.
-fn start_piped(system: &System, api: &RuntimeApi, name: &str) -> Child {
-    command(system, api, name).stdout(Stdio::piped()).spawn().unwrap()
-}
-
-fn command(system: &System, api: &RuntimeApi, name: &str) -> Command {
-    let mut command = Command::new(binary(name));
-    command
-        .envs(system.variables())
-        .env("AWS_LAMBDA_RUNTIME_API", &api.address)
-        .env("AWS_LAMBDA_FUNCTION_NAME", name)
-        .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "512")
-        .env("AWS_LAMBDA_FUNCTION_VERSION", "1")
-        .env("AWS_LAMBDA_LOG_STREAM_NAME", "log")
-        .env("AWS_LAMBDA_LOG_GROUP_NAME", "log")
-        .env("RUST_LOG", "warn")
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
-    command
-}
-
-/// An event of API Gateway's HTTP API, payload format 2.0.
-fn event(method: &str, path: &str, token: Option<&str>, body: Option<Value>) -> Value {
-    let mut headers = json!({ "content-type": "application/json", "host": "chat.example" });
-    if let Some(token) = token {
-        headers["authorization"] = format!("Bearer {token}").into();
-    }
-    json!({
-        "version": "2.0",
-        "routeKey": "$default",
-        "rawPath": path,
-        "rawQueryString": "",
-        "headers": headers,
-        "requestContext": {
-            "accountId": "123456789012", "apiId": "api", "domainName": "chat.example",
-            "domainPrefix": "chat", "requestId": "id", "routeKey": "$default", "stage": "$default",
-            "time": "23/Nov/2026:00:00:00 +0000", "timeEpoch": 1795392000000_u64,
-            "http": {
-                "method": method, "path": path, "protocol": "HTTP/1.1", "sourceIp": "192.0.2.1",
-                "userAgent": "story",
-            }
-        },
-        "body": body.map(|body| body.to_string()),
-        "isBase64Encoded": false
-    })
-}
+use super::{body, event, start, start_with};
 
 /// A login as API Gateway forwards it: the source address in the event, and appended to the client's own
 /// `x-forwarded-for`.
@@ -71,15 +17,27 @@ fn login(source: &str, said: Option<&str>, name: &str, password: &str) -> Value 
     event
 }
 
-fn body(answer: &Value) -> Value {
-    serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
+/// The public key of the system's signing key, as PEM.
+fn verification_key(system: &System) -> String {
+    let mut openssl = std::process::Command::new("openssl")
+        .args(["pkey", "-pubout"])
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let key = &system.variables()["SIGNING_KEY"];
+    std::io::Write::write_all(&mut openssl.stdin.take().unwrap(), key.as_bytes()).unwrap();
+    String::from_utf8(openssl.wait_with_output().unwrap().stdout).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn accounts_rooms_and_files_answer_invocations() {
     let system = System::new(Database::Postgres).await;
     let mut api = RuntimeApi::start().await;
-    let accounts = start(&system, &api, "accounts");
+    // Only `files` needs the storage.
+    let accounts = start_with(&system, &api, "accounts", |command| {
+        command.env_remove("AWS_SECRET_ACCESS_KEY");
+    });
     let sign_up = json!({ "name": "ada", "password": "correct horse" });
     let answer = api.invoke(event("POST", "/user", None, Some(sign_up.clone()))).await;
     assert_eq!(
@@ -98,8 +56,7 @@ async fn accounts_rooms_and_files_answer_invocations() {
     let answer =
         api.invoke(event("POST", "/room", Some(&token), Some(json!({ "name": "한글방" })))).await;
     assert_eq!(answer["statusCode"], 201, "{answer}");
-    let entered =
-        api.invoke(event("GET", "/room/%ED%95%9C%EA%B8%80%EB%B0%A9", Some(&token), None)).await;
+    let entered = api.invoke(event("GET", "/room/한글방", Some(&token), None)).await;
     assert_eq!(
         (&entered["statusCode"], &body(&entered)["you"]["role"]),
         (&json!(200), &json!("owner")),
@@ -108,16 +65,19 @@ async fn accounts_rooms_and_files_answer_invocations() {
     drop(rooms);
 
     let mut api = RuntimeApi::start().await;
-    let files = start(&system, &api, "files");
+    // It signs no tokens, so it has no private key.
+    let files = start_with(&system, &api, "files", |command| {
+        command.env_remove("SIGNING_KEY").env("VERIFICATION_KEYS", verification_key(&system));
+    });
     let file = json!({ "name": "a.txt", "size": 3, "type": "text/plain" });
-    let answer = api
-        .invoke(event("POST", "/room/%ED%95%9C%EA%B8%80%EB%B0%A9/file", Some(&token), Some(file)))
-        .await;
+    let answer = api.invoke(event("POST", "/room/한글방/file", Some(&token), Some(file))).await;
     assert_eq!(
         (&answer["statusCode"], &body(&answer)["upload"]["method"]),
         (&json!(201), &json!("PUT")),
         "{answer}"
     );
+    let ready = api.invoke(event("GET", "/readyz", None, None)).await;
+    assert_eq!(body(&ready)["status"], "ready", "{ready}");
     drop(files);
 }
 
@@ -125,7 +85,9 @@ async fn accounts_rooms_and_files_answer_invocations() {
 async fn an_invocation_writes_its_metrics_for_cloudwatch() {
     let system = System::new(Database::Sqlite).await;
     let mut api = RuntimeApi::start().await;
-    let mut rooms = start_piped(&system, &api, "rooms");
+    let mut rooms = start_with(&system, &api, "rooms", |command| {
+        command.stdout(std::process::Stdio::piped());
+    });
     let mut lines = BufReader::new(rooms.stdout.take().unwrap()).lines();
     let answer = api.invoke(event("GET", "/room", None, None)).await;
     assert_eq!(answer["statusCode"], 401, "{answer}");
@@ -169,19 +131,4 @@ async fn guesses_are_counted_by_the_source_address_of_api_gateway() {
     let answer = api.invoke(login(OWNER, Some(STRANGER), "ada", PASSWORD)).await;
     assert_eq!(answer["statusCode"], 200, "{answer}");
     drop(accounts);
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_invocation_archives_everything() {
-    let system = System::new(Database::Postgres).await;
-    let ada = system.user("ada").await;
-    let room = ada.create_room("lobby").await;
-    // More than one batch.
-    system.append_messages(room, ada.id, 4_500).await;
-    let mut api = RuntimeApi::start().await;
-    let archive = start(&system, &api, "archive");
-    assert_eq!(api.invoke(json!({})).await, json!({ "moved": 4_501 }));
-    assert_eq!(api.invoke(json!({})).await, json!({ "moved": 0 }));
-    assert_eq!(system.count_messages().await, 4_500);
-    drop(archive);
 }
