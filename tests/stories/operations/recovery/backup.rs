@@ -23,13 +23,13 @@ async fn run(command: &mut Command) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-async fn storage(system: &System) -> Storage {
-    Storage::connect(&system.config(StorageConfig::from_env)).await.unwrap()
+fn storage(system: &System) -> Storage {
+    Storage::new(&system.config(StorageConfig::from_env)).unwrap()
 }
 
 async fn copy_objects(system: &System) -> Vec<Object> {
-    let storage = storage(system).await;
-    let (client, bucket) = storage.admin();
+    let storage = storage(system);
+    let (client, bucket) = storage.admin().await;
     let mut objects = Vec::new();
     let mut pages = client.list_objects_v2().bucket(bucket).into_paginator().send();
     while let Some(page) = pages.next().await {
@@ -45,8 +45,8 @@ async fn copy_objects(system: &System) -> Vec<Object> {
 }
 
 async fn put_objects_back(system: &System, objects: Vec<Object>) {
-    let storage = storage(system).await;
-    let (client, bucket) = storage.admin();
+    let storage = storage(system);
+    let (client, bucket) = storage.admin().await;
     for (key, media_type, content) in objects {
         let put = client.put_object().bucket(bucket).key(key).content_type(media_type);
         put.body(content.into()).send().await.unwrap();
