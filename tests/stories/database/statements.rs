@@ -28,7 +28,10 @@ const ONE_DATABASE: &[(&str, Dialect, &str)] = &[
 /// Statements that are completed at run time: the beginning of the template, and a value for each `{…}`.
 const TEMPLATES: &[(&str, &[(&str, &str)])] = &[
     ("SELECT author_id, id FROM message", &[("pairs", "($3, $4), ($5, $6)")]),
-    ("SELECT set_config(s.name,", &[("statement", "1000"), ("idle", "2000"), ("check", "500")]),
+    (
+        "SELECT set_config(s.name,",
+        &[("is_local", "true"), ("statement", "1000"), ("idle", "2000"), ("check", "500")],
+    ),
 ];
 
 /// Statements whose parameters PostgreSQL cannot infer: a part of the statement, and the types that the code binds.

@@ -5,23 +5,17 @@ use std::time::Duration;
 /// How often PostgreSQL checks during a statement that its client is still connected.
 const CLIENT_CHECKED_EVERY: Duration = Duration::from_millis(500);
 
-/// Names and values of the settings.
-fn settings(statement: Duration) -> [(&'static str, u128); 3] {
-    [
-        ("statement_timeout", statement.as_millis()),
-        ("idle_in_transaction_session_timeout", (statement * 2).as_millis()),
-        ("client_connection_check_interval", CLIENT_CHECKED_EVERY.as_millis()),
-    ]
-}
-
 /// Sets the limits, until the end of the transaction if `is_local`. A setting that the server's version does not have
 /// is skipped.
 fn set(statement: Duration, is_local: bool) -> String {
-    let values = settings(statement).map(|(name, millis)| format!("('{name}', '{millis}ms')"));
+    let [statement, idle, check] =
+        [statement, statement * 2, CLIENT_CHECKED_EVERY].map(|setting| setting.as_millis());
     format!(
-        "SELECT set_config(s.name, w.value, {is_local}) FROM pg_settings s JOIN (VALUES {}) w (name, value) \
-         ON w.name = s.name",
-        values.join(", ")
+        "SELECT set_config(s.name, w.value, {is_local}) FROM pg_settings s JOIN (VALUES
+           ('statement_timeout', '{statement}ms'),
+           ('idle_in_transaction_session_timeout', '{idle}ms'),
+           ('client_connection_check_interval', '{check}ms')
+         ) w (name, value) ON w.name = s.name"
     )
 }
 
