@@ -47,6 +47,7 @@ pub struct Bus {
 pub struct Republished {
     pub position: Position,
     pub payload: Bytes,
+    /// None if it is not sampled.
     pub trace: Option<TraceParent>,
 }
 
@@ -125,11 +126,12 @@ impl Bus {
         room: RoomId,
         user: UserId,
         seq: Seq,
+        trace: Option<TraceParent>,
     ) -> Result<Pending, LogError> {
         let id = format!("read:{user}:{room}:{seq}");
         let payload = ReadMark { seq }.encode().into();
         let subject = subject::read(self.log.shards(), room, user);
-        self.log.publish(subject, &id, payload, None).await
+        self.log.publish(subject, &id, payload, trace).await
     }
 
     /// Publishes on core NATS, without storing: the message is lost if there is no subscriber or NATS is

@@ -17,6 +17,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::connection::Connections;
 pub use self::{connection::HangUp, limits::Limits};
+use crate::trace;
 
 /// Time for handlers to finish after the signal. Kubernetes kills after 30 s.
 const HANDLERS_FINISH_WITHIN: Duration = Duration::from_secs(20);
@@ -32,6 +33,7 @@ pub fn run(main: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
         Ok(runtime) => runtime.block_on(main),
         Err(error) => Err(error.into()),
     };
+    trace::stop();
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

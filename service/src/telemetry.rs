@@ -1,4 +1,4 @@
-//! Starts logs, on standard error, and metrics.
+//! Starts logs, on standard error, metrics and traces.
 
 mod config;
 
@@ -15,6 +15,7 @@ pub use self::config::TelemetryConfig;
 use crate::{
     check_config::log_unknown_variables,
     metric::{self, Part},
+    trace,
 };
 
 /// The log filter unless `RUST_LOG` is set.
@@ -26,8 +27,8 @@ fn is_fit_to_log(metadata: &Metadata<'_>) -> bool {
     *metadata.level() != Level::TRACE || !metadata.target().starts_with("async_nats")
 }
 
-/// Starts logging and metrics, and logs misspelt variables. `usually` is the log filter unless `RUST_LOG` is set. AWS
-/// Lambda functions without `METRICS_LISTEN` write metrics to standard output.
+/// Starts logging, metrics and traces, and logs misspelt variables. `usually` is the log filter unless `RUST_LOG` is
+/// set. AWS Lambda functions without `METRICS_LISTEN` write metrics to standard output.
 pub async fn start(
     parts: &[Part],
     config: &TelemetryConfig,
@@ -36,6 +37,9 @@ pub async fn start(
 ) -> anyhow::Result<()> {
     start_logs(config, usually);
     log_unknown_variables();
+    if let Some(settings) = &config.traces {
+        trace::start(settings, &service_name(parts))?;
+    }
     if let Some(address) = config.metrics_listen {
         metric::serve(address, parts, shutdown).await?;
     } else if let Ok(function) = std::env::var("AWS_LAMBDA_FUNCTION_NAME") {
@@ -44,10 +48,24 @@ pub async fn start(
     Ok(())
 }
 
+/// The name of the process in traces, unless `OTEL_SERVICE_NAME` names it.
+fn service_name(parts: &[Part]) -> String {
+    std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| {
+        let name = match parts {
+            [Part::Functions] => "functions",
+            [Part::Gateway] => "gateway",
+            [Part::Archive] => "archive",
+            _ => "local",
+        };
+        name.to_owned()
+    })
+}
+
 /// Writes what is still in memory, and returns its argument: for a layer around Lambda invocations. The response was
 /// sent before, and the process may be frozen afterwards.
 pub async fn flush_after<T>(result: T) -> T {
     metric::flush();
+    trace::flush().await;
     result
 }
 

@@ -11,6 +11,7 @@ mod api_client;
 pub mod engine_io;
 mod lambda_runtime;
 mod nats_cluster;
+mod otlp;
 mod postgres;
 mod process;
 mod query_plans;
@@ -24,6 +25,7 @@ pub use api_client::{Answer, Api, PASSWORD, User};
 pub use engine_io::{PollingSession, WebSocket};
 pub use lambda_runtime::RuntimeApi;
 pub use nats_cluster::NatsCluster;
+pub use otlp::{OtlpReceiver, ReceivedSpan};
 pub use process::{
     Server, binary, free_address, signal, start_local, start_local_at, start_local_with,
 };

@@ -65,6 +65,17 @@ impl Socket {
         socket
     }
 
+    /// Connects with a token and with the header `traceparent` in the handshake.
+    pub async fn connect_in_trace(base: &str, token: &str, traceparent: &str) -> Self {
+        let mut request = url(base).into_client_request().unwrap();
+        request.headers_mut().insert("traceparent", traceparent.parse().unwrap());
+        let (stream, _) = connect_async(request).await.unwrap();
+        let mut socket = Self::on(stream).await;
+        socket.send(&format!("40{}", json!({ "token": token }))).await;
+        while !matches!(socket.receive().await, Arrived::Connected) {}
+        socket
+    }
+
     async fn on(stream: WebSocketStream<MaybeTlsStream<TcpStream>>) -> Self {
         let mut socket = Self {
             stream,

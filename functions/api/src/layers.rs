@@ -12,7 +12,7 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use service::trace::TraceParent;
+use service::trace::{Span, TraceParent};
 use tower_http::{
     catch_panic::CatchPanicLayer,
     cors::{AllowOrigin, CorsLayer},
@@ -138,12 +138,12 @@ fn header_text(request: &Request, name: HeaderName) -> Option<&str> {
 /// response body and its `TimeoutLayer` answers without a problem body.
 async fn observe(mut request: Request, next: Next) -> Response {
     let started = Instant::now();
-    let trace = header_text(&request, TRACEPARENT)
-        .and_then(|value| value.parse::<TraceParent>().ok())
-        .map_or_else(TraceParent::root, TraceParent::child);
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or_else(|| "none".to_owned(), |path| path.as_str().to_owned());
     let method = request.method().clone();
+    let parent = header_text(&request, TRACEPARENT).and_then(|value| value.parse().ok());
+    let name = || format!("{} {route}", method_label(&method));
+    let (trace, exported) = TraceParent::begin(name, parent);
     let span = tracing::info_span!(
         "request",
         id = header_text(&request, REQUEST_ID).unwrap_or_default(),
@@ -152,18 +152,32 @@ async fn observe(mut request: Request, next: Next) -> Response {
         route,
     );
     request.extensions_mut().insert(trace);
-    let response = tokio::time::timeout(REQUEST_WITHIN, next.run(request)).instrument(span.clone());
+    let response = tokio::time::timeout(REQUEST_WITHIN, trace.scope(next.run(request)));
+    let response = response.instrument(span.clone());
     let response = response.await.unwrap_or_else(|_| ApiError::Timeout.into_response());
     let status = response.status().as_u16();
     span.in_scope(|| {
         let millis = started.elapsed().as_millis() as u64;
         tracing::info!(status, millis, "answered");
     });
+    if let Some(exported) = exported {
+        describe(exported, &method, &route, status);
+    }
     let method = method_label(&method).to_owned();
     let labels = [("method", method), ("route", route), ("status", status.to_string())];
     metrics::counter!("chat_http_requests_total", &labels).increment(1);
     metrics::histogram!("chat_http_request_duration_seconds", &labels).record(started.elapsed());
     response
+}
+
+/// Sets the attributes of a request's span, and ends it. Not the path, which has names of rooms.
+fn describe(mut span: Span, method: &Method, route: &str, status: u16) {
+    span.set("http.request.method", method_label(method));
+    span.set("http.route", route.to_owned());
+    span.set("http.response.status_code", i64::from(status));
+    if status >= 500 {
+        span.fail(format!("status {status}"));
+    }
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ use tokio::sync::Mutex;
 use super::{
     archive_entry::ArchiveEntry,
     batch_rows::BatchRows,
+    batch_trace::BatchTrace,
     dead_letters::{self, DeadLetterReason},
     pending_watermarks::{self, PendingWatermarks, Watermarks},
     room_bytes::RoomBytes,
@@ -83,9 +84,11 @@ impl BatchMover {
     pub async fn move_batch(&self, database: &Database) -> anyhow::Result<usize> {
         let mut pending = self.pending.lock().await;
         let (messages, interrupted) = self.consumer.fetch().await?;
+        let mut trace = BatchTrace::start(&messages);
         if messages.is_empty() {
             self.write_pending(database, &mut pending).await?;
         } else if let Err(error) = self.store(database, &messages, &mut pending).await {
+            trace.fail();
             self.consumer.reject(&messages).await;
             return Err(error);
         }

@@ -4,6 +4,7 @@
 mod archive_entry;
 mod batch;
 mod batch_rows;
+mod batch_trace;
 mod catch_up;
 mod config;
 mod dead_letters;

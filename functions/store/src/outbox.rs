@@ -51,7 +51,7 @@ pub struct OutboxMessage {
 
 impl OutboxMessage {
     fn new(subject: String, payload: Vec<u8>, revokes: bool, trace: TraceParent) -> Self {
-        let traceparent = Some(trace.child().to_string());
+        let traceparent = Some(trace.to_string());
         Self { id: Uuid::now_v7(), subject, payload, traceparent, revokes }
     }
 

@@ -14,6 +14,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use futures_util::future::try_join_all;
 use protocol::{RoomId, Timestamp};
+use service::trace::Span;
 use tokio::sync::OnceCell;
 
 use self::reachability::Reachability;
@@ -174,6 +175,7 @@ impl Storage {
 
     /// The metadata of an object, if it exists.
     pub async fn head(&self, key: &str) -> Result<Option<UploadedObject>, StoreError> {
+        let _span = Span::within("storage head");
         let answer = self
             .clients()
             .await
@@ -206,6 +208,7 @@ impl Storage {
 
     /// The first bytes of an object.
     pub async fn first_bytes(&self, key: &str) -> Result<Vec<u8>, StoreError> {
+        let _span = Span::within("storage get");
         let range = format!("bytes=0-{}", HEAD_BYTES - 1);
         let object =
             self.clients().await.internal.get_object().bucket(self.bucket()).key(key).range(range);
@@ -216,6 +219,7 @@ impl Storage {
 
     /// Hashes an object, a chunk at a time. Only for objects that the storage cannot check itself.
     pub async fn sha256(&self, key: &str) -> Result<String, StoreError> {
+        let _span = Span::within("storage get");
         use sha2::Digest as _;
         let object = self.clients().await.internal.get_object().bucket(self.bucket()).key(key);
         let object = object.send().await.map_err(|error| failed("read an object", error))?;
@@ -228,6 +232,7 @@ impl Storage {
 
     /// Deletes an object; a missing one is no error.
     pub async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        let _span = Span::within("storage delete");
         let answer = self
             .clients()
             .await

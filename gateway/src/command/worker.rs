@@ -13,7 +13,7 @@ use protocol::{
     event::Done,
     subject::{MemberState, Revoked},
 };
-use service::admission::Admitted;
+use service::{admission::Admitted, trace::TraceParent};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -31,6 +31,8 @@ pub struct Opening {
     pub admitted: Option<Admitted>,
     /// The connection was made to `/engine.io/`, which echoes Engine.IO messages (`CONFORMANCE_ECHO`).
     pub engine_echo: bool,
+    /// The trace of the client, if spans are exported.
+    pub trace: Option<TraceParent>,
 }
 
 /// A token held by the one request that may post a session's packets. Only one, because the body of every

@@ -9,10 +9,12 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use hyper_util::{rt::TokioIo, server::conn::auto::upgrade::downcast};
+use protocol::subject::TRACEPARENT;
 use serde::Deserialize;
 use service::{
     admission::{Admitted, Owner},
     client,
+    trace::TraceParent,
 };
 use tokio::{net::TcpStream, sync::oneshot};
 
@@ -67,8 +69,11 @@ async fn answer(
         return Err(HandshakeRefusal::Forbidden);
     }
     let sid = sid.map(|sid| sid.parse().map_err(|_| HandshakeRefusal::UnknownSid)).transpose()?;
-    let opening =
-        |headers| admit(state, headers, peer).map(|admitted| Opening { admitted, engine_echo });
+    let opening = |headers: &HeaderMap| {
+        let trace = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
+        let trace = trace.and_then(TraceParent::of_connection);
+        admit(state, headers, peer).map(|admitted| Opening { admitted, engine_echo, trace })
+    };
     match (transport, sid, request.method()) {
         (Transport::Polling, Some(sid), &Method::GET) => polling::poll(state, sid).await,
         (Transport::Polling, Some(sid), &Method::POST) => polling::post(state, sid, request).await,

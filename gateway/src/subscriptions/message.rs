@@ -8,6 +8,8 @@ use protocol::{
     subject::{self, Shards},
 };
 
+use service::trace::TraceParent;
+
 use super::{table::Kind, wire::Message};
 use crate::{
     bus::{PresenceRequest, Republished},
@@ -34,7 +36,7 @@ fn republished(shards: Shards, room: RoomId, message: &Message<'_>) -> Option<Ma
         tracing::error!(%room, "dropped a message that the stream did not republish");
         return None;
     };
-    let trace = message.header(subject::TRACEPARENT).and_then(|trace| trace.parse().ok());
+    let trace = message.header(subject::TRACEPARENT).and_then(TraceParent::sampled);
     let payload = Bytes::copy_from_slice(message.payload);
     Some(Mail::Stored(Republished { position: Position { seq, prev }, payload, trace }))
 }

@@ -20,7 +20,7 @@ use super::{RoomLog, behind};
 use crate::{
     high_water::HighWater,
     log_error::{LogError, unavailable},
-    trace::TraceParent,
+    trace::{Span, TraceParent},
 };
 
 /// Maximum bytes of the payload in a dead letter; the rest is cut off.
@@ -45,13 +45,20 @@ pub struct Pending {
     /// For a message in a shard's stream: the shard, and its high-water mark before the message.
     place: Option<(Shard, Seq)>,
     high_water: HighWater,
+    /// Ends with the acknowledgement.
+    span: Option<Span>,
 }
 
 impl Pending {
     /// Waits for the acknowledgement. A seq that is not above the high-water mark is an error: the stream was
     /// restored from an older backup, and the archive ignores events with known seqs.
-    pub async fn stored(self) -> Result<Appended, LogError> {
-        let ack = self.ack.await.map_err(|error| publish_error(&error))?;
+    pub async fn stored(mut self) -> Result<Appended, LogError> {
+        let ack = self.ack.await.map_err(|error| {
+            if let Some(span) = &mut self.span {
+                span.fail(error.kind().to_string());
+            }
+            publish_error(&error)
+        })?;
         let seq = Seq::try_from(ack.sequence).map_err(unavailable)?;
         if let Some((shard, before)) = self.place.filter(|_| !ack.duplicate) {
             if seq <= before {
@@ -131,12 +138,17 @@ impl RoomLog {
         let place = shard.map(|shard| (shard, self.high_water.highest(shard)));
         let mut headers = HeaderMap::new();
         headers.insert(NATS_MESSAGE_ID, id);
-        if let Some(trace) = trace {
+        let mut span = Span::producer("publish", trace);
+        if let Some(span) = &mut span {
+            span.set("messaging.system", "nats");
+            span.set("messaging.destination.name", subject.clone());
+        }
+        if let Some(trace) = span.as_ref().map(Span::parent).or(trace) {
             headers.insert(subject::TRACEPARENT, trace.to_string());
         }
         let pending = self.context.publish_with_headers(subject, headers, payload).await;
         let ack = pending.map_err(|error| publish_error(&error))?;
-        Ok(Pending { ack, place, high_water: self.high_water.clone() })
+        Ok(Pending { ack, place, high_water: self.high_water.clone(), span })
     }
 
     /// Stores a message of a shard's stream as a dead letter. Called if the message can never be archived.

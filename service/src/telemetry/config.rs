@@ -1,12 +1,12 @@
-//! Configuration of logs and metrics.
+//! Configuration of logs, metrics and traces.
 
 use std::net::SocketAddr;
 
 use tracing_subscriber::EnvFilter;
 
-use crate::env::Env;
+use crate::{env::Env, trace};
 
-/// Configuration of logs and metrics. Values that are not set have defaults.
+/// Configuration of logs, metrics and traces. Values that are not set have defaults.
 #[derive(Debug, Clone, Default)]
 pub struct TelemetryConfig {
     /// `RUST_LOG`: the filter of the log, a valid one.
@@ -15,6 +15,8 @@ pub struct TelemetryConfig {
     pub(super) format: Option<Format>,
     /// `METRICS_LISTEN`: the address of `GET /metrics`. Without it, there are no metrics.
     pub(super) metrics_listen: Option<SocketAddr>,
+    /// None if no traces are exported.
+    pub(super) traces: Option<trace::Settings>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +41,9 @@ impl TelemetryConfig {
                 None
             }
         };
-        Self { filter, format, metrics_listen: env.optional("METRICS_LISTEN") }
+        let (metrics_listen, traces) =
+            (env.optional("METRICS_LISTEN"), trace::Settings::from_env(env));
+        Self { filter, format, metrics_listen, traces }
     }
 }
 
@@ -52,7 +56,8 @@ mod tests {
             let value = match name {
                 "RUST_LOG" => filter,
                 "LOG_FORMAT" => format,
-                _ => listen,
+                "METRICS_LISTEN" => listen,
+                _ => return None,
             };
             Some(value.to_owned())
         };

@@ -1,4 +1,4 @@
-//! Operations: processes, logs, metrics, outages, crashes, recovery and NATS permissions.
+//! Operations: processes, logs, metrics, traces, outages, crashes, recovery and NATS permissions.
 
 mod certificates;
 mod chatctl;
@@ -17,4 +17,5 @@ mod processes;
 mod recovery;
 mod secrets_in_logs;
 mod sizes;
+mod traces;
 mod traffic;

@@ -15,6 +15,7 @@ use std::{
 use axum::{
     Router,
     extract::{ConnectInfo, Request},
+    http::{HeaderMap, HeaderValue},
     middleware::map_request,
 };
 use lambda_http::{
@@ -29,6 +30,7 @@ use service::{
     metric::Part,
     serve,
     telemetry::{self, TelemetryConfig},
+    trace,
 };
 use store::{aws::Environment, pause::Pause};
 use tower::util::ThenLayer;
@@ -124,8 +126,18 @@ impl Handler {
     }
 }
 
+/// Continues AWS X-Ray's trace, unless the client sent a context.
+fn continue_trace(headers: &mut HeaderMap) {
+    let header = headers.get("x-amzn-trace-id").and_then(|value| value.to_str().ok());
+    let parent = header.and_then(trace::parse_xray).map(|parent| parent.to_string());
+    if let Some(Ok(value)) = parent.map(HeaderValue::try_from) {
+        headers.entry("traceparent").or_insert(value);
+    }
+}
+
 /// Adds the client's address as [`ConnectInfo`], which a server takes from the connection.
 async fn with_peer(mut request: Request) -> Request {
+    continue_trace(request.headers_mut());
     let unknown = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
     let source_ip = match request.extensions().get::<RequestContext>() {
         Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.as_deref(),

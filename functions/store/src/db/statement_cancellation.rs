@@ -22,6 +22,7 @@ use std::{
 
 use futures_util::future::{BoxFuture, FutureExt as _};
 use secrecy::ExposeSecret as _;
+use service::trace::Span;
 use sqlx::{
     AssertSqlSafe, Executor, Pool, Postgres, SqlSafeStr as _, Sqlite, Transaction,
     pool::PoolConnection, postgres::PgConnectOptions,
@@ -107,15 +108,22 @@ pub struct HeldConnection<DB: sqlx::Database> {
     closes_on_drop: bool,
     /// The statement is in a transaction of its own, see the module.
     is_transaction: bool,
+    _span: Option<Span>,
 }
 
 impl HeldConnection<Postgres> {
     pub async fn postgres(pool: &LimitedPool<Postgres>) -> sqlx::Result<Self> {
+        let span = Span::within("statement");
         pool.renew_password().await?;
         let (connection, statement) = (acquire(pool).await?, Arc::default());
-        let is_transaction = pool.begin.is_some();
-        let within = None;
-        let mut held = Self { connection, statement, within, closes_on_drop: true, is_transaction };
+        let mut held = Self {
+            connection,
+            statement,
+            within: None,
+            closes_on_drop: true,
+            is_transaction: pool.begin.is_some(),
+            _span: span,
+        };
         if let Some(begin) = &pool.begin {
             Box::pin(held.execute(begin.to_string())).await?;
         }
@@ -125,9 +133,10 @@ impl HeldConnection<Postgres> {
 
 impl HeldConnection<Sqlite> {
     pub async fn sqlite(pool: &LimitedPool<Sqlite>) -> sqlx::Result<Self> {
+        let span = Span::within("statement");
         let (connection, statement) = watched(pool).await?;
         let (within, closes_on_drop, is_transaction) = (pool.statement, false, false);
-        Ok(Self { connection, statement, within, closes_on_drop, is_transaction })
+        Ok(Self { connection, statement, within, closes_on_drop, is_transaction, _span: span })
     }
 }
 

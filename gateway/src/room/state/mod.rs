@@ -14,7 +14,10 @@ use protocol::{
     RoomId, Seq,
     stored::{Position, RawEvent},
 };
-use service::roomlog::{Entry, LogError};
+use service::{
+    roomlog::{Entry, LogError},
+    trace::Span,
+};
 use tokio::time::Instant;
 
 use super::{
@@ -147,6 +150,8 @@ impl Room {
     /// Delivers events in order. Reads missing events from the stream first.
     async fn on_stored(&mut self, events: Vec<Republished>) {
         let mut batch = BatchBuilder::default();
+        // They end when the events have been sent to the workers.
+        let mut spans = Vec::new();
         for event in events {
             if self.place(&batch, event.position) == Place::AfterGap {
                 metrics::counter!("chat_gateway_gaps_total").increment(1);
@@ -161,6 +166,7 @@ impl Room {
                         trace = event.trace.map(|trace| trace.trace_id()),
                         "delivering an event"
                     );
+                    spans.extend(self.delivery(&event));
                     self.take(event.position.seq, &event.payload, &mut batch).await;
                 }
                 Place::Known => {}
@@ -169,6 +175,14 @@ impl Room {
             }
         }
         self.deliver(batch).await;
+    }
+
+    /// The span of a delivery in a sampled trace.
+    fn delivery(&self, event: &Republished) -> Option<Span> {
+        let mut span = Span::consumer("deliver", event.trace)?;
+        span.set("chat.room", self.id.to_string());
+        span.set("chat.seq", event.position.seq.get() as i64);
+        Some(span)
     }
 
     fn is_empty(&self) -> bool {

@@ -46,7 +46,7 @@ impl Worker {
 
     /// Creates a socket and queues its first packet.
     pub fn open(&mut self, opening: Opening, transport: Transport) -> SocketId {
-        let Opening { admitted, engine_echo } = opening;
+        let Opening { admitted, engine_echo, trace } = opening;
         let limits = &self.context.rules.limits;
         let handler = match self.context.conformance_echo {
             true => Handler::Echo(Box::new(Echo::new(engine_echo))),
@@ -56,6 +56,7 @@ impl Worker {
         let (budget, max) = (&self.context.budget, limits.frame_bytes);
         let intake = Intake::new(Decoder::new(max), budget.nothing(), limits.control());
         let mut socket = Socket::new(transport, handler, intake, admitted, budget);
+        socket.set_trace(trace);
         socket.limit_messages(|is_limited| self.context.max_message(is_limited));
         let secret = socket.secret();
         let id = self.sockets.insert(socket);

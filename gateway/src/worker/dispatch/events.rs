@@ -55,7 +55,7 @@ impl Worker {
     /// Performs the session's decision on an event.
     fn perform(&mut self, id: SocketId, event: ClientEvent, ack: Option<u64>, verifier: &Verifier) {
         let Some(session) = self.sockets.session_mut(id) else { return };
-        let user = session.user();
+        let (user, name) = (session.user(), event.name());
         let moment =
             Moment { now: Instant::now(), at: Timestamp::now(), new_id: MessageId::generate };
         let outcome = match session.on_event(event, verifier, moment) {
@@ -92,7 +92,8 @@ impl Worker {
                 match self.context.charge(user, room, &event) {
                     Ok(()) => {
                         let event = OutgoingEvent::Stored { id: dedupe_id, event, needs, look_up };
-                        return self.publish(id, OutgoingItem { room, event, ack });
+                        let span = self.sockets.get(id).and_then(|socket| socket.span(name));
+                        return self.publish(id, OutgoingItem { room, event, ack, span });
                     }
                     Err(over) => Err(over.into()),
                 }
@@ -106,13 +107,14 @@ impl Worker {
                 Ok(()) => {
                     session.has_read(room, seq);
                     let event = OutgoingEvent::Read { user, seq };
-                    return self.publish(id, OutgoingItem { room, event, ack });
+                    let span = self.sockets.get(id).and_then(|socket| socket.span(name));
+                    return self.publish(id, OutgoingItem { room, event, ack, span });
                 }
                 Err(over) => Err(over.into()),
             },
             Ok(Action::Ephemeral { room, event }) => {
                 let event = OutgoingEvent::Ephemeral(event);
-                return self.publish(id, OutgoingItem { room, event, ack });
+                return self.publish(id, OutgoingItem { room, event, ack, span: None });
             }
         };
         self.sockets.acknowledge(id, ack, outcome);

@@ -13,7 +13,7 @@ use protocol::{
 };
 use service::{
     roomlog::{LogError, Pending, PendingEvent},
-    trace::TraceParent,
+    trace::{Span, TraceParent},
 };
 use tokio::sync::oneshot;
 
@@ -52,23 +52,35 @@ async fn publish_all(worker: SharedWorker, id: SocketId) {
         let next = worker.borrow_mut().sockets.get_mut(id).and_then(|s| s.publishing_mut().next());
         let Some(item) = next else { return };
         let size = item.size();
-        let OutgoingItem { room, event, ack } = item;
+        let OutgoingItem { room, event, ack, mut span } = item;
+        let trace = span.as_ref().map(Span::parent);
         let started = Instant::now();
-        match submit(&bus, &rooms, room, event).await {
+        match submit(&bus, &rooms, room, event, trace).await {
             Ok(Submitted::Pending(pending)) => {
                 let (worker, bus) = (worker.clone(), bus.clone());
                 tokio::task::spawn_local(async move {
                     let outcome = pending.acknowledged(&bus, room).await;
                     metrics::histogram!("chat_gateway_store_seconds").record(started.elapsed());
                     let outcome = outcome.map_err(|error| refusal(&error));
+                    end(span, outcome.as_ref().err());
                     worker.borrow_mut().sockets.finish_event(id, size, ack, outcome);
                 });
             }
             Ok(Submitted::Done(done)) => {
                 worker.borrow_mut().sockets.finish_event(id, size, ack, Ok(done))
             }
-            Err(refusal) => worker.borrow_mut().sockets.finish_event(id, size, ack, Err(refusal)),
+            Err(refusal) => {
+                end(span.take(), Some(&refusal));
+                worker.borrow_mut().sockets.finish_event(id, size, ack, Err(refusal));
+            }
         }
+    }
+}
+
+/// Ends the span of an event.
+fn end(span: Option<Span>, refusal: Option<&Refusal>) {
+    if let Some((mut span, refusal)) = span.zip(refusal) {
+        span.fail(refusal.code.as_str());
     }
 }
 
@@ -103,17 +115,18 @@ async fn submit(
     rooms: &Rooms,
     room: RoomId,
     event: OutgoingEvent,
+    trace: Option<TraceParent>,
 ) -> Result<Submitted, Refusal> {
     match event {
         OutgoingEvent::Stored { id, event, needs, look_up } => {
             if look_up && let Some(first) = earlier(bus, room, &event).await? {
                 return Ok(Submitted::Done(Done::Stored(first)));
             }
-            let pending = append(bus, rooms, room, &id, event, needs).await?;
+            let pending = append(bus, rooms, room, (&id, event, needs), trace).await?;
             Ok(Submitted::Pending(PendingAck::Event(pending)))
         }
         OutgoingEvent::Read { user, seq } => {
-            let pending = bus.store_read(room, user, seq).await;
+            let pending = bus.store_read(room, user, seq, trace).await;
             let pending = pending.map_err(|error| refusal(&error))?;
             Ok(Submitted::Pending(PendingAck::Read(pending, user, seq)))
         }
@@ -136,13 +149,11 @@ async fn append(
     bus: &Bus,
     rooms: &Rooms,
     room: RoomId,
-    id: &str,
-    mut event: StoredEvent,
-    needs: Needs,
+    (id, mut event, needs): (&str, StoredEvent, Needs),
+    trace: Option<TraceParent>,
 ) -> Result<PendingEvent, Refusal> {
     check_reaction(rooms, room, &event).await?;
     look_up(bus, room, &mut event, needs).await?;
-    let trace = Some(TraceParent::root());
     bus.log().append_event(room, id, &event, trace).await.map_err(|error| refusal(&error))
 }
 

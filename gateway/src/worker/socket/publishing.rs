@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 
 use protocol::{RoomId, Seq, UserId, stored::StoredEvent};
+use service::trace::Span;
 
 use crate::{
     ephemeral::EphemeralEvent,
@@ -22,6 +23,8 @@ pub struct OutgoingItem {
     pub room: RoomId,
     pub event: OutgoingEvent,
     pub ack: Option<u64>,
+    /// Ends with the acknowledgement.
+    pub span: Option<Span>,
 }
 
 /// An event to be published.

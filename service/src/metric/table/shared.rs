@@ -33,6 +33,9 @@ pub const ALL: &[Metric] = &[
     )
     .labels(&[label("code")])
     .watch("it jumps: a flood, or a limit is too low"),
+    counter("chat_trace_spans_total", "Spans given to the exporter of traces.")
+        .labels(&[Label { name: "outcome", values: &["exported", "failed"] }])
+        .watch("`failed` grows: the receiver of traces is away, see the log"),
 ];
 
 pub const HTTP: &[Metric] = &[

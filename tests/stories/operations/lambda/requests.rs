@@ -1,7 +1,7 @@
 //! The HTTP functions answer the requests of their resources.
 
 use serde_json::{Value, json};
-use stories::{DEADLINE, Database, PASSWORD, RuntimeApi, System};
+use stories::{DEADLINE, Database, OtlpReceiver, PASSWORD, RuntimeApi, System};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use super::{body, event, start, start_with};
@@ -102,6 +102,26 @@ async fn an_invocation_writes_its_metrics_for_cloudwatch() {
     assert_eq!((&line["route"], &line["status"]), (&json!("/room"), &json!("401")), "{line}");
     assert_eq!(line["FunctionName"], "rooms");
     assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Namespace"], "chat", "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_invocation_exports_its_spans_before_the_function_is_frozen() {
+    const TRACE: &str = "5759e988bd862e3fe1be46a994272793";
+    let system = System::new(Database::Sqlite).await;
+    let mut api = RuntimeApi::start().await;
+    let receiver = OtlpReceiver::start().await;
+    let _rooms = start_with(&system, &api, "rooms", |command| {
+        // Only a flush exports within an hour.
+        command.env("OTEL_BSP_SCHEDULE_DELAY", "3600000");
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", &receiver.endpoint);
+    });
+    let mut event = event("GET", "/room", None, None);
+    event["headers"]["x-amzn-trace-id"] =
+        json!("Root=1-5759e988-bd862e3fe1be46a994272793;Parent=53995c3f42cd8ad8;Sampled=1");
+    let answer = api.invoke(event).await;
+    assert_eq!(answer["statusCode"], 401, "{answer}");
+    let spans = receiver.expect(TRACE, "GET /room", 1).await;
+    assert_eq!((&*spans[0].service, &*spans[0].parent), ("rooms", "53995c3f42cd8ad8"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

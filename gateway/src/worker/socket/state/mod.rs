@@ -4,7 +4,10 @@ mod receive;
 mod write;
 
 use bytes::Bytes;
-use service::admission::Admitted;
+use service::{
+    admission::Admitted,
+    trace::{Span, TraceParent},
+};
 use uuid::Uuid;
 
 use super::{
@@ -37,6 +40,8 @@ pub struct Socket {
     _admitted: Option<Admitted>,
     /// Counts the socket towards the limit of its user, while it is authenticated.
     admitted_user: Option<Admitted>,
+    /// The trace of the connection's handshake. Boxed, because few clients send one.
+    trace: Option<Box<TraceParent>>,
 }
 
 impl Socket {
@@ -59,7 +64,17 @@ impl Socket {
             stats: SocketStats::default(),
             _admitted: admitted,
             admitted_user: None,
+            trace: None,
         }
+    }
+
+    pub fn set_trace(&mut self, trace: Option<TraceParent>) {
+        self.trace = trace.map(Box::new);
+    }
+
+    /// A span of one of its client's events, if the trace is sampled.
+    pub fn span(&self, name: &'static str) -> Option<Span> {
+        Span::of_event(name, self.trace.as_deref().copied())
     }
 
     pub fn secret(&self) -> Uuid {

@@ -1,13 +1,16 @@
-//! W3C Trace Context, version 00. The context of an HTTP request is passed on through NATS to the gateways.
+//! W3C Trace Context, version 00. Not the propagator of OpenTelemetry's SDK: it accepts ids that are too short or have
+//! a sign, and allocates for every header. This one is read for every delivery of a sampled trace.
 
 use std::{fmt, str::FromStr};
+
+use opentelemetry::{SpanId, TraceFlags, TraceId};
 
 /// The header `traceparent`: a trace and its parent span.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceParent {
-    trace: u128,
-    span: u64,
-    flags: u8,
+    pub(super) trace: TraceId,
+    pub(super) span: SpanId,
+    pub(super) flags: TraceFlags,
 }
 
 /// A text that is not a `traceparent`.
@@ -16,19 +19,23 @@ pub struct TraceParent {
 pub struct ParseTraceError;
 
 impl TraceParent {
-    /// A new trace.
-    pub fn root() -> Self {
-        Self { trace: rand::random(), span: rand::random(), flags: 1 }
+    pub(super) fn new(trace: TraceId, span: SpanId, flags: TraceFlags) -> Self {
+        Self { trace, span, flags }
     }
 
-    /// The same trace with a new span as parent.
-    pub fn child(self) -> Self {
-        Self { span: rand::random(), ..self }
+    /// A new trace that is not sampled: its id connects log lines only.
+    pub fn root() -> Self {
+        let (trace, span): (u128, u64) = (rand::random(), rand::random());
+        Self::new(trace.into(), span.into(), TraceFlags::NOT_SAMPLED)
+    }
+
+    pub fn is_sampled(self) -> bool {
+        self.flags.is_sampled()
     }
 
     /// The trace's id, 32 hexadecimal digits, for logs.
     pub fn trace_id(self) -> String {
-        format!("{:032x}", self.trace)
+        self.trace.to_string()
     }
 }
 
@@ -38,18 +45,23 @@ impl FromStr for TraceParent {
     fn from_str(text: &str) -> Result<Self, ParseTraceError> {
         let is_lower_hex =
             |part: &str| part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        let parts: Vec<&str> = text.split('-').collect();
-        let [version, trace, span, flags] = parts[..] else { return Err(ParseTraceError) };
-        let lengths = [version.len(), trace.len(), span.len(), flags.len()];
-        if version == "ff" || lengths != [2, 32, 16, 2] || !parts.iter().all(|p| is_lower_hex(p)) {
+        let mut fields = text.split('-');
+        let parts = [(); 5].map(|()| fields.next());
+        let [Some(version), Some(trace), Some(span), Some(flags), None] = parts else {
+            return Err(ParseTraceError);
+        };
+        let parts = [version, trace, span, flags];
+        let lengths = parts.map(str::len);
+        if version == "ff" || lengths != [2, 32, 16, 2] || !parts.into_iter().all(is_lower_hex) {
             return Err(ParseTraceError);
         }
+        let flags = u8::from_str_radix(flags, 16).map_err(|_| ParseTraceError)?;
         let parsed = Self {
-            trace: u128::from_str_radix(trace, 16).map_err(|_| ParseTraceError)?,
-            span: u64::from_str_radix(span, 16).map_err(|_| ParseTraceError)?,
-            flags: u8::from_str_radix(flags, 16).map_err(|_| ParseTraceError)?,
+            trace: TraceId::from_hex(trace).map_err(|_| ParseTraceError)?,
+            span: SpanId::from_hex(span).map_err(|_| ParseTraceError)?,
+            flags: TraceFlags::new(flags),
         };
-        if parsed.trace == 0 || parsed.span == 0 {
+        if parsed.trace == TraceId::INVALID || parsed.span == SpanId::INVALID {
             return Err(ParseTraceError);
         }
         Ok(parsed)
@@ -71,7 +83,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_traceparent_round_trips(trace in 1..u128::MAX, span in 1..u64::MAX, flags: u8) {
-            let parent = TraceParent { trace, span, flags };
+            let parent = TraceParent::new(trace.into(), span.into(), TraceFlags::new(flags));
             prop_assert_eq!(parent.to_string().parse(), Ok(parent));
         }
 
@@ -87,11 +99,12 @@ mod tests {
     }
 
     #[test]
-    fn a_child_keeps_the_trace_and_invalid_texts_are_refused() {
+    fn invalid_texts_are_refused() {
         let parent: TraceParent =
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".parse().unwrap();
         assert_eq!(parent.to_string().parse(), Ok(parent));
-        assert_eq!(parent.child().trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert_eq!(parent.trace_id(), "4bf92f3577b34da6a3ce929d0e0e4736");
+        assert!(parent.is_sampled());
         for bad in [
             "",
             "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
