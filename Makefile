@@ -122,13 +122,28 @@ upgrade-test: setup-test web ## run the previous release beside this one (PREVIO
 	@test -x "$(PREVIOUS)/functions" || { echo "set PREVIOUS to a folder with the previous release's binaries"; exit 1; }
 	PREVIOUS_RELEASE="$(abspath $(PREVIOUS))" cargo test $(LOCKED) -p stories --test upgrade
 
+LAMBDAS = -p api -p archive -p uploads \
+	--bin accounts --bin rooms --bin files --bin docs --bin archive --bin uploads
+
+# `--disable-optimizations` leaves the profile as it is: otherwise cargo-lambda makes a panic abort the process,
+# which handlers answer with 500. 2.34 is the version of glibc in the runtime provided.al2023.
+.PHONY: lambda
+lambda: setup-lambda web ## zips of the AWS Lambda functions for arm64 and x86-64 in target/lambda; checks size and start
+	@for architecture in arm64:aarch64 x86_64:x86_64; do \
+		(set -x; PATH=$$PWD/.tools/lambda/bin:$$PATH PYTHONPATH=$$PWD/.tools/lambda \
+			cargo lambda build $(LOCKED) --profile lambda-function --disable-optimizations $(LAMBDAS) \
+			--target $${architecture#*:}-unknown-linux-gnu.2.34 --output-format zip \
+			--lambda-dir target/lambda/$${architecture%:*}) || exit; \
+	done
+	python3 tests/python/lambda_zips.py target/lambda/arm64 target/lambda/x86_64
+
 # The compose test needs Linux and root.
 .PHONY: ci
 ci: setup-ci lint test $(if $(filter Linux/0,$(shell uname -s)/$(shell id -u)),compose-test) ## lint and test, as CI does
 
 # Prints nothing and takes a fraction of a second when nothing is missing.
-.PHONY: setup-run setup-test setup-lint setup-containers setup-ci setup-web setup-bench
-setup-run setup-test setup-lint setup-containers setup-ci setup-web setup-bench:
+.PHONY: setup-run setup-test setup-lint setup-lambda setup-containers setup-ci setup-web setup-bench
+setup-run setup-test setup-lint setup-lambda setup-containers setup-ci setup-web setup-bench:
 	@infra/setup.sh $(@:setup-%=%)
 
 # --- cleaning ---------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@
 #   infra/setup.sh containers  the same as `run`, podman, Prometheus, and from PyPI Docker Compose, the Python linters
 #                              of `lint` and the Python client of Socket.IO; Linux only
 #   infra/setup.sh ci          all of these
+#   infra/setup.sh lambda      Rust for arm64 and x86-64, a C compiler, Node and npm, and from PyPI cargo-lambda and zig
 #   infra/setup.sh bench       the same as `run`, PostgreSQL, and Redis for one of the compared servers; Linux only
 #   infra/setup.sh web         Node and npm
 #   infra/setup.sh nats-path   print the path of the nats-server to use; installs nothing
@@ -79,6 +80,12 @@ lint)
     ensure_node
     ensure_linters
     ;;
+lambda)
+    ensure_cargo
+    ensure_cc
+    ensure_node
+    ensure_cargo_lambda
+    ;;
 ci)
     ensure_test
     ensure_linters
@@ -101,7 +108,7 @@ nats-path)
     printf '%s\n' "$nats"
     ;;
 *)
-    printf 'usage: infra/setup.sh run|test|lint|containers|ci|bench|web|nats-path (the top of the script %s)\n' \
+    printf 'usage: infra/setup.sh run|test|lint|lambda|containers|ci|bench|web|nats-path (the top of the script %s)\n' \
         'describes each' >&2
     exit 2
     ;;

@@ -118,3 +118,16 @@ ensure_linters() {
     ensure_python_linters
     python_packages aws aws.txt 'cfn-lint or checkov' 'they check the AWS templates'
 }
+
+# The zips for AWS Lambda are linked against its C library, which is older than that of most machines, and for two
+# architectures: cargo-lambda does both with zig as the linker.
+ensure_cargo_lambda() {
+    python_packages lambda lambda.txt 'cargo-lambda or zig' 'they build the AWS Lambda functions'
+    local target
+    for target in x86_64-unknown-linux-gnu aarch64-unknown-linux-gnu; do
+        [ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ] && continue
+        has_command rustup || die "Rust's standard library for $target is missing, and rustup was not found to add it"
+        info "Rust's standard library for $target is missing: downloading it"
+        run_logged rustup target add "$target" || die_with_log "Rust's standard library for $target was not downloaded"
+    done
+}

@@ -1,5 +1,6 @@
 //! Operations: processes, logs, metrics, traces, outages, crashes, recovery and NATS permissions.
 
+mod aws;
 mod certificates;
 mod chatctl;
 mod cluster;
