@@ -15,7 +15,7 @@ pub use self::config::TelemetryConfig;
 use crate::{
     check_config::log_unknown_variables,
     metric::{self, Part},
-    trace,
+    trace, version,
 };
 
 /// The log filter unless `RUST_LOG` is set.
@@ -36,6 +36,7 @@ pub async fn start(
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
     start_logs(config, usually);
+    tracing::info!(version = version::LONG, "starting");
     log_unknown_variables();
     if let Some(settings) = &config.traces {
         trace::start(settings, &service_name(parts))?;
@@ -69,7 +70,8 @@ pub async fn flush_after<T>(result: T) -> T {
     result
 }
 
-fn start_logs(config: &TelemetryConfig, usually: &str) {
+/// Starts logging only, for commands that end by themselves.
+pub fn start_logs(config: &TelemetryConfig, usually: &str) {
     let filter = EnvFilter::new(config.filter.as_deref().unwrap_or(usually));
     let registry = tracing_subscriber::registry().with(filter).with(filter_fn(is_fit_to_log));
     let as_text = match config.format {

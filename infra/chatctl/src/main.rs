@@ -11,7 +11,13 @@ mod users;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use service::{check_config, serve, version};
+use service::{
+    check_config,
+    env::Env,
+    serve,
+    telemetry::{self, TelemetryConfig},
+    version,
+};
 use store::{admin, aws::Environment};
 
 use self::{
@@ -52,13 +58,23 @@ enum Command {
     Stats,
 }
 
+/// Log filter unless `RUST_LOG` is set.
+const DEFAULT_LOG_FILTER: &str = "warn";
+
+fn configuration(env: &mut Env<'_>) -> Option<(Config, TelemetryConfig)> {
+    let telemetry = TelemetryConfig::from_env(env);
+    Some((Config::from_env(env)?, telemetry))
+}
+
 fn main() -> ExitCode {
     let Arguments { command, json, check_config } = Arguments::parse();
     let Some(command) = command.filter(|_| !check_config) else {
-        return check_config::run(Config::from_env);
+        return check_config::run(configuration);
     };
     serve::run(async move {
-        let config = Environment::load().await?.read(Config::from_env)?;
+        let (config, telemetry) = Environment::load().await?.read(configuration)?;
+        // Not the metrics: `functions` in the same container serves them at METRICS_LISTEN.
+        telemetry::start_logs(&telemetry, DEFAULT_LOG_FILTER);
         let connections = Connections::open(config).await?;
         let output = Output { json };
         match command {
