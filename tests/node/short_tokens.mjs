@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 
 import { api, BASE, finish, isIn, person, say, sees } from './browser_user.mjs';
 
-const LIFETIMES = 5;
+const LIFETIMES = 3;
 const seconds = Number(process.env.ACCESS_TOKEN_SECONDS);
 assert.ok(seconds > 0, 'ACCESS_TOKEN_SECONDS is what the server was started with');
 
