@@ -93,6 +93,8 @@ lint: ## formatting, lints of Rust, web, shell, YAML, Dockerfile, manifests, ale
 	promtool check config infra/monitoring/prometheus.yml
 	promtool test rules infra/monitoring/rules_test.yml
 	cargo clippy $(LOCKED) --workspace --all-targets -- -D warnings
+# Tests with `test = false`, which --all-targets leaves out.
+	cargo clippy $(LOCKED) --workspace --test containers --test upgrade -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc $(LOCKED) --workspace --no-deps
 
 .PHONY: advisories
