@@ -17,6 +17,5 @@ mod outages;
 mod processes;
 mod recovery;
 mod secrets_in_logs;
-mod sizes;
 mod traces;
 mod traffic;

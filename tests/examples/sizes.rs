@@ -1,5 +1,6 @@
 //! Measures the bytes that messages and files take, for docs/sizing.md:
-//! `cargo test -p stories --test stories -- --ignored --nocapture sizes`
+//! `cargo run -p stories --example sizes`
+#![expect(clippy::unwrap_used, reason = "a measurement that cannot continue ends")]
 
 use async_nats::jetstream;
 use protocol::{
@@ -119,14 +120,9 @@ async fn measure(system: System) {
     }
 }
 
-#[ignore = "prints measurements and asserts nothing"]
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bytes_of_a_message_on_sqlite() {
-    measure(System::new(Database::Sqlite).await).await;
-}
-
-#[ignore = "prints measurements and asserts nothing"]
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bytes_of_a_message_on_postgres() {
-    measure(System::new(Database::Postgres).await).await;
+#[tokio::main]
+async fn main() {
+    for database in [Database::Sqlite, Database::Postgres] {
+        measure(System::new(database).await).await;
+    }
 }
