@@ -7,7 +7,7 @@
 //! statement in a PostgreSQL transaction is limited by `statement_timeout` only, because its connection cannot be
 //! taken out of sqlx's [`Transaction`].
 //!
-//! Behind a transaction pooler, a statement of [`HeldConnection`] is a transaction of its own: the pooler keeps one
+//! Behind a transaction pooler, a statement of [`HeldConnection`] runs in a separate transaction: the pooler keeps one
 //! server connection for the whole of it, between the messages of one statement too.
 
 use std::{
@@ -106,7 +106,7 @@ pub struct HeldConnection<DB: sqlx::Database> {
     within: Option<Duration>,
     /// PostgreSQL only: closing the connection cancels the statement.
     closes_on_drop: bool,
-    /// The statement is in a transaction of its own, see the module.
+    /// The statement runs in a separate transaction, because of a transaction pooler.
     is_transaction: bool,
     _span: Option<Span>,
 }
@@ -146,7 +146,7 @@ impl<DB: sqlx::Database> HeldConnection<DB> {
         &mut self.connection
     }
 
-    /// Ends the statement. If it has a transaction of its own, returns the end of that. Boxed, because it is rare, and
+    /// Ends the statement. If it runs in a separate transaction, returns its end. Boxed, because it is rare, and
     /// its size would be part of every handler's future.
     pub fn end(self, is_done: bool) -> Option<BoxFuture<'static, sqlx::Result<()>>>
     where
